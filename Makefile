@@ -1,0 +1,35 @@
+# make demo: the main job on a simulated log. make test: every check. Both set up .venv first.
+PYTHON ?= python3
+VENV ?= .venv
+# An extra package index for PyTorch's CPU wheels, where the default one only has the CUDA build.
+TORCH_INDEX ?=
+# cpu or cuda; found out from the driver when left empty.
+BUILD ?= $(shell nvidia-smi -L >/dev/null 2>&1 && echo cuda || echo cpu)
+export OMP_NUM_THREADS ?= 1
+
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed-$(BUILD)
+
+.PHONY: install demo test lint examples clean
+install: $(STAMP)
+
+$(STAMP): setup.cfg pyproject.toml $(wildcard packaging/*.txt) packaging/fbgemm-gpu-cpu/pyproject.toml
+	sh packaging/install.sh "$(PYTHON)" "$(VENV)" "$(BUILD)" "$(TORCH_INDEX)"
+	@touch $@
+
+demo: install
+	$(BIN)/interactrank run interactrank/configs/demo.yaml --output runs/demo
+
+lint: install
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+test: install lint
+	$(BIN)/pytest
+
+examples: install
+	sh examples/run_all.sh $(BIN)
+
+clean:
+	rm -rf $(VENV) build *.egg-info runs
