@@ -1,0 +1,52 @@
+import numpy as np
+import pytest
+
+from interactrank.evaluation.table import (
+    concatenate_tables,
+    count_requests,
+    metric_columns,
+    metric_matrix,
+    num_requests,
+    select_requests,
+    table_means,
+)
+
+TABLE = {
+    "request_id": np.array(["a", "b", "c"]),
+    "relevant": np.array([1, 0, 2]),
+    "mrr": np.array([1.0, np.nan, 0.25]),
+}
+
+
+def test_only_float_columns_are_metrics():
+    assert metric_columns(TABLE) == ["mrr"]
+    with pytest.raises(KeyError, match="no metric named ndcg, relevant in the table; it has mrr"):
+        metric_columns(TABLE, ["ndcg", "mrr", "relevant"])
+
+
+def test_means_skip_undefined_requests_and_say_how_many_counted():
+    assert table_means(TABLE) == {"mrr": (0.625, 2)}  # (1 + 0.25) / 2
+    nothing = table_means(select_requests(TABLE, np.array([1])))["mrr"]
+    assert np.isnan(nothing[0])
+    assert nothing[1] == 0
+
+
+def test_requests_without_a_relevant_candidate_are_counted():
+    assert count_requests(TABLE) == {"requests": 3, "ranked": 2, "without_relevant": 1}
+
+
+def test_concatenation_needs_the_same_columns():
+    parts = [select_requests(TABLE, np.array([i])) for i in range(3)]
+    whole = concatenate_tables(parts)
+    assert all(np.array_equal(whole[name], TABLE[name], equal_nan=name == "mrr") for name in TABLE)
+    with pytest.raises(ValueError, match="tables differ in their columns"):
+        concatenate_tables([TABLE, {"mrr": np.zeros(1)}])
+    with pytest.raises(ValueError, match="no table to concatenate"):
+        concatenate_tables([])
+
+
+def test_columns_of_different_lengths_are_refused():
+    with pytest.raises(ValueError, match="differ in length"):
+        num_requests({"a": np.zeros(1), "b": np.zeros(2)})
+    assert num_requests({}) == 0
+    assert metric_matrix(TABLE, []).shape == (3, 0)

@@ -1,0 +1,34 @@
+import pytest
+
+from interactrank.files import atomic_write, atomic_write_bytes, atomic_write_text
+
+
+def test_writes_text_and_makes_folders(tmp_path):
+    path = atomic_write_text(tmp_path / "a" / "b.json", "{}\n")
+    assert path.read_bytes() == b"{}\n"
+    assert [file.name for file in path.parent.iterdir()] == ["b.json"]
+
+
+def test_the_temporary_file_keeps_the_suffix(tmp_path):
+    suffixes = []
+    atomic_write(tmp_path / "plot.png", lambda path: (suffixes.append(path.suffix), path.write_bytes(b"x")))
+    assert suffixes == [".png"]
+
+
+def test_a_failing_writer_leaves_the_old_file_and_nothing_else(tmp_path):
+    path = atomic_write_bytes(tmp_path / "a.bin", b"old")
+
+    def fail(temporary):
+        temporary.write_bytes(b"half")
+        raise RuntimeError("disk on fire")
+
+    with pytest.raises(RuntimeError, match="disk on fire"):
+        atomic_write(path, fail)
+    assert path.read_bytes() == b"old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_writer_that_writes_elsewhere_is_named(tmp_path):
+    with pytest.raises(FileNotFoundError, match="the writer left no file at"):
+        atomic_write(tmp_path / "a.bin", lambda path: None)
+    assert list(tmp_path.iterdir()) == []
