@@ -9,7 +9,7 @@ from interactrank.evaluation.ranks import RelevantRanks, ranks_of_candidates, ra
 
 
 def slow_ranks(scores, gains):
-    """(rank, irrelevant ties, gain) of each relevant candidate of one request: the obvious worst-case sort."""
+    """(rank, irrelevant ties, gain) of each relevant candidate of one request, by the obvious sort."""
     order = sorted(range(len(scores)), key=lambda i: (-scores[i], gains[i]))
     return [
         (
@@ -23,7 +23,7 @@ def slow_ranks(scores, gains):
 
 
 def test_ties_are_worst_case_and_counted():
-    # Scores .9 .5 .5 .5 .1; relevant: the second .5 and the .1. The .5 stands behind the two other .5: rank 4.
+    # Scores .9 .5 .5 .5 .1; relevant: one .5 and the .1. It stands behind the two other .5: rank 4.
     ranks = ranks_of_candidates([0.9, 0.5, 0.5, 0.5, 0.1], [0, 0, 1, 0, 1], [5])
     assert ranks.rank.tolist() == [4, 5]
     assert ranks.tied.tolist() == [2, 0]
