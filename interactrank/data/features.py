@@ -1,0 +1,92 @@
+"""Feature values as the towers see them: rows of ID tables and dense numbers."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from interactrank.data.jagged import from_arrow, per_row
+from interactrank.data.source import LogError
+from interactrank.data.vocabulary import Vocabulary
+from interactrank.extras import require
+from interactrank.iqp.features import Jagged
+from interactrank.iqp.text import ANALYZERS, normalize
+from interactrank.schema import Feature
+
+
+def normalized(column: Any) -> Any:
+    """A column of queries as one text for all ways to write them."""
+    pa = require("pyarrow", extra="data")
+    return pa.array([None if q is None else normalize(q) for q in column.to_pylist()], pa.string())
+
+
+def parts(feature: Feature, column: Any) -> list[list[str]]:
+    """The values of an id, words or trigrams feature in each row of an Arrow column."""
+    if feature.kind == "id":
+        values = column.to_pylist()
+        if values and isinstance(next((v for v in values if v is not None), None), list):
+            return [[str(v) for v in row if v is not None] if row else [] for row in values]
+        return [[] if v is None else [str(v)] for v in values]
+    analyze = ANALYZERS[feature.kind]
+    known: dict[str, list[str]] = {}
+    result = []
+    for text in column.to_pylist():
+        text = text or ""
+        if text not in known:
+            known[text] = analyze(text)
+        result.append(known[text])
+    return result
+
+
+def count_parts(feature: Feature, column: Any, times: NDArray[np.int64], into: Counter[str]) -> None:
+    """Add to ``into`` how often each value occurs, row n counting ``times[n]`` times."""
+    for row, n in zip(parts(feature, column), times.tolist(), strict=True):
+        if n:
+            for value in row:
+                into[value] += n
+
+
+def table_rows(feature: Feature, column: Any, vocabulary: Vocabulary) -> Jagged:
+    """Rows of the ID table in each row of the column; an empty row gets table row 0, so none is empty."""
+    known: dict[str, int] = {}
+    rows = []
+    for values in parts(feature, column):
+        for v in values:
+            if v not in known:
+                known[v] = vocabulary.row(v)
+        rows.append([known[v] for v in values] or [0])
+    return per_row(rows)
+
+
+def dense(numbers: list[Feature], vectors: list[Feature], table: Any) -> NDArray[np.float32]:
+    """[N, numbers + vector widths] float32; NaN where the log has no (finite) number.
+
+    Raises:
+        LogError: a column is not numeric or a vector has another width than the schema says.
+    """
+    pc = require("pyarrow.compute", extra="data")
+    blocks = [np.empty((table.num_rows, 0), np.float32)]
+    for f in numbers:
+        try:
+            column = pc.cast(table[f.column], "float32").to_numpy()
+        except Exception as error:
+            raise LogError(f"feature '{f.name}': column '{f.column}' is not numeric ({error})") from None
+        values = np.array(column, np.float32)
+        values[~np.isfinite(values)] = np.nan
+        blocks.append(values[:, None])
+    for f in vectors:
+        width = int(f.dim or 0)
+        elements, lengths = from_arrow(table[f.column])
+        wrong = set(lengths.tolist()) - {0, width}
+        if wrong:
+            raise LogError(
+                f"feature '{f.name}': column '{f.column}' has vectors of {sorted(wrong)[0]} numbers, "
+                f"the schema says dim: {width}"
+            )
+        block = np.full((table.num_rows, width), np.nan, np.float32)
+        block[lengths > 0] = np.asarray(elements, np.float32).reshape(-1, width)
+        blocks.append(block)
+    return np.concatenate(blocks, axis=1)

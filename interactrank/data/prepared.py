@@ -1,0 +1,110 @@
+"""PreparedLog: the folder that ``prepare`` wrote, opened for training, evaluation and serving."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from interactrank.batch import BatchLayout
+from interactrank.data.jagged import from_arrow
+from interactrank.data.prepare import FORMAT
+from interactrank.data.source import SPLITS, LogError
+from interactrank.data.vocabulary import Vocabulary
+from interactrank.extras import require
+from interactrank.iqp.features import CrossFeatures, Jagged
+from interactrank.schema import SearchSchema, parse_config
+
+
+@dataclass(frozen=True)
+class ItemTable:
+    """What the item tower sees of every item of the catalogue.
+
+    Args:
+        ids: [N] the log's own item ids.
+        train_count: [N] candidates of the item in training.
+        features: rows of ID tables of each sparse feature, jagged [N].
+        dense: [N, *] float32, numbers then vectors.
+    """
+
+    ids: list[str]
+    train_count: NDArray[np.int64]
+    features: dict[str, Jagged]
+    dense: NDArray[np.float32]
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+
+class PreparedLog:
+    """A prepared log.
+
+    Args:
+        folder: what ``prepare`` wrote.
+
+    Raises:
+        LogError: the folder is not a prepared log, or one of another version's format.
+    """
+
+    def __init__(self, folder: str | Path) -> None:
+        self.folder = Path(folder)
+        try:
+            self.manifest: dict[str, Any] = json.loads((self.folder / "manifest.json").read_text())
+        except (OSError, ValueError):
+            raise LogError(
+                f"'{folder}' is not a prepared log (no readable manifest.json); run interactrank prepare"
+            ) from None
+        if self.manifest.get("format") != FORMAT:
+            raise LogError(
+                f"'{folder}' has format {self.manifest.get('format')}, not {FORMAT}; prepare the log again"
+            )
+        self.schema = parse_config(SearchSchema, self.manifest["schema"], f"{folder}/manifest.json")
+
+    @property
+    def layout(self) -> BatchLayout:
+        """Where features lie in a batch, and the rows of each ID table."""
+        return BatchLayout(self.schema, self.manifest["tables"])
+
+    def num_requests(self, split: str) -> int:
+        """Requests of a split."""
+        return int(self.manifest["requests"][split])
+
+    def files(self, split: str) -> list[Path]:
+        """Parquet files of a split, in order of time."""
+        if split not in SPLITS:
+            raise LogError(f"no split '{split}'; allowed: {', '.join(SPLITS)}")
+        return sorted((self.folder / split).glob("*.parquet"))
+
+    def read(self, split: str, columns: list[str]) -> Any:
+        """Some columns of a split as one Arrow table; for columns that fit into memory."""
+        pa, pq = require("pyarrow", extra="data"), require("pyarrow.parquet", extra="data")
+        return pa.concat_tables([pq.read_table(f, columns=columns) for f in self.files(split)])
+
+    @cached_property
+    def items(self) -> ItemTable:
+        """The catalogue."""
+        table = require("pyarrow.parquet", extra="data").read_table(self.folder / "items.parquet")
+        features = {f.name: from_arrow(table[f"feature.{f.name}"]) for f in self.layout.sparse("item")}
+        width = self.layout.dense_width("item")
+        return ItemTable(
+            table["id"].to_pylist(),
+            table["train_count"].to_numpy(),
+            features,
+            from_arrow(table["dense"]).values.reshape(-1, width)
+            if width
+            else np.empty((len(table), 0), np.float32),
+        )
+
+    @cached_property
+    def cross(self) -> CrossFeatures:
+        """History and lexical features of any candidates."""
+        return CrossFeatures.open(self.folder, self.schema, int(self.manifest["items"]))
+
+    def vocabulary(self, table: str) -> Vocabulary:
+        """How values become rows of an ID table."""
+        return Vocabulary.open(self.schema.tables[table], self.folder / "vocabulary" / f"{table}.parquet")

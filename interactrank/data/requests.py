@@ -1,0 +1,185 @@
+"""RequestBlock: some consecutive requests of a log with their candidates, sequences and keys."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from interactrank.data.jagged import constant, per_row, take
+from interactrank.data.source import Source
+from interactrank.data.user_history import Events, UserHistory
+from interactrank.iqp.features import Jagged, KeySpace, RequestKeys, key_spaces
+from interactrank.iqp.text import ANALYZERS, compact, hash63, normalize
+from interactrank.schema import SearchSchema
+
+ANY = "any"
+REPEATS = KeySpace("repeats", ANY, None)  # what a user already engaged with after the same query
+
+
+def text_keys(kind: str, queries: list[str]) -> Jagged:
+    """Hashed keys of each query: ``query``, ``compact``, ``words`` or ``trigrams``."""
+    parts: Callable[[str], list[str]]
+    if kind == "query":
+        parts = lambda text: [normalize(text)]  # noqa: E731
+    elif kind == "compact":
+        parts = lambda text: [compact(text)]  # noqa: E731
+    else:
+        parts = ANALYZERS[kind]
+    known: dict[str, list[int]] = {}
+    rows = []
+    for query in queries:
+        if query not in known:
+            known[query] = list(dict.fromkeys(hash63(p) for p in parts(query)))
+        rows.append(known[query])
+    return per_row(rows)
+
+
+def request_keys(
+    schema: SearchSchema,
+    *,
+    queries: list[str],
+    users: list[str | None],
+    segments: dict[str, list[Any]],
+    history: Jagged,
+    time: NDArray[np.int64],
+    history_end: NDArray[np.int64],
+) -> RequestKeys:
+    """The keys under which requests are counted, and are looked up.
+
+    Args:
+        schema: says which keys are needed.
+        queries, users: of the R requests; a user may be None.
+        segments: segment -> the value of each request's user; None where it is not known.
+        history: items of each request's user sequence.
+        time, history_end: [R] milliseconds.
+    """
+    keys: dict[KeySpace, Jagged] = {}
+    for space in key_spaces(schema):
+        if space.key == "all":
+            found = constant(0, len(queries))
+        elif space.key == "user":
+            found = per_row([[] if u is None else [hash63(u)] for u in users])
+        elif space.key == "history":
+            found = Jagged(history.values.astype(np.int64), history.lengths)
+        else:
+            found = text_keys(space.key, queries)
+        if space.segment is not None:
+            found = _within(found, segments[space.segment])
+        keys[space] = found
+    parts = {str(x.analyzer): text_keys(x.analyzer, queries) for x in schema.lexical}
+    return RequestKeys(keys, time, history_end, parts)
+
+
+def _within(keys: Jagged, values: list[Any]) -> Jagged:
+    """Keys of one segment: mixed with the segment's value; none where the value is not known."""
+    known = np.array([v is not None for v in values], bool)
+    salt = np.array([0 if v is None else hash63(str(v)) for v in values], np.uint64)
+    kept = np.repeat(known, keys.lengths)
+    mixed = (keys.values.astype(np.uint64) * np.uint64(0x9E3779B97F4A7C15)) ^ np.repeat(salt, keys.lengths)
+    return Jagged((mixed >> np.uint64(1)).astype(np.int64)[kept], np.where(known, keys.lengths, 0))
+
+
+@dataclass(frozen=True)
+class RequestBlock:
+    """Consecutive requests with their candidates.
+
+    Args:
+        schema: what the columns mean.
+        table: Arrow table with a row for each request.
+        candidates: Arrow table with a row for each candidate, in order of request.
+        user_history: all users' engagements; None where the schema has no sequence.
+    """
+
+    schema: SearchSchema
+    table: Any
+    candidates: Any
+    user_history: UserHistory | None
+
+    @classmethod
+    def read(
+        cls, source: Source, schema: SearchSchema, start: int, stop: int, user_history: UserHistory | None
+    ) -> RequestBlock:
+        """Requests ``start..stop`` of the staged log."""
+        where = f"WHERE request >= {start} AND request < {stop}"
+        table = source.table(f"SELECT * FROM requests {where} ORDER BY request")
+        candidates = source.table(f"SELECT * FROM candidates {where} ORDER BY request, position, row")
+        return cls(schema, table, candidates, user_history)
+
+    def __len__(self) -> int:
+        return int(self.table.num_rows)
+
+    @cached_property
+    def queries(self) -> list[str]:
+        """Normalised query of each request."""
+        return [normalize(q) for q in self.table["query"].to_pylist()]
+
+    @cached_property
+    def time(self) -> NDArray[np.int64]:
+        """[R] milliseconds."""
+        return self.table["time"].to_numpy().astype(np.int64)
+
+    @cached_property
+    def candidate_lengths(self) -> NDArray[np.int64]:
+        """[R] candidates of each request."""
+        first = self.table["request"][0].as_py() if len(self) else 0
+        return np.bincount(self.candidates["request"].to_numpy() - first, minlength=len(self))
+
+    @cached_property
+    def items(self) -> Jagged:
+        """Items of the candidates."""
+        return Jagged(self.candidates["item"].to_numpy().astype(np.int32), self.candidate_lengths)
+
+    def engaged(self, engagement: str) -> NDArray[np.bool_]:
+        """[C] whether the candidate had that engagement, or ``any``."""
+        if engagement == ANY:
+            return np.any([self.engaged(e) for e in self.schema.events.engagements], axis=0)
+        return self.candidates[f"e_{engagement}"].to_numpy() > 0
+
+    @cached_property
+    def events(self) -> Events:
+        """The user sequence of each request."""
+        s = self.schema.sequence
+        if s is None or self.user_history is None:
+            empty = Jagged(np.empty(0, np.int32), np.zeros(len(self), np.int64))
+            return Events(empty, np.empty(0, np.int64), np.empty(0, np.int8), np.empty(0, np.float32))
+        user = self.table["user_row"].to_numpy().astype(np.int64)
+        end = self.table["history_end"].to_numpy().astype(np.int64)
+        return self.user_history.last(user, self.time, end, s.length)
+
+    @cached_property
+    def keys(self) -> RequestKeys:
+        """What the cross features depend on."""
+        columns = {s: self.table[f"c_{s}"].to_pylist() for s in self.schema.segments}
+        return request_keys(
+            self.schema,
+            queries=self.queries,
+            users=self.table["user"].to_pylist(),
+            segments=columns,
+            history=self.events.item,
+            time=self.time,
+            history_end=self.table["history_end"].to_numpy().astype(np.int64),
+        )
+
+    @property
+    def repeat_keys(self) -> Jagged:
+        """Key of each request's user and query: what :data:`REPEATS` is counted by."""
+        users = self.table["user"].to_pylist()
+        return per_row([[hash63(f"{u}\x1f{q}")] for u, q in zip(users, self.queries, strict=True)])
+
+    def explode(self, space: KeySpace) -> tuple[NDArray[np.int64], NDArray[np.int32], NDArray[np.int64]]:
+        """(key, item, time) of each engagement of a key space, one row for each key of its request."""
+        of_requests = self.repeat_keys if space == REPEATS else self.keys.keys[space]
+        rows = np.flatnonzero(self.engaged(space.engagement))
+        request = np.repeat(np.arange(len(self)), self.candidate_lengths)[rows]
+        keys = take(of_requests, request)
+        times = self.candidates["event_time"].to_numpy().astype(np.int64)[rows]
+        return (
+            keys.values.astype(np.int64),
+            np.repeat(self.items.values[rows], keys.lengths).astype(np.int32),
+            np.repeat(times, keys.lengths),
+        )

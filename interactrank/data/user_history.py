@@ -1,0 +1,110 @@
+"""UserHistory: each user's engagements in order of time; what the user sequence of a request is cut from."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from interactrank.iqp.features import Jagged
+from interactrank.iqp.index import Int64s, Ints, ranges, search_segments
+
+
+@dataclass(frozen=True)
+class Events:
+    """The user sequences of R requests, newest event first.
+
+    Args:
+        item: jagged [L] row in the item table.
+        query: [L] row of the event's query in its ID table (0 where the schema has no ``sequence.query``).
+        action: [L] position of the engagement in the schema's list.
+        age: [L] float32 hours before the request.
+    """
+
+    item: Jagged
+    query: Ints
+    action: Ints
+    age: NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class UserHistory:
+    """Engagements of all users, by user and time; the arrays may lie in memory-mapped files.
+
+    Args:
+        offsets: [U + 1] int64; the events of user u are ``offsets[u]..offsets[u + 1]``.
+        time, item, query, action: [E] of each event.
+    """
+
+    offsets: Int64s
+    time: Int64s
+    item: Ints
+    query: Ints
+    action: Ints
+
+    arrays: ClassVar[dict[str, str]] = {
+        "offsets": "<i8",
+        "time": "<i8",
+        "item": "<i4",
+        "query": "<i8",
+        "action": "<i1",
+    }
+
+    def last(self, user: Int64s, time: Int64s, end: Int64s, length: int) -> Events:
+        """The last ``length`` events before ``end`` of each request's user (-1: unknown, no events).
+
+        Args:
+            user: [R] user rows.
+            time: [R] milliseconds of the requests, from which ages count.
+            end: [R] milliseconds; events at or after it are not part of the sequence.
+            length: most events of a request.
+        """
+        known = np.maximum(user, 0)
+        low = np.asarray(self.offsets[known])
+        high = np.where(user < 0, low, self.offsets[np.minimum(known + 1, len(self.offsets) - 1)])
+        stop = search_segments(self.time, low, high, np.minimum(end, time))
+        lengths = np.minimum(stop - low, length)
+        newest = np.repeat(stop - 1, lengths)
+        at = newest - (ranges(np.zeros(len(user), np.int64), lengths))
+        age = (np.repeat(time, lengths) - self.time[at]) / 3_600_000
+        return Events(
+            Jagged(np.asarray(self.item[at]), lengths),
+            np.asarray(self.query[at]),
+            np.asarray(self.action[at]),
+            age.astype(np.float32),
+        )
+
+    @classmethod
+    def build(cls, folder: Path, blocks: Iterable[tuple[Ints, ...]], num_users: int) -> UserHistory:
+        """Write events that come as blocks of (user, time, item, query, action) in order of user and time."""
+        folder.mkdir(parents=True, exist_ok=True)
+        counts = np.zeros(num_users + 1, np.int64)
+        names = list(cls.arrays)[1:]
+        files = [(folder / name).open("wb") for name in names]
+        try:
+            for user, *columns in blocks:
+                counts[1:] += np.bincount(user, minlength=num_users)
+                for name, file, column in zip(names, files, columns, strict=True):
+                    file.write(np.ascontiguousarray(column, cls.arrays[name]).data)
+        finally:
+            for opened in files:
+                opened.close()
+        np.cumsum(counts).astype("<i8").tofile(folder / "offsets")
+        (folder / "index.json").write_text(json.dumps({"users": num_users, "events": int(counts.sum())}))
+        return cls.open(folder)
+
+    @classmethod
+    def open(cls, folder: Path) -> UserHistory:
+        """Map what :meth:`build` wrote into memory, read-only."""
+        sizes = json.loads((folder / "index.json").read_text())
+
+        def read(name: str, dtype: str) -> Any:
+            size = sizes["users"] + 1 if name == "offsets" else sizes["events"]
+            return np.memmap(folder / name, dtype, "r", shape=(size,)) if size else np.empty(0, dtype)
+
+        return cls(**{name: read(name, dtype) for name, dtype in cls.arrays.items()})
