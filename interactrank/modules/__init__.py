@@ -1,0 +1,51 @@
+"""Modules of InteractRank, usable one by one: they know tensors, not files, configs or trainers."""
+
+from interactrank.modules.cross import CrossInteraction, PositiveWeight
+from interactrank.modules.dcn import DCNv2
+from interactrank.modules.history import HistoryTransform
+from interactrank.modules.losses import (
+    CountMinSketch,
+    HeadRule,
+    HeadWeighting,
+    LogQ,
+    PriorityLabels,
+    RequestSoftmax,
+    SampledSoftmax,
+    Temperature,
+    binary_focal_loss,
+    weighted_bce,
+)
+from interactrank.modules.mask_net import ParallelMaskNet
+from interactrank.modules.mlp import MLP, DenseLayer, LowRankLinear
+from interactrank.modules.norm import DenseVectorNorm, normalize_heads
+from interactrank.modules.scores import candidate_dots, metamodel_score, mix_heads
+from interactrank.modules.tower import FeatureConcat, Tower, mask_net_tower
+
+__all__ = [
+    "MLP",
+    "CountMinSketch",
+    "CrossInteraction",
+    "DCNv2",
+    "DenseLayer",
+    "DenseVectorNorm",
+    "FeatureConcat",
+    "HeadRule",
+    "HeadWeighting",
+    "HistoryTransform",
+    "LogQ",
+    "LowRankLinear",
+    "ParallelMaskNet",
+    "PositiveWeight",
+    "PriorityLabels",
+    "RequestSoftmax",
+    "SampledSoftmax",
+    "Temperature",
+    "Tower",
+    "binary_focal_loss",
+    "candidate_dots",
+    "mask_net_tower",
+    "metamodel_score",
+    "mix_heads",
+    "normalize_heads",
+    "weighted_bce",
+]

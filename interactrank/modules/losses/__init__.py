@@ -1,0 +1,35 @@
+"""Losses, each trick its own small piece: they return a loss per row; the caller reduces."""
+
+from interactrank.modules.losses.accidental_hits import hits_by_item, hits_by_request
+from interactrank.modules.losses.count_min_sketch import CountMinSketch
+from interactrank.modules.losses.duplicates import Merged, merge_duplicates
+from interactrank.modules.losses.elementwise import binary_focal_loss, weighted_bce
+from interactrank.modules.losses.gather import gather_rows, gather_sizes
+from interactrank.modules.losses.labels import HeadRule, PriorityLabels
+from interactrank.modules.losses.log_q import LogQ, log_batch_probability
+from interactrank.modules.losses.reduce import HeadWeighting, global_mean
+from interactrank.modules.losses.request_softmax import RequestSoftmax, mean_over_positive
+from interactrank.modules.losses.sampled_softmax import SampledSoftmax
+from interactrank.modules.losses.temperature import Temperature
+
+__all__ = [
+    "CountMinSketch",
+    "HeadRule",
+    "HeadWeighting",
+    "LogQ",
+    "Merged",
+    "PriorityLabels",
+    "RequestSoftmax",
+    "SampledSoftmax",
+    "Temperature",
+    "binary_focal_loss",
+    "gather_rows",
+    "gather_sizes",
+    "global_mean",
+    "hits_by_item",
+    "hits_by_request",
+    "log_batch_probability",
+    "mean_over_positive",
+    "merge_duplicates",
+    "weighted_bce",
+]

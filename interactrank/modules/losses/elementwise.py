@@ -1,0 +1,54 @@
+"""Losses of one label each, on logits.
+
+Shapes: C candidates, H heads.
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+
+def weighted_bce(logits: Tensor, labels: Tensor, weights: Tensor | None = None) -> Tensor:
+    """Binary cross-entropy of each element, times its weight.
+
+    Args:
+        logits: any shape.
+        labels: the same shape, in [0, 1].
+        weights: broadcastable to the same shape; None for 1.
+
+    Returns:
+        float32, the shape of the logits, not reduced.
+
+    Example::
+
+        >>> weighted_bce(torch.tensor([0.0]), torch.tensor([1.0]), torch.tensor([2.0])).tolist()
+        [1.3862943649291992]
+    """
+    loss = F.binary_cross_entropy_with_logits(logits.float(), labels.float(), reduction="none")
+    return loss if weights is None else loss * weights
+
+
+def binary_focal_loss(
+    logits: Tensor, labels: Tensor, weights: Tensor | None = None, *, gamma: float = 2.0
+) -> Tensor:
+    """Focal loss of each element: l (1 - e^-l)^gamma, l the cross-entropy; the factor is differentiated too.
+
+    Lin et al., arXiv 1708.02002, equation 4 (no alpha balancing).
+
+    Args:
+        logits: any shape.
+        labels: the same shape, in [0, 1].
+        weights: broadcastable to the same shape; None for 1.
+        gamma: how strongly easy elements are damped; 0 gives :func:`weighted_bce`.
+
+    Returns:
+        float32, the shape of the logits, not reduced.
+
+    Example::
+
+        >>> binary_focal_loss(torch.tensor([0.0]), torch.tensor([1.0])).tolist()  # ln 2 * (1 - 1/2)^2
+        [0.1732867956161499]
+    """
+    loss = weighted_bce(logits, labels)
+    loss = loss * torch.pow(-torch.expm1(-loss), gamma)
+    return loss if weights is None else loss * weights

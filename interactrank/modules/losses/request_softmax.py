@@ -1,0 +1,79 @@
+"""Listwise softmax over the candidates of a request.
+
+Shapes: R requests, C candidates (jagged under requests), H heads.
+"""
+
+import torch
+from torch import Tensor, nn
+
+from interactrank.modules.losses.reduce import global_mean
+from interactrank.modules.segments import segment_ids, segment_logsumexp, segment_sum
+
+
+class RequestSoftmax(nn.Module):
+    """Cross-entropy between a request's labels and the softmax of its candidates' final scores.
+
+    ListNet's top-one loss (Cao et al. 2007): what a ranker is asked for is the order within a request, and
+    this loss sees nothing else. With several positives the target is spread over them in proportion to their
+    labels (times weights). Requests without a positive cost 0. Where negatives were sampled, subtracting
+    ln(expected draws) from their scores makes the sampled softmax consistent with the full one.
+
+    Example::
+
+        >>> import torch
+        >>> loss = RequestSoftmax()
+        >>> scores, labels = torch.zeros(5, 1), torch.tensor([[1.0], [0.0], [0.0], [0.0], [0.0]])
+        >>> loss(scores, labels, torch.tensor([4, 1])).tolist()  # ln 4; no positive
+        [[1.3862943649291992], [0.0]]
+    """
+
+    def forward(
+        self,
+        scores: Tensor,
+        labels: Tensor,
+        candidate_lengths: Tensor,
+        *,
+        weights: Tensor | None = None,
+        log_sampling: Tensor | None = None,
+    ) -> Tensor:
+        """Loss of every request.
+
+        Args:
+            scores: [C, H] final logits.
+            labels: [C, H], not negative.
+            candidate_lengths: [R] int64, summing to C.
+            weights: [C] or [C, H], share of a positive in its request's target; None for 1.
+            log_sampling: [C], ln of the expected number of draws of a sampled candidate, 0 for a logged one.
+
+        Returns:
+            [R, H] float32, not negative.
+        """
+        scores, target = scores.float(), labels.float()
+        if weights is not None:
+            target = target * (weights if weights.dim() == 2 else weights.unsqueeze(-1))
+        if log_sampling is not None:
+            scores = scores - log_sampling.unsqueeze(-1)
+        requests = candidate_lengths.shape[0]
+        ids = segment_ids(candidate_lengths, scores.shape[0])
+        total = segment_sum(target, ids, requests)
+        norm = segment_logsumexp(scores, ids, requests)
+        cost = segment_sum(target * (norm.index_select(0, ids) - scores), ids, requests)
+        return cost / torch.where(total > 0, total, 1)
+
+
+def mean_over_positive(losses: Tensor, positive: Tensor) -> Tensor:
+    """Mean loss of the rows that have a positive, over all ranks.
+
+    Args:
+        losses: [N, H], 0 where there is no positive.
+        positive: [N, H] bool.
+
+    Returns:
+        [H]; 0 for a head without positives.
+
+    Example::
+
+        >>> mean_over_positive(torch.tensor([[2.0], [0.0]]), torch.tensor([[True], [False]])).tolist()
+        [2.0]
+    """
+    return global_mean(losses, positive.float().sum(0))
