@@ -19,6 +19,13 @@ from interactrank.modules.mask_net import ParallelMaskNet
 from interactrank.modules.mlp import MLP, DenseLayer, LowRankLinear
 from interactrank.modules.norm import DenseVectorNorm, normalize_heads
 from interactrank.modules.scores import candidate_dots, metamodel_score, mix_heads
+from interactrank.modules.sequence import (
+    LearnedWeightedPooling,
+    QueryCrossAttention,
+    RelativeTimeEmbedding,
+    SequenceTransformer,
+    UserSequenceEmbedder,
+)
 from interactrank.modules.tower import FeatureConcat, Tower, mask_net_tower
 
 __all__ = [
@@ -32,15 +39,20 @@ __all__ = [
     "HeadRule",
     "HeadWeighting",
     "HistoryTransform",
+    "LearnedWeightedPooling",
     "LogQ",
     "LowRankLinear",
     "ParallelMaskNet",
     "PositiveWeight",
     "PriorityLabels",
+    "QueryCrossAttention",
+    "RelativeTimeEmbedding",
     "RequestSoftmax",
     "SampledSoftmax",
+    "SequenceTransformer",
     "Temperature",
     "Tower",
+    "UserSequenceEmbedder",
     "binary_focal_loss",
     "candidate_dots",
     "mask_net_tower",
