@@ -1,7 +1,10 @@
 """Modules of InteractRank, usable one by one: they know tensors, not files, configs or trainers."""
 
+from interactrank.modules.batch_norm import WeightedBatchNorm
 from interactrank.modules.cross import CrossInteraction, PositiveWeight
 from interactrank.modules.dcn import DCNv2
+from interactrank.modules.embeddings import TableConfig, embedding_bag_collection, embedding_collection
+from interactrank.modules.group_summary import GroupSummary
 from interactrank.modules.history import HistoryTransform
 from interactrank.modules.losses import (
     CountMinSketch,
@@ -18,6 +21,7 @@ from interactrank.modules.losses import (
 from interactrank.modules.mask_net import ParallelMaskNet
 from interactrank.modules.mlp import MLP, DenseLayer, LowRankLinear
 from interactrank.modules.norm import DenseVectorNorm, normalize_heads
+from interactrank.modules.numeric import NumericNorm, NumericStats
 from interactrank.modules.scores import candidate_dots, metamodel_score, mix_heads
 from interactrank.modules.sequence import (
     LearnedWeightedPooling,
@@ -36,12 +40,15 @@ __all__ = [
     "DenseLayer",
     "DenseVectorNorm",
     "FeatureConcat",
+    "GroupSummary",
     "HeadRule",
     "HeadWeighting",
     "HistoryTransform",
     "LearnedWeightedPooling",
     "LogQ",
     "LowRankLinear",
+    "NumericNorm",
+    "NumericStats",
     "ParallelMaskNet",
     "PositiveWeight",
     "PriorityLabels",
@@ -50,11 +57,15 @@ __all__ = [
     "RequestSoftmax",
     "SampledSoftmax",
     "SequenceTransformer",
+    "TableConfig",
     "Temperature",
     "Tower",
     "UserSequenceEmbedder",
+    "WeightedBatchNorm",
     "binary_focal_loss",
     "candidate_dots",
+    "embedding_bag_collection",
+    "embedding_collection",
     "mask_net_tower",
     "metamodel_score",
     "mix_heads",

@@ -1,0 +1,68 @@
+"""Batch norm over rows that stand for different numbers of candidates.
+
+Shapes: N rows, F features.
+"""
+
+import torch
+from torch import Tensor, nn
+
+from interactrank.modules.checks import require_positive, require_width
+
+
+class WeightedBatchNorm(nn.Module):
+    """Batch norm whose statistics weigh each row: a row of weight 3 counts as three equal rows.
+
+    Batches here hold every request and item once, however many candidates name it; unweighted statistics
+    would describe another population than the candidates that are scored.
+
+    Args:
+        features: F.
+        momentum: weight of a new batch in the running statistics.
+        eps: added to the variance.
+
+    Example::
+
+        >>> import torch
+        >>> norm = WeightedBatchNorm(features=1)
+        >>> x = torch.tensor([[0.0], [4.0]])  # weights 3 and 1: mean 1, variance 3
+        >>> norm(x, torch.tensor([3.0, 1.0])).detach().round(decimals=3).flatten().tolist()
+        [-0.5770000219345093, 1.7319999933242798]
+    """
+
+    running_mean: Tensor
+    running_var: Tensor
+
+    def __init__(self, *, features: int, momentum: float = 0.1, eps: float = 1e-5) -> None:
+        super().__init__()
+        require_positive(features=features)
+        self.in_dim = self.out_dim = features
+        self.momentum, self.eps = momentum, eps
+        self.weight = nn.Parameter(torch.ones(features))
+        self.bias = nn.Parameter(torch.zeros(features))
+        self.register_buffer("running_mean", torch.zeros(features))
+        self.register_buffer("running_var", torch.ones(features))
+
+    def forward(self, x: Tensor, row_weights: Tensor | None = None) -> Tensor:
+        """Normalise.
+
+        Args:
+            x: [N, F].
+            row_weights: [N], not negative; None for 1 each. Used while training only.
+
+        Returns:
+            [N, F]; a batch of a single row is allowed.
+        """
+        require_width(self, x, self.in_dim)
+        mean, var = self.running_mean, self.running_var
+        if self.training:
+            w = x.new_ones(x.shape[0]) if row_weights is None else row_weights.to(x.dtype)
+            count = w.sum()
+            share = (w / count.clamp_min(torch.finfo(x.dtype).tiny)).unsqueeze(-1)
+            mean = (share * x).sum(0)
+            var = (share * (x - mean).square()).sum(0)
+            with torch.no_grad():
+                filled = (count > 0).to(x.dtype) * self.momentum
+                unbiased = var * count / (count - 1).clamp_min(1)
+                self.running_mean += filled * (mean - self.running_mean)
+                self.running_var += filled * (unbiased - self.running_var)
+        return (x - mean) * torch.rsqrt(var + self.eps) * self.weight + self.bias
