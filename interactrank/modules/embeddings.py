@@ -47,14 +47,10 @@ class TableConfig:
             found.append(f"table {self.name!r} has no feature; name at least one, or drop the table.")
         if self.init_scale <= 0:
             found.append(f"table {self.name!r}: init_scale is {self.init_scale}; it must be above 0.")
-        if pooled and self.pooling not in POOLING:
-            found.append(
-                f"table {self.name!r}: pooling is {self.pooling!r}; allowed are {', '.join(POOLING)}."
-            )
-        if not pooled and self.pooling is not None:
-            found.append(
-                f"table {self.name!r}: pooling is {self.pooling!r}; an EmbeddingCollection needs None."
-            )
+        allowed = list(POOLING) if pooled else [None]
+        if self.pooling not in allowed:
+            kind = "EmbeddingBagCollection" if pooled else "EmbeddingCollection"
+            found.append(f"table {self.name!r}: pooling is {self.pooling!r}; an {kind} allows {allowed}.")
         return found
 
     def init(self, weight: Tensor) -> Tensor:
@@ -142,9 +138,7 @@ def _check(tables: Sequence[TableConfig], *, pooled: bool) -> None:
             found.append(f"{times} tables are called {name!r}; names must differ.")
     for name, times in Counter(f for t in tables for f in t.features).items():
         if times > 1:
-            found.append(
-                f"feature {name!r} is looked up in {times} tables; give each lookup its own feature."
-            )
+            found.append(f"feature {name!r} is looked up in {times} tables; each lookup needs its own name.")
     dims = sorted({t.dim for t in tables})
     if not pooled and len(dims) > 1:
         found.append(f"tables of one EmbeddingCollection must have one dim, not {dims}.")

@@ -37,8 +37,8 @@ class NumericNorm(nn.Module):
     - standardised: (x - mean) / std.
 
     With ``mixture`` the result is their weighted sum, with weights softmax_j(E_f . W_j) learned per feature;
-    else the log form alone. NaN counts as the mean (or ``nan_fill``) in every form. A feature that is constant
-    in the training data (std < 1e-6) is dropped.
+    else the log form alone. NaN counts as the mean (or ``nan_fill``) in every form. A feature that is
+    constant in the training data (std < 1e-6) is dropped.
 
     Args:
         stats: feature -> its statistics; the order is that of the input's columns.
