@@ -104,16 +104,14 @@ def sort_table(table: Mapping[str, NDArray[Any]], key: str = "request_id") -> Re
         >>> sort_table({"request_id": np.array(["b", "b"])})
         Traceback (most recent call last):
             ...
-        ValueError: request_id 'b' occurs 2 times; evaluate every request once (does a sampler repeat some to
-            even \
-out the ranks?)
+        ValueError: request_id 'b' occurs 2 times; evaluate every request once (a sampler may repeat some)
     """
     keys, counts = np.unique(table[key], return_counts=True)
     if (counts > 1).any():
         at = (counts > 1).argmax()
         raise ValueError(
             f"{key} {keys[at].item()!r} occurs {counts[at]} times; evaluate every request once "
-            "(does a sampler repeat some?)"
+            "(a sampler may repeat some)"
         )
     return select_requests(table, np.argsort(table[key], kind="stable"))
 

@@ -1,0 +1,216 @@
+"""Plots of a report as PNG files: training curves, and models compared with their intervals.
+
+Needs matplotlib (``pip install 'interactrank[report]'``). The figures are drawn on a canvas of their own: no
+display, no global state of pyplot. Colours are those of Okabe and Ito, which colour-blind readers can tell
+apart.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from interactrank.evaluation.intervals import Interval
+from interactrank.extras import require
+from interactrank.files import atomic_write
+
+__all__ = ["plot_comparison", "plot_training_curves"]
+
+_COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#000000")
+_MARKERS = ("o", "s", "D", "^", "v", "P", "X")
+_INK, _MUTED, _GRID = "#222222", "#6b6b6b", "#e6e6e6"
+_STYLE = {
+    "font.size": 10,
+    "axes.edgecolor": _MUTED,
+    "axes.labelcolor": _INK,
+    "axes.titlelocation": "left",
+    "axes.titlesize": 11,
+    "axes.titleweight": "bold",
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.axisbelow": True,
+    "grid.color": _GRID,
+    "legend.frameon": False,
+    "text.color": _INK,
+    "xtick.color": _MUTED,
+    "ytick.color": _MUTED,
+}
+
+
+def plot_training_curves(
+    rows: Sequence[Mapping[str, Any]],
+    path: str | os.PathLike[str],
+    *,
+    losses: Sequence[str] = ("loss",),
+    metrics: Sequence[str] = (),
+    x: str = "step",
+    title: str = "Training",
+) -> Path:
+    """Loss on the left, metrics on the right, over the steps of training.
+
+    A loss with more than 50 points is drawn faintly, with a moving average over it.
+
+    Args:
+        rows: what training logged, such as ``{"step": 100, "loss": 0.31}``; a row need not have every column,
+            as evaluation happens more rarely. A value that is None or not finite leaves a gap.
+        path: the PNG file, written whole or not at all.
+        losses: columns of the left panel.
+        metrics: columns of the right panel; without any there is one panel.
+        x: the column of steps.
+        title: above the figure.
+
+    Returns:
+        ``path``.
+
+    Raises:
+        MissingExtraError: matplotlib is not installed.
+        ValueError: no row has a value of a column named.
+
+    Example::
+
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     rows = [{"step": 1, "loss": 0.7}, {"step": 2, "loss": 0.5}]
+        ...     plot_training_curves(rows, folder + "/curves.png").read_bytes()[1:4]
+        b'PNG'
+    """
+    panels = [("loss", list(losses))] + ([("metric on held-out requests", list(metrics))] if metrics else [])
+    curves = {name: _curve(rows, x, name) for _, names in panels for name in names}
+    with require("matplotlib", "report").rc_context(_STYLE):
+        figure = _figure(5.2 * len(panels), 3.6)
+        figure.suptitle(title, x=0.012, ha="left", fontsize=13, fontweight="bold")
+        for place, (label, names) in enumerate(panels):
+            axes = figure.add_subplot(1, len(panels), place + 1)
+            for number, name in enumerate(names):
+                steps, values = curves[name]
+                colour = _COLOURS[(number + place) % len(_COLOURS)]
+                noisy = label == "loss" and len(steps) > 50
+                marker = _MARKERS[number % len(_MARKERS)] if len(steps) <= 50 else None
+                shown = _smooth(values) if noisy else values
+                if noisy:
+                    axes.plot(steps, values, color=colour, alpha=0.25, linewidth=0.8)
+                axes.plot(steps, shown, color=colour, linewidth=1.8, marker=marker, markersize=4, label=name)
+            axes.set_xlabel(f"training {x}")
+            axes.set_ylabel(label)
+            axes.grid(True)
+            axes.margins(x=0.02)
+            axes.xaxis.set_major_locator(require("matplotlib.ticker", "report").MaxNLocator(6, integer=True))
+            axes.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
+            axes.legend(loc="best")
+        return atomic_write(path, lambda temporary: figure.savefig(temporary, dpi=150))
+
+
+def plot_comparison(
+    models: Mapping[str, Mapping[str, Interval]],
+    path: str | os.PathLike[str],
+    *,
+    metrics: Sequence[str] | None = None,
+    ceilings: Mapping[str, float] | None = None,
+    title: str = "Models compared",
+    confidence: float = 0.95,
+) -> Path:
+    """Every metric of every model as a point with its interval, a row per metric.
+
+    Args:
+        models: ``{model: {metric: Interval}}``; a model may lack a metric.
+        path: the PNG file, written whole or not at all.
+        metrics: the rows, from the top; those of the first model when left out. They share one axis, so
+            choose metrics of one range, as all in [0, 1] are.
+        ceilings: ``{metric: value}`` that no ranker can pass, drawn as a line across its row.
+        title: above the figure.
+        confidence: of the intervals, named under the axis.
+
+    Returns:
+        ``path``.
+
+    Raises:
+        MissingExtraError: matplotlib is not installed.
+        ValueError: there is nothing to draw.
+
+    Example::
+
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     models = {"bm25": {"mrr": Interval(0.6, 0.59, 0.61, 4906)}}
+        ...     plot_comparison(models, folder + "/models.png").name
+        'models.png'
+    """
+    names = list(metrics) if metrics is not None else list(next(iter(models.values()), {}))
+    ceilings = {name: value for name, value in (ceilings or {}).items() if name in names}
+    drawn = {
+        model: [(row, values[name]) for row, name in enumerate(names) if _has_value(values.get(name))]
+        for model, values in models.items()
+    }
+    if not any(drawn.values()):
+        raise ValueError(f"no model has a value of {', '.join(names) or 'any metric'}; nothing to draw")
+    requests = sorted({interval.requests for points in drawn.values() for _, interval in points})
+    count = f"{requests[0]:,}" if len(requests) == 1 else f"{requests[0]:,} to {requests[-1]:,}"
+    gap = min(0.22, 0.7 / len(models))
+    with require("matplotlib", "report").rc_context(_STYLE):
+        figure = _figure(8.0, 1.7 + len(names) * max(0.55, 0.2 * len(models)))
+        figure.suptitle(title, x=0.012, ha="left", fontsize=13, fontweight="bold")
+        axes = figure.add_subplot()
+        for row in range(1, len(names), 2):
+            axes.axhspan(row - 0.5, row + 0.5, color="#f6f6f6", linewidth=0, zorder=0)
+        for number, (model, points) in enumerate(drawn.items()):
+            offset = (number - (len(models) - 1) / 2) * gap
+            colour = _COLOURS[number % len(_COLOURS)]
+            rows = [row + offset for row, _ in points]
+            for y, (_, interval) in zip(rows, points, strict=True):
+                if not math.isnan(interval.low):
+                    axes.plot([interval.low, interval.high], [y, y], color=colour, linewidth=2.2, alpha=0.55)
+            axes.plot(
+                [interval.value for _, interval in points],
+                rows,
+                linestyle="none",
+                marker=_MARKERS[number % len(_MARKERS)],
+                markersize=6,
+                color=colour,
+                label=model,
+            )
+        for number, (name, value) in enumerate(ceilings.items()):
+            at = names.index(name)
+            label = None if number else "best possible"
+            axes.plot([value, value], [at - 0.42, at + 0.42], color=_INK, linestyle=":", label=label)
+        axes.set_yticks(range(len(names)), names)
+        axes.tick_params(axis="y", length=0, labelcolor=_INK)
+        axes.set_ylim(len(names) - 0.5, -0.5)
+        axes.grid(True, axis="x")
+        axes.spines["left"].set_visible(False)
+        axes.set_xlabel(f"mean over {count} requests, with {100 * confidence:g} % interval")
+        entries = len(models) + bool(ceilings)
+        axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=min(entries, 4), borderaxespad=0.2)
+        return atomic_write(path, lambda temporary: figure.savefig(temporary, dpi=150))
+
+
+def _figure(width: float, height: float) -> Any:
+    """An empty figure on the Agg canvas, laid out so that nothing overlaps."""
+    figure = require("matplotlib.figure", "report").Figure(figsize=(width, height), layout="constrained")
+    figure.get_layout_engine().set(w_pad=0.1, h_pad=0.08)
+    require("matplotlib.backends.backend_agg", "report").FigureCanvasAgg(figure)
+    return figure
+
+
+def _curve(rows: Sequence[Mapping[str, Any]], x: str, name: str) -> tuple[list[float], list[float]]:
+    points = [(float(row[x]), float(row[name])) for row in rows if row.get(name) is not None]
+    if not points:
+        columns = sorted({column for row in rows for column in row} - {x})
+        raise ValueError(f"no row has a value of {name!r}; the rows have {', '.join(columns) or 'no column'}")
+    return [step for step, _ in points], [value for _, value in points]
+
+
+def _smooth(values: Sequence[float]) -> list[float]:
+    """A centred mean over a tenth of the curve, less near its ends; leaves out what is not finite."""
+    smooth = []
+    for i in range(len(values)):
+        half = min(max(2, len(values) // 20), i, len(values) - 1 - i)
+        near = [value for value in values[i - half : i + half + 1] if math.isfinite(value)]
+        smooth.append(sum(near) / len(near) if near else math.nan)
+    return smooth
+
+
+def _has_value(interval: Interval | None) -> bool:
+    return interval is not None and not math.isnan(interval.value)
