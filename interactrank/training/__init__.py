@@ -1,0 +1,42 @@
+"""Sharded training: process group, sharding plan, optimizers, checkpoints and the loop."""
+
+from interactrank.training.checkpoint import CheckpointError, CheckpointStore, Position
+from interactrank.training.distributed import RankError, World, current_world, process_group
+from interactrank.training.history import read_history
+from interactrank.training.monitor import NonFiniteLoss
+from interactrank.training.settings import (
+    DenseOptimizer,
+    Schedule,
+    TableOptimizer,
+    TableSharding,
+    TrainingSettings,
+)
+from interactrank.training.sharding import describe_plan, make_plan, print_plan, shard_model
+from interactrank.training.trainer import TrainingResult, train
+from interactrank.training.weights import WeightsError, load_model, save_model
+
+__all__ = [
+    "CheckpointError",
+    "CheckpointStore",
+    "DenseOptimizer",
+    "NonFiniteLoss",
+    "Position",
+    "RankError",
+    "Schedule",
+    "TableOptimizer",
+    "TableSharding",
+    "TrainingResult",
+    "TrainingSettings",
+    "WeightsError",
+    "World",
+    "current_world",
+    "describe_plan",
+    "load_model",
+    "make_plan",
+    "print_plan",
+    "process_group",
+    "read_history",
+    "save_model",
+    "shard_model",
+    "train",
+]

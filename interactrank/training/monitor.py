@@ -1,0 +1,149 @@
+"""What happened since the last row of the history: mean losses, speed, and the first step that went wrong.
+
+Losses stay on the device until a row is written, so that checking them costs no synchronisation per step.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+from typing import Any
+
+import torch
+from torch import Tensor
+from torchrec.distributed.model_parallel import DistributedModelParallel
+from torchrec.sparse.jagged_tensor import KeyedJaggedTensor
+
+from interactrank.batch import SearchBatch
+from interactrank.training.distributed import gather
+
+__all__ = ["NonFiniteLoss", "Window", "batch_statistics", "check_finite_state"]
+
+
+class NonFiniteLoss(RuntimeError):
+    """The loss, a gradient or a weight became NaN or infinite; says at which step, on which ranks."""
+
+
+@dataclass(frozen=True)
+class _Entry:
+    step: int
+    loss: Tensor
+    parts: dict[str, Tensor]
+    grad_norm: Tensor
+
+
+class Window:
+    """The steps since the last row of the history."""
+
+    def __init__(self) -> None:
+        self._entries: list[_Entry] = []
+        self._requests = 0
+        self._start = time.perf_counter()
+
+    def restart_clock(self) -> None:
+        """Leaves what ran until now, such as an evaluation, out of the speed."""
+        self._start = time.perf_counter()
+
+    def add(
+        self, *, step: int, loss: Tensor, parts: dict[str, Tensor], grad_norm: Tensor, requests: int
+    ) -> None:
+        """Notes a step."""
+        self._entries.append(_Entry(step, loss, parts, grad_norm))
+        self._requests += requests
+
+    def close(self, batch_of: Callable[[int], SearchBatch]) -> dict[str, float]:
+        """Means over the steps and ranks of the window, which starts anew. All ranks must call it.
+
+        Args:
+            batch_of: step -> this rank's batch of that step; called only where the loss went wrong.
+
+        Returns:
+            ``loss``, each ``loss/<part>``, ``grad_norm`` and ``samples_per_s`` (requests of all ranks).
+
+        Raises:
+            NonFiniteLoss: on all ranks, if the loss of any was NaN or infinite.
+        """
+        losses = torch.stack([e.loss.float() for e in self._entries]).cpu()
+        norms = torch.stack([e.grad_norm.float() for e in self._entries]).cpu()
+        bad = ~(losses.isfinite() & norms.isfinite())
+        first = self._entries[int(bad.nonzero()[0])].step if bad.any() else None
+        steps = [step for step in gather(first) if step is not None]
+        if steps:
+            self._explain(min(steps), batch_of)
+        names = list(self._entries[0].parts)
+        means = {"loss": float(losses.mean())}
+        for name in names:
+            means[name] = float(torch.stack([e.parts[name].float() for e in self._entries]).mean())
+        means["grad_norm"] = float(norms.mean())
+        seconds = time.perf_counter() - self._start
+        everyone = gather((means, self._requests / max(seconds, 1e-9)))
+        row = {name: sum(theirs[name] for theirs, _ in everyone) / len(everyone) for name in means}
+        row["samples_per_s"] = sum(rate for _, rate in everyone)
+        self._entries.clear()
+        self._requests = 0
+        self._start = time.perf_counter()
+        return row
+
+    def _explain(self, step: int, batch_of: Callable[[int], SearchBatch]) -> None:
+        entry = next(e for e in self._entries if e.step == step)
+        wrong_loss = not bool(entry.loss.isfinite())
+        anywhere = any(gather(wrong_loss))
+        mine = None
+        if wrong_loss or not anywhere:  # a bad gradient is the same on all ranks: any batch may be the cause
+            parts = "".join(f", {name} {float(value):g}" for name, value in entry.parts.items())
+            mine = f"loss {float(entry.loss):g}{parts}, gradient norm {float(entry.grad_norm):g}\n"
+            try:
+                mine += batch_statistics(batch_of(step))
+            except Exception as error:
+                mine += f"  its batch could not be read again: {type(error).__name__}: {error}"
+        reports = [f"rank {rank}: {text}" for rank, text in enumerate(gather(mine)) if text is not None]
+        raise NonFiniteLoss(
+            f"step {step}: the loss or a gradient is not finite. The last checkpoint is from before it. "
+            "Look for inputs out of range below, lower the learning rates, or set training.clip_norm.\n"
+            + "\n".join(reports)
+        )
+
+
+def batch_statistics(batch: SearchBatch) -> str:
+    """A line for each tensor of a batch: shape, smallest and largest value, number of NaN and infinities."""
+    lines = []
+    for field in fields(batch):
+        value: Any = getattr(batch, field.name)
+        if isinstance(value, KeyedJaggedTensor):
+            lines += [_line(f"{field.name}.{key}", value[key].values()) for key in value.keys()]  # noqa: SIM118
+        elif value is not None:
+            lines.append(_line(field.name, value))
+    return "\n".join(lines)
+
+
+def _line(name: str, value: Tensor) -> str:
+    shape = " x ".join(map(str, value.shape))
+    if value.is_floating_point():
+        finite = value[value.isfinite()]
+        bad = f", {int(value.isnan().sum())} NaN, {int(value.isinf().sum())} infinite"
+    else:
+        finite, bad = value, ""
+    span = f"{finite.min().item():g} to {finite.max().item():g}" if finite.numel() else "no values"
+    return f"  {name} [{shape}]: {span}{bad}"
+
+
+@torch.no_grad()
+def check_finite_state(dmp: DistributedModelParallel, step: int) -> None:
+    """Refuses weights with NaN or infinities, before they are saved. All ranks must call it.
+
+    Raises:
+        NonFiniteLoss: on all ranks; names the parameters and where they are wrong.
+    """
+    wrong = []
+    for name, parameter in dmp.named_parameters():
+        if parameter.numel() and parameter.is_floating_point():
+            low, high = parameter.detach().aminmax()  # one pass without a copy; NaN wins
+            if not (low.isfinite() and high.isfinite()):
+                wrong.append(name)
+    reports = [f"rank {rank}: {', '.join(names)}" for rank, names in enumerate(gather(wrong)) if names]
+    if reports:
+        raise NonFiniteLoss(
+            f"step {step}: weights are not finite and were not saved; the last checkpoint is from before it. "
+            "Lower the learning rates, or set training.clip_norm.\n" + "\n".join(reports)
+        )

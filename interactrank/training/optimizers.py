@@ -1,0 +1,227 @@
+"""Optimizers: one for the ID tables inside the backward pass, Adam for the rest, one schedule over both."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.distributed.optim import _apply_optimizer_in_backward
+from torch.optim import Optimizer
+from torchrec.distributed.model_parallel import DistributedModelParallel
+from torchrec.optim.keyed import CombinedOptimizer, KeyedOptimizer, KeyedOptimizerWrapper, OptimizerWrapper
+from torchrec.optim.rowwise_adagrad import RowWiseAdagrad
+
+from interactrank.training.settings import DenseOptimizer, Schedule, TableOptimizer, TrainingSettings
+
+__all__ = [
+    "TrainingOptimizer",
+    "apply_table_optimizer",
+    "build_optimizer",
+    "check_table_optimizers",
+    "table_optimizer",
+]
+
+_CLASSES: dict[str, type[Optimizer]] = {
+    "row_wise_adagrad": RowWiseAdagrad,
+    "adagrad": torch.optim.Adagrad,
+    "sgd": torch.optim.SGD,
+    "adam": torch.optim.Adam,
+}
+_ON_CPU = ("row_wise_adagrad", "adagrad", "sgd")  # what FBGEMM's CPU kernels can fuse
+
+
+def table_optimizer(settings: TableOptimizer, device_type: str) -> tuple[type[Optimizer], dict[str, Any]]:
+    """Class and arguments of the tables' optimizer.
+
+    Raises:
+        ValueError: it cannot run inside the backward pass on this device.
+
+    Example::
+
+        >>> table_optimizer(TableOptimizer(name="sgd", lr=0.1), "cpu")
+        (<class 'torch.optim.sgd.SGD'>, {'lr': 0.1})
+    """
+    if device_type == "cpu" and settings.name not in _ON_CPU:
+        raise ValueError(
+            f"training.tables.name: {settings.name} cannot run inside the backward pass on cpu; "
+            f"allowed there: {', '.join(_ON_CPU)}"
+        )
+    arguments: dict[str, Any] = {"lr": settings.lr}
+    if settings.name != "sgd":
+        arguments["eps"] = settings.eps or 1e-8
+    if settings.name == "adam":
+        arguments["betas"] = settings.betas or (0.9, 0.999)
+    return _CLASSES[settings.name], arguments
+
+
+def apply_table_optimizer(
+    tables: Mapping[str, nn.Parameter],
+    settings: TableOptimizer,
+    device_type: str,
+    replicated: Collection[str],
+) -> None:
+    """Tells TorchRec, before it shards, to update the tables in the backward pass.
+
+    Args:
+        tables: name -> weight of every table.
+        settings: the optimizer.
+        device_type: ``cpu`` or ``cuda``.
+        replicated: tables that are data-parallel; they have dense gradients and are left to
+            :func:`build_optimizer`.
+    """
+    kind, arguments = table_optimizer(settings, device_type)
+    fused = [weight for name, weight in tables.items() if name not in replicated]
+    _apply_optimizer_in_backward(kind, fused, arguments)
+
+
+def check_table_optimizers(tables: Mapping[str, nn.Parameter], replicated: Collection[str]) -> None:
+    """Refuses tables that TorchRec would silently train with plain SGD at a rate of 0.01, its default.
+
+    Raises:
+        ValueError: names the tables without an optimizer, or with more than one.
+    """
+    counts = {name: len(getattr(w, "_in_backward_optimizers", ())) for name, w in tables.items()}
+    wrong = [name for name, n in counts.items() if n != (0 if name in replicated else 1)]
+    if wrong:
+        raise ValueError(
+            f"tables {', '.join(f'{n} ({counts[n]} optimizers)' for n in wrong)}: every table needs exactly "
+            "one optimizer; call apply_table_optimizer once, on all of them, before sharding"
+        )
+
+
+class TrainingOptimizer(OptimizerWrapper):
+    """All optimizers of a run as one: schedules the learning rates and clips the dense gradients.
+
+    Call :meth:`start_step` before each step's ``zero_grad``; fused kernels take the rate over from there.
+
+    Args:
+        optimizer: the fused and dense optimizers, combined.
+        dense: name -> parameters of the dense optimizer, whose gradients are clipped.
+        schedule: factor on every learning rate.
+        total_steps: length of the schedule.
+        clip_norm: largest norm over all dense gradients; None leaves them.
+        unused_parameters: whether a parameter may lack a gradient; else that is an error.
+
+    Attributes:
+        grad_norm: norm over all dense gradients at the last step, before clipping.
+        factor: of the schedule at this step.
+    """
+
+    def __init__(
+        self,
+        *,
+        optimizer: KeyedOptimizer,
+        dense: dict[str, nn.Parameter],
+        schedule: Schedule,
+        total_steps: int,
+        clip_norm: float | None,
+        unused_parameters: bool,
+    ) -> None:
+        super().__init__(optimizer)
+        self.dense = dense
+        self.schedule = schedule
+        self.total_steps = total_steps
+        self.clip_norm = clip_norm
+        self.unused_parameters = unused_parameters
+        self.grad_norm: Tensor = torch.zeros(())
+        self.factor = 1.0
+        self._peaks = [group["lr"] for group in self.param_groups]
+
+    def start_step(self, step: int) -> None:
+        """Sets the learning rates of step ``step`` (1 is the first)."""
+        self.factor = self.schedule.factor(step, self.total_steps)
+        for group, peak in zip(self.param_groups, self._peaks, strict=True):
+            group["lr"] = peak * self.factor
+
+    def step(self, closure: Any = None) -> None:
+        """Clips the dense gradients and updates; the tables were updated in the backward pass.
+
+        Raises:
+            RuntimeError: a parameter has no gradient, and the settings do not allow for it; DDP would fail in
+                the next step without naming it.
+        """
+        unused = [name for name, p in self.dense.items() if p.grad is None]
+        if unused and not self.unused_parameters:
+            raise RuntimeError(
+                f"parameters without a gradient: {', '.join(unused)}. Take them out of the model, or set "
+                "training.unused_parameters to true if only some batches leave them unused"
+            )
+        gradients = [p.grad for p in self.dense.values() if p.grad is not None]
+        if gradients:
+            self.grad_norm = nn.utils.get_total_norm(gradients)
+        if self.clip_norm is not None:
+            nn.utils.clip_grads_with_norm_(self.dense.values(), self.clip_norm, self.grad_norm)
+        super().step(closure)
+
+
+def build_optimizer(
+    dmp: DistributedModelParallel, settings: TrainingSettings, total_steps: int
+) -> TrainingOptimizer:
+    """Joins the fused optimizers of a sharded model with Adam for its dense parameters.
+
+    Replicated (data-parallel) tables get the tables' optimizer as well, outside the backward pass.
+
+    Args:
+        dmp: made by :func:`~interactrank.training.sharding.shard_model`.
+        settings: optimizers, schedule and clipping.
+        total_steps: length of the schedule.
+    """
+    tables = {
+        f"{path}.{name}.weight"
+        for path, sharding in dmp.plan.plan.items()
+        for name, of in sharding.items()
+        if of.sharding_type == "data_parallel"
+    }
+    dense: dict[str, nn.Parameter] = {}
+    replicated: dict[str, nn.Parameter] = {}
+    for key, parameter in dmp.named_parameters():
+        if not parameter.requires_grad or hasattr(parameter, "_in_backward_optimizers"):
+            continue
+        short = key.replace(".embedding_bags.", ".").replace(".embeddings.", ".")
+        (replicated if short in tables else dense)[key] = parameter
+    kind, arguments = table_optimizer(settings.tables, dmp.device.type)
+    parts: list[tuple[str, KeyedOptimizer]] = [("fused", dmp.fused_optimizer)]
+    if replicated:
+        parts.append(("replicated", KeyedOptimizerWrapper(replicated, lambda ps: kind(ps, **arguments))))
+    if dense:
+        parts.append(("dense", KeyedOptimizerWrapper(dense, lambda ps: _adam(ps, settings.dense))))
+    for _, part in parts[1:]:
+        _create_state(part)
+    return TrainingOptimizer(
+        optimizer=CombinedOptimizer(parts),
+        dense=dense,
+        schedule=settings.schedule,
+        total_steps=total_steps,
+        clip_norm=settings.clip_norm,
+        unused_parameters=settings.unused_parameters,
+    )
+
+
+def _adam(parameters: list[nn.Parameter], settings: DenseOptimizer) -> Optimizer:
+    decayed = [p for p in parameters if p.ndim > 1]
+    others = [p for p in parameters if p.ndim <= 1]
+    groups = [
+        {"params": members, "weight_decay": decay}
+        for members, decay in ((decayed, settings.weight_decay), (others, 0.0))
+        if members
+    ]
+    return torch.optim.AdamW(groups, lr=settings.lr, betas=settings.betas, eps=settings.eps)
+
+
+def _create_state(optimizer: KeyedOptimizer) -> None:
+    """Makes the state that torch creates at the first step, so that a checkpoint can be loaded into it.
+
+    A step with zero gradients and rate 0 moves nothing; the step counters go back to 0 after it.
+    """
+    rates = [group["lr"] for group in optimizer.param_groups]
+    for group in optimizer.param_groups:
+        group["lr"] = 0.0
+    optimizer.init_state()
+    for group, rate in zip(optimizer.param_groups, rates, strict=True):
+        group["lr"] = rate
+    for state in optimizer.state.values():
+        if "step" in state:
+            state["step"].zero_()
+    optimizer.zero_grad(set_to_none=True)

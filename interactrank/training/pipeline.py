@@ -1,0 +1,125 @@
+"""One training step: batch to the device, forward, backward, update; plain, or overlapped by TorchRec."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torchrec.distributed.model_parallel import DistributedModelParallel
+from torchrec.distributed.train_pipeline import TrainPipelineSparseDist
+from torchrec.distributed.train_pipeline.tracing import Tracer, _get_leaf_module_names
+
+from interactrank.batch import SearchBatch
+from interactrank.training.distributed import say
+from interactrank.training.optimizers import TrainingOptimizer
+from interactrank.training.settings import TrainingSettings
+
+__all__ = ["Forward", "PlainPipeline", "make_pipeline"]
+
+
+class Forward:
+    """Calls the model under autocast and keeps what the step gave.
+
+    Args:
+        model: batch -> (loss, outputs).
+        device: where it computes.
+        bf16: whether matrix products run in bfloat16.
+
+    Attributes:
+        loss: the last step's loss, detached.
+        parts: its outputs named ``loss/<part>``, detached.
+        requests: requests of its batch.
+    """
+
+    def __init__(self, model: nn.Module, device: torch.device, bf16: bool) -> None:
+        self.model = model
+        self.device = device
+        self.bf16 = bf16
+        self.loss: Tensor = torch.zeros(())
+        self.parts: dict[str, Tensor] = {}
+        self.requests = 0
+
+    def __call__(self, batch: SearchBatch) -> tuple[Tensor, dict[str, Tensor]]:
+        """Loss and outputs of a batch."""
+        with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.bf16):
+            loss, outputs = self.model(batch)
+        self.loss = loss.detach()
+        self.parts = {name: value.detach() for name, value in outputs.items() if name.startswith("loss/")}
+        self.requests = batch.num_requests
+        return loss, outputs
+
+
+class PlainPipeline:
+    """One step after the other; what a CPU, which has nothing to overlap, does best.
+
+    Args:
+        forward: calls the model.
+        optimizer: updates it.
+        device: where batches go.
+    """
+
+    def __init__(self, forward: Forward, optimizer: TrainingOptimizer, device: torch.device) -> None:
+        self.forward = forward
+        self.optimizer = optimizer
+        self.device = device
+
+    def progress(self, batches: Iterator[SearchBatch]) -> Any:
+        """Trains on the next batch.
+
+        Raises:
+            StopIteration: there is none.
+        """
+        batch = next(batches)
+        if self.device.type != "cpu":
+            batch = batch.to(self.device, non_blocking=True)
+        self.optimizer.zero_grad(set_to_none=True)
+        loss, outputs = self.forward(batch)
+        loss.backward()
+        self.optimizer.step()
+        return outputs
+
+    def detach(self) -> None:
+        """Nothing to do: the model can be called at any time."""
+
+
+def make_pipeline(
+    dmp: DistributedModelParallel, forward: Forward, optimizer: TrainingOptimizer, settings: TrainingSettings
+) -> PlainPipeline | TrainPipelineSparseDist:
+    """The pipeline that the settings ask for; call ``detach`` before the model is called outside of it.
+
+    Args:
+        dmp: the sharded model.
+        forward: calls it.
+        optimizer: updates it.
+        settings: ``pipeline`` is read.
+
+    Raises:
+        ValueError: ``sparse_dist`` is asked for and cannot work for this model.
+    """
+    kind = settings.pipeline
+    if kind == "auto" and dmp.device.type == "cpu":
+        kind = "plain"
+    if kind != "plain":
+        obstacle = _obstacle(dmp)
+        if obstacle is None:
+            return TrainPipelineSparseDist(dmp, optimizer, dmp.device, custom_model_fwd=forward)
+        message = f"pipeline sparse_dist cannot trace the model's forward ({obstacle})"
+        if kind == "sparse_dist":
+            raise ValueError(
+                f"{message}; set training.pipeline to plain, or let forward only pass attributes of the batch "
+                "to the collections of tables, and their results to one other module"
+            )
+        say(f"{message}; the plain pipeline is used")
+    return PlainPipeline(forward, optimizer, dmp.device)
+
+
+def _obstacle(dmp: DistributedModelParallel) -> str | None:
+    """Why TorchRec's pipeline cannot find the collections' inputs by tracing; None if it can."""
+    model = dmp.module
+    try:
+        Tracer(leaf_modules=_get_leaf_module_names(model)).trace(model)
+    except Exception as error:  # tracing runs the model's code on placeholders, where anything may fail
+        return f"{type(error).__name__}: {error}"
+    return None

@@ -1,0 +1,169 @@
+"""Settings of a training run: the section ``training`` of a run's YAML file."""
+
+from __future__ import annotations
+
+import math
+from typing import Literal
+
+from pydantic import Field, model_validator
+
+from interactrank.schema import Config, Name
+
+__all__ = [
+    "DenseOptimizer",
+    "Schedule",
+    "ShardingType",
+    "TableOptimizer",
+    "TableSharding",
+    "TrainingSettings",
+]
+
+ShardingType = Literal[
+    "table_wise",
+    "row_wise",
+    "column_wise",
+    "table_row_wise",
+    "table_column_wise",
+    "grid_shard",
+    "data_parallel",
+]
+
+
+class DenseOptimizer(Config):
+    """Adam for everything that is not an ID table."""
+
+    lr: float = Field(1e-3, gt=0, description="peak learning rate")
+    betas: tuple[float, float] = Field((0.9, 0.999), description="decay of the two moments, each in 0..1")
+    eps: float = Field(1e-8, gt=0)
+    weight_decay: float = Field(
+        0.0, ge=0, description="decoupled (AdamW); biases, norms and other vectors are left out"
+    )
+
+    @model_validator(mode="after")
+    def _check(self) -> DenseOptimizer:
+        if not all(0 <= b < 1 for b in self.betas):
+            raise ValueError(f"betas {list(self.betas)}: each must be at least 0 and below 1")
+        return self
+
+
+class TableOptimizer(Config):
+    """Optimizer of the ID tables, run inside the backward pass (fused).
+
+    ``row_wise_adagrad`` keeps one number for each row, ``adagrad`` one for each weight, ``adam`` two (CUDA
+    only), ``sgd`` none.
+    """
+
+    name: Literal["row_wise_adagrad", "adagrad", "sgd", "adam"] = "row_wise_adagrad"
+    lr: float = Field(0.05, gt=0, description="peak learning rate")
+    eps: float | None = Field(None, gt=0, description="1e-8 when left out; sgd takes none")
+    betas: tuple[float, float] | None = Field(None, description="adam only; 0.9 and 0.999 when left out")
+
+    @model_validator(mode="after")
+    def _check(self) -> TableOptimizer:
+        if self.name == "sgd" and self.eps is not None:
+            raise ValueError("eps has no meaning for sgd; leave it out")
+        if self.name != "adam" and self.betas is not None:
+            raise ValueError(f"betas go with adam, not with {self.name}; leave them out")
+        return self
+
+
+class Schedule(Config):
+    """Factor on the peak learning rates of tables and dense parameters alike.
+
+    It grows linearly over ``warmup_steps``, then stays (``constant``) or falls along a half ``cosine`` or a
+    straight line (``linear``) to ``final`` at the last step.
+    """
+
+    shape: Literal["constant", "cosine", "linear"] = "constant"
+    warmup_steps: int = Field(0, ge=0)
+    final: float | None = Field(
+        None, ge=0, le=1, description="factor at the last step; 0 when left out; constant takes none"
+    )
+
+    @model_validator(mode="after")
+    def _check(self) -> Schedule:
+        if self.shape == "constant" and self.final is not None:
+            raise ValueError("final goes with shape cosine or linear, not with constant")
+        return self
+
+    def factor(self, step: int, total: int) -> float:
+        """Factor of step ``step`` (1 is the first) of ``total``.
+
+        Example::
+
+            >>> schedule = Schedule(shape="linear", warmup_steps=2)
+            >>> [schedule.factor(step, 6) for step in range(1, 7)]
+            [0.5, 1.0, 0.75, 0.5, 0.25, 0.0]
+        """
+        if step <= self.warmup_steps:
+            return step / self.warmup_steps
+        if self.shape == "constant":
+            return 1.0
+        done = min(1.0, (step - self.warmup_steps) / max(1, total - self.warmup_steps))
+        falling = 1 - done if self.shape == "linear" else (1 + math.cos(math.pi * done)) / 2
+        final = self.final or 0.0
+        return final + (1 - final) * falling
+
+
+class TableSharding(Config):
+    """How the planner may place one table over the ranks."""
+
+    types: list[ShardingType] = Field(min_length=1, description="allowed sharding types; the planner picks")
+
+    @model_validator(mode="after")
+    def _check(self) -> TableSharding:
+        if "data_parallel" in self.types and len(self.types) > 1:
+            raise ValueError("types: data_parallel stands alone (its optimizer is chosen before the plan)")
+        return self
+
+
+class TrainingSettings(Config):
+    """How to train; every field has a default."""
+
+    steps: int | None = Field(None, ge=1, description="stop after so many steps")
+    epochs: int | None = Field(
+        None, ge=1, description="stop after so many passes; with steps, whichever ends first; 1 without both"
+    )
+    seed: int = Field(0, ge=0, description="seed of the initial weights and of dropout")
+    device: Literal["auto", "cpu", "cuda"] = Field("auto", description="auto: cuda where there is one")
+    autocast: Literal["none", "bf16"] = Field("none", description="bf16: matrix products in bfloat16")
+    pipeline: Literal["auto", "plain", "sparse_dist"] = Field(
+        "auto",
+        description="sparse_dist overlaps the exchange of ids with compute; auto: that on cuda, plain on cpu",
+    )
+    dense: DenseOptimizer = Field(default_factory=lambda: DenseOptimizer())
+    tables: TableOptimizer = Field(default_factory=lambda: TableOptimizer())
+    schedule: Schedule = Field(default_factory=lambda: Schedule())
+    unused_parameters: bool = Field(
+        False,
+        description="True where a batch may leave dense parameters without a gradient; costs a walk "
+        "over the graph at each step",
+    )
+    clip_norm: float | None = Field(
+        None, gt=0, description="scale the dense gradients down to this norm over all of them"
+    )
+    sharding: dict[Name, TableSharding] = Field(
+        default_factory=dict,
+        description="table -> allowed sharding; others are table_wise or row_wise, which any number of ranks "
+        "can resume",
+    )
+    log_every: int = Field(50, ge=1, description="steps between rows of the history")
+    evaluate_every: int | None = Field(None, ge=1, description="steps between evaluations; also at the end")
+    checkpoint_every: int | None = Field(None, ge=1, description="steps between checkpoints; also at the end")
+    keep_checkpoints: int = Field(2, ge=1, description="newest checkpoints that are kept")
+    tensorboard: bool = Field(False, description="write scalars for TensorBoard (extra: report)")
+    timeout_s: int = Field(1800, ge=1, description="a rank waits so long for the others, then gives up")
+
+    def total_steps(self, steps_per_epoch: int) -> int:
+        """Steps of the whole run, given those of one pass over the data.
+
+        Example::
+
+            >>> TrainingSettings(epochs=3).total_steps(10)
+            30
+            >>> TrainingSettings(epochs=3, steps=5).total_steps(10)
+            5
+        """
+        epochs = self.epochs if self.epochs or self.steps else 1
+        limits = [self.steps, epochs and epochs * steps_per_epoch]
+        return min(limit for limit in limits if limit)

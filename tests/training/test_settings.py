@@ -1,0 +1,47 @@
+import math
+
+import pytest
+
+from interactrank.schema import ConfigError, parse_config
+from interactrank.training.settings import Schedule, TrainingSettings
+
+
+def test_one_epoch_without_steps_or_epochs() -> None:
+    assert TrainingSettings().total_steps(7) == 7
+
+
+def test_the_first_limit_ends_the_run() -> None:
+    assert TrainingSettings(steps=30).total_steps(7) == 30
+    assert TrainingSettings(steps=30, epochs=3).total_steps(7) == 21
+    assert TrainingSettings(steps=10, epochs=3).total_steps(7) == 10
+
+
+def test_warm_up_ends_at_the_peak_and_the_schedule_at_final() -> None:
+    schedule = Schedule(shape="cosine", warmup_steps=4, final=0.1)
+    assert [schedule.factor(s, 12) for s in (1, 2, 4)] == [0.25, 0.5, 1.0]
+    # Half-way, (12 - 4) / 2 = 4 steps after the warm-up: 0.1 + 0.9 * (1 + cos(pi / 2)) / 2 = 0.55.
+    assert math.isclose(schedule.factor(8, 12), 0.55)
+    assert math.isclose(schedule.factor(12, 12), 0.1)
+    assert math.isclose(schedule.factor(13, 12), 0.1)
+
+
+def test_a_warm_up_longer_than_the_run_never_reaches_the_peak() -> None:
+    assert Schedule(shape="linear", warmup_steps=10).factor(5, 5) == 0.5
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"tables": {"name": "sgd", "eps": 1e-8}}, "eps has no meaning for sgd"),
+        ({"tables": {"betas": [0.9, 0.99]}}, "betas go with adam, not with row_wise_adagrad"),
+        ({"dense": {"betas": [0.9, 1.0]}}, "each must be at least 0 and below 1"),
+        ({"schedule": {"final": 0.1}}, "final goes with shape cosine or linear"),
+        ({"sharding": {"queries": {"types": ["data_parallel", "row_wise"]}}}, "data_parallel stands alone"),
+        ({"checkpoint_evry": 3}, "checkpoint_evry: unknown key; did you mean 'checkpoint_every'?"),
+        ({"steps": 0}, "steps"),
+    ],
+)
+def test_a_setting_that_would_be_ignored_or_is_wrong_is_refused(values: dict, message: str) -> None:
+    with pytest.raises(ConfigError) as error:
+        parse_config(TrainingSettings, values)
+    assert message in str(error.value)
