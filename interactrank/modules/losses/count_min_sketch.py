@@ -62,12 +62,12 @@ class CountMinSketch(nn.Module):
         """
         if increments is None:
             increments = torch.ones_like(ids)
-        self.recent.scatter_add_(1, self._cells(ids), increments.expand(self.depth, -1))
+        self.recent.scatter_add_(1, self.cells(ids), increments.expand(self.depth, -1))
         self.recent_total += increments.sum()
 
     def forward(self, ids: Tensor) -> Tensor:
         """Counts of [N] ids: [N] int64, never below the true counts."""
-        cells = self._cells(ids)
+        cells = self.cells(ids)
         return (self.merged.gather(1, cells) + self.recent.gather(1, cells)).min(0).values
 
     @torch.no_grad()
@@ -85,7 +85,8 @@ class CountMinSketch(nn.Module):
         self.recent.zero_()
         self.recent_total.zero_()
 
-    def _cells(self, ids: Tensor) -> Tensor:
+    def cells(self, ids: Tensor) -> Tensor:
+        """Cell of each id in each row of the sketch: [N] int64 -> [K, N] int64 in 0..W-1."""
         # splitmix64's finaliser on salted ids: products wrap around, shifts are made logical by their masks.
         h = ids + self.salt
         h = (h ^ ((h >> 30) & (2**34 - 1))) * -4658895280553007687
