@@ -203,10 +203,10 @@ def _curve(rows: Sequence[Mapping[str, Any]], x: str, name: str) -> tuple[list[f
 
 
 def _smooth(values: Sequence[float]) -> list[float]:
-    """A centred mean over a tenth of the curve, less near its ends; leaves out what is not finite."""
+    """A mean over a tenth of the curve around each point, narrower at its start; skips what is not finite."""
     smooth = []
     for i in range(len(values)):
-        half = min(max(2, len(values) // 20), i, len(values) - 1 - i)
+        half = min(max(2, len(values) // 20), i)
         near = [value for value in values[i - half : i + half + 1] if math.isfinite(value)]
         smooth.append(sum(near) / len(near) if near else math.nan)
     return smooth

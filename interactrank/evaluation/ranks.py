@@ -23,7 +23,7 @@ from interactrank.evaluation.arrays import Array, as_floats, as_integers, reques
 
 __all__ = ["RelevantRanks", "ranks_of_candidates", "ranks_of_relevant"]
 
-_BLOCK_ELEMENTS = 1 << 24  # scores that a step of ranks_of_relevant compares at once (64 MB of float32)
+_BLOCK_ELEMENTS = 1 << 21  # scores that a step of ranks_of_relevant compares at once (8 MB of float32)
 
 
 @dataclass(frozen=True)
@@ -184,7 +184,10 @@ def ranks_of_relevant(
     if block.dim() != 2:
         raise ValueError(f"scores has shape {list(block.shape)}; [requests, items] is needed")
     rows, items = block.shape
-    bad = torch.isnan(block).any(dim=1) if block.is_floating_point() else torch.zeros(rows, dtype=torch.bool)
+    if block.is_floating_point() and block.numel():
+        bad = torch.isnan(block.amax(dim=1))  # the maximum of a row with a NaN is NaN
+    else:
+        bad = torch.zeros(rows, dtype=torch.bool)
     if bad.any():
         raise ValueError(
             f"scores of request {int(bad.int().argmax())} hold NaN: find out where the model made it"
@@ -261,8 +264,15 @@ def _count_at_least(
         if allowed is not None:
             above &= allowed[row]
             same &= allowed[row]
-        at_least.append(above.sum(dim=1))
-        equal.append(same.sum(dim=1))
+        at_least.append(_count_true(above))
+        equal.append(_count_true(same))
     if not at_least:
         return np.zeros(0, np.int64), np.zeros(0, np.int64)
-    return torch.cat(at_least).cpu().numpy(), torch.cat(equal).cpu().numpy()
+    return np.concatenate(at_least), np.concatenate(equal)
+
+
+def _count_true(mask: torch.Tensor) -> NDArray[np.int64]:
+    """How many entries of each row are true; numpy counts ten times faster on a CPU than a sum does."""
+    if mask.device.type == "cpu":
+        return np.count_nonzero(mask.numpy(), axis=1).astype(np.int64)
+    return mask.sum(dim=1).cpu().numpy()
