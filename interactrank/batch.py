@@ -7,7 +7,7 @@ user sequences, X history (IQP) features, Y lexical features.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import Any, NamedTuple
 
 import torch
@@ -39,10 +39,14 @@ class BatchLayout:
     Args:
         schema: what the columns mean.
         table_rows: rows of each ID table.
+        num_items: items of the catalogue.
+        number_stats: ``minimum``, ``maximum``, ``mean`` and ``std`` of each number feature in training.
     """
 
     schema: SearchSchema
     table_rows: dict[str, int]
+    num_items: int
+    number_stats: dict[str, dict[str, float]] = field(default_factory=dict)
 
     @property
     def event_tables(self) -> set[str]:

@@ -165,8 +165,9 @@ class IqpFeature(Config):
 
     Keys: ``query`` (the paper's), back-offs ``words``, ``trigrams`` and ``compact`` (the query without
     blanks), ``user`` and ``history`` (each item of the user's sequence), and ``all`` (popularity).
-    A request with several keys averages over those that have a history: ``arithmetic`` averages the
-    shares, ``geometric`` the logarithms of the shares smoothed towards the item's overall share.
+    A request with several keys averages over them: ``arithmetic`` averages the shares of the keys that have
+    a history; ``geometric`` averages over all keys the logarithm of (C(p, key) + 1 / N) / (C(key) + 1), N
+    items, so that an item must go well with every word.
     """
 
     key: Literal["query", "compact", "words", "trigrams", "user", "history", "all"] = "query"

@@ -6,7 +6,7 @@ Shapes: R requests, I distinct items, C candidates, H heads, X history and Y lex
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -18,7 +18,19 @@ from interactrank.data.jagged import from_arrow, take
 from interactrank.data.prepared import ItemTable
 from interactrank.iqp.features import Jagged, RequestKeys, key_spaces
 
-EMPTY = Jagged(np.empty(0, np.int64), np.empty(0, np.int64))
+
+class BatchEvents(NamedTuple):
+    """User sequences: rows of the ID tables of item and query, action and age of each event."""
+
+    lengths: NDArray[np.int64]
+    item_ids: NDArray[np.int64]
+    query: NDArray[np.int64]
+    action: NDArray[Any]
+    age: NDArray[np.float32]
+
+
+NONE = np.empty(0, np.int64)
+NO_EVENTS = BatchEvents(NONE, NONE, NONE, NONE, np.empty(0, np.float32))
 
 
 @dataclass(frozen=True)
@@ -49,6 +61,7 @@ class Requests:
     table: Any
     index: NDArray[np.int64]
     layout: BatchLayout
+    items: ItemTable
 
     def __len__(self) -> int:
         return int(self.table.num_rows)
@@ -79,6 +92,24 @@ class Requests:
             np.zeros(len(items.values), np.float32),
         )
 
+    def events(self) -> BatchEvents:
+        """The user sequences, newest event first."""
+        items = self.jagged("events.item")
+        ids = items.values.astype(np.int64)
+        if self.layout.schema.sequence is not None:
+            ids = _first(self.items.features[self.layout.schema.sequence.item])[items.values]
+        return BatchEvents(
+            items.lengths,
+            ids,
+            self.jagged("events.query").values,
+            self.jagged("events.action").values,
+            self.jagged("events.age").values,
+        )
+
+    def take(self, rows: NDArray[np.int64]) -> Requests:
+        """Some of the requests."""
+        return Requests(self.table.take(rows), self.index[rows], self.layout, self.items)
+
     def keys(self) -> RequestKeys:
         """What the cross features of other items depend on."""
         schema = self.layout.schema
@@ -92,59 +123,112 @@ class Requests:
 
 def collate(requests: Requests, candidates: Candidates, items: ItemTable) -> SearchBatch:
     """One batch; an item that several candidates name is there once."""
-    layout = requests.layout
     rows, candidate_item = np.unique(candidates.items.values, return_inverse=True)
-    of_requests = {f.name: requests.jagged(f"feature.{f.name}") for f in layout.sparse("request")}
-    of_items = {f.name: take(items.features[f.name], rows) for f in layout.sparse("item")}
-    events = requests.jagged("events.item")
-    of_events = {"item": EMPTY, "query": EMPTY}
-    if layout.schema.sequence is not None:
-        first = _first(items.features[layout.schema.sequence.item])
-        of_events["item"] = Jagged(first[events.values], events.lengths)
-        of_events["query"] = requests.jagged("events.query")
-    sizes = {"request": len(requests), "item": len(rows), "event": len(requests)}
-    found = {"request": of_requests, "item": of_items, "event": of_events}
-
-    def ids(slots: list[Slot], sections: tuple[str, ...]) -> KeyedJaggedTensor | None:
-        if not slots:
-            return None
-        values, lengths = [], []
-        for slot in slots:
-            for section in sections:
-                name = getattr(slot, section)
-                jagged = (
-                    found[section][name] if name else Jagged(EMPTY.values, np.zeros(sizes[section], np.int64))
-                )
-                if sections == EVENT_SECTIONS and section != "event" and name:
-                    jagged = _one_each(jagged)
-                values.append(jagged.values)
-                lengths.append(jagged.lengths)
-        return KeyedJaggedTensor(
-            keys=[s.key for s in slots],
-            values=torch.from_numpy(np.concatenate(values).astype(np.int64, copy=False)),
-            lengths=torch.from_numpy(np.concatenate(lengths)),
-        )
-
-    return SearchBatch(
-        request_index=torch.from_numpy(requests.index),
-        item_index=torch.from_numpy(rows.astype(np.int64)),
+    return _batch(
+        requests.layout,
+        requests,
+        items,
+        rows.astype(np.int64),
         candidate_lengths=torch.from_numpy(candidates.items.lengths),
         candidate_item=torch.from_numpy(candidate_item.astype(np.int64)),
-        request_ids=ids(layout.request_slots, ("request",)),
-        item_ids=ids(layout.item_slots, ("item",)),
-        shared_ids=ids(layout.shared_slots, ("request", "item")),
-        event_ids=ids(layout.event_slots, EVENT_SECTIONS),
-        request_dense=_tensor(requests.matrix("dense", layout.dense_width("request"))),
-        item_dense=_tensor(items.dense[rows]),
-        event_lengths=torch.from_numpy(events.lengths),
-        event_action=torch.from_numpy(requests.jagged("events.action").values.astype(np.int64)),
-        event_age=_tensor(requests.jagged("events.age").values),
         iqp_rate=_tensor(candidates.iqp_rate),
-        iqp_support=_tensor(requests.matrix("iqp_support", len(layout.schema.iqp))),
         lexical=_tensor(candidates.lexical),
         labels=_tensor(candidates.labels),
         weights=_tensor(candidates.weights),
         sampling_log_q=_tensor(candidates.log_q),
+    )
+
+
+def request_batch(requests: Requests) -> SearchBatch:
+    """Requests without candidates and items: what the query tower alone needs."""
+    return _batch(requests.layout, requests, None, np.empty(0, np.int64), **_no_candidates(len(requests)))
+
+
+def item_batch(items: ItemTable, rows: NDArray[np.int64], layout: BatchLayout) -> SearchBatch:
+    """Items without requests: what the item tower alone needs."""
+    return _batch(layout, None, items, rows, **_no_candidates(0))
+
+
+def _no_candidates(num_requests: int) -> dict[str, torch.Tensor]:
+    none = torch.empty(0)
+    return {
+        "candidate_lengths": torch.zeros(num_requests, dtype=torch.int64),
+        "candidate_item": none.long(),
+        "iqp_rate": none,
+        "lexical": none,
+        "labels": none,
+        "weights": none,
+        "sampling_log_q": none,
+    }
+
+
+def _batch(
+    layout: BatchLayout,
+    requests: Requests | None,
+    items: ItemTable | None,
+    rows: NDArray[np.int64],
+    **candidates: torch.Tensor,
+) -> SearchBatch:
+    num_requests = 0 if requests is None else len(requests)
+    sizes = {"request": num_requests, "item": len(rows), "event": num_requests}
+    found: dict[str, dict[str, Jagged]] = {"request": {}, "item": {}, "event": {}}
+    if requests is not None:
+        found["request"] = {f.name: requests.jagged(f"feature.{f.name}") for f in layout.sparse("request")}
+    if items is not None:
+        found["item"] = {f.name: take(items.features[f.name], rows) for f in layout.sparse("item")}
+    events = requests.events() if requests is not None else NO_EVENTS
+    found["event"] = {
+        "item": Jagged(events.item_ids, events.lengths),
+        "query": Jagged(events.query, events.lengths),
+    }
+    if items is None:
+        item_dense = np.empty((0, layout.dense_width("item")), np.float32)
+    else:
+        item_dense = items.dense[rows]
+    width = layout.dense_width("request")
+    request_dense = np.empty((0, width), np.float32) if requests is None else requests.matrix("dense", width)
+    num_features = len(layout.schema.iqp)
+    support = np.empty((0, num_features), np.float32)
+    if requests is not None:
+        support = requests.matrix("iqp_support", num_features)
+    return SearchBatch(
+        request_index=torch.from_numpy(np.empty(0, np.int64) if requests is None else requests.index),
+        item_index=torch.from_numpy(rows),
+        request_ids=_ids(layout.request_slots, ("request",), found, sizes),
+        item_ids=_ids(layout.item_slots, ("item",), found, sizes),
+        shared_ids=_ids(layout.shared_slots, ("request", "item"), found, sizes),
+        event_ids=_ids(layout.event_slots, EVENT_SECTIONS, found, sizes),
+        request_dense=_tensor(request_dense),
+        item_dense=_tensor(item_dense),
+        event_lengths=torch.from_numpy(events.lengths),
+        event_action=torch.from_numpy(events.action.astype(np.int64)),
+        event_age=_tensor(events.age),
+        iqp_support=_tensor(support),
+        **candidates,
+    )
+
+
+def _ids(
+    slots: list[Slot], sections: tuple[str, ...], found: dict[str, dict[str, Jagged]], sizes: dict[str, int]
+) -> KeyedJaggedTensor | None:
+    """The ids of some slots; None where they have no rows at all."""
+    if not slots or not sum(sizes[s] for s in sections):
+        return None
+    values, lengths = [], []
+    for slot in slots:
+        for section in sections:
+            name = getattr(slot, section)
+            jagged = found[section].get(name) if name else None
+            if jagged is None:
+                jagged = Jagged(np.empty(0, np.int64), np.zeros(sizes[section], np.int64))
+            elif sections == EVENT_SECTIONS and section != "event":
+                jagged = _one_each(jagged)
+            values.append(jagged.values)
+            lengths.append(jagged.lengths)
+    return KeyedJaggedTensor(
+        keys=[s.key for s in slots],
+        values=torch.from_numpy(np.concatenate(values).astype(np.int64, copy=False)),
+        lengths=torch.from_numpy(np.concatenate(lengths)),
     )
 
 

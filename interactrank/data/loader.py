@@ -90,23 +90,38 @@ class SearchLoader:
     def steps_per_epoch(self) -> int:
         """Batches of an epoch, the same on every rank."""
         largest = -(-self.num_requests // self.world_size)
-        return -(-largest // self.settings.batch_requests)
+        smallest = self.num_requests // self.world_size
+        return min(smallest, -(-largest // self.settings.batch_requests))  # so that no batch is empty
 
     def epoch(self, n: int = 0, start: int = 0) -> Iterator[SearchBatch]:
         """Batches ``start``, ``start + 1``, ... of epoch ``n``."""
         batches = self._batches(n, start)
         return _ahead(batches, self.settings.prefetch) if self.settings.prefetch else batches
 
+    def requests(self) -> Iterator[Requests]:
+        """The requests of the epoch 0 batches, with all that cross features of other items need."""
+        for _, requests in self._requests(0, 0, self._columns(everything=True)):
+            yield requests
+
     def _batches(self, epoch: int, start: int) -> Iterator[SearchBatch]:
+        for step, requests in self._requests(
+            epoch, start, self._columns(everything=self._sampler is not None)
+        ):
+            candidates = requests.candidates()
+            if self._sampler is not None:
+                seed = (self.settings.seed, self.rank, epoch, step)
+                candidates = self._sampler.add(requests, candidates, seed)
+            yield collate(requests, candidates, self.log.items)
+
+    def _requests(self, epoch: int, start: int, columns: list[str]) -> Iterator[tuple[int, Requests]]:
+        """(step, its requests) from step ``start`` on."""
+        pa = require("pyarrow", extra="data")
         low = self.num_requests * self.rank // self.world_size
         high = self.num_requests * (self.rank + 1) // self.world_size
         steps = self.steps_per_epoch
         cuts = [low + (high - low) * s // steps for s in range(steps + 1)]
-        columns = self._columns()
-        held: Any = None  # requests held[0] .. of the epoch's order, with their index
-        position = 0
-        pa = require("pyarrow", extra="data")
-        step = start
+        held: Any = None  # read but not yet handed out: table and index
+        step, position = start, 0
         for window in self._windows(epoch):
             size = sum(g.rows for g in window)
             if position + size <= cuts[step]:
@@ -115,15 +130,14 @@ class SearchLoader:
             table = pa.concat_tables([self._read(g, columns) for g in window])
             index = np.concatenate([np.arange(g.first, g.first + g.rows) for g in window])
             order = self._order(epoch, position, size)
-            table, index = table.take(order), index[order]
-            begin = cuts[step] if held is None else position
-            table, index = table.slice(begin - position), index[begin - position :]
+            skip = max(0, cuts[step] - position) if held is None else 0
+            table, index = table.take(order[skip:]), index[order[skip:]]
             if held is not None:
                 table, index = pa.concat_tables([held[0], table]), np.concatenate([held[1], index])
             position += size
             while step < steps and cuts[step + 1] <= position:
                 rows = cuts[step + 1] - cuts[step]
-                yield self._batch(table.slice(0, rows), index[:rows], (epoch, step))
+                yield step, Requests(table.slice(0, rows), index[:rows], self._layout, self.log.items)
                 table, index = table.slice(rows), index[rows:]
                 step += 1
             if step == steps:
@@ -152,19 +166,15 @@ class SearchLoader:
             path = self.log.files(self.split)[group.file]
             raise LogError(f"cannot read '{path}': {error}; prepare the log again") from None
 
-    def _columns(self) -> list[str]:
-        wanted = ["feature.", "events.", *(["keys.", "parts."] if self._sampler else [])]
-        names = self._files[0].schema_arrow.names
-        plain = ["candidates", "labels", "weights", "iqp_rate", "iqp_support", "lexical", "dense"]
-        plain += ["time", "history_end"] if self._sampler else []
-        return [n for n in names if n in plain or n.startswith(tuple(wanted))]
-
-    def _batch(self, table: Any, index: Any, seed: tuple[int, int]) -> SearchBatch:
-        requests = Requests(table, index, self._layout)
-        candidates = requests.candidates()
-        if self._sampler is not None:
-            candidates = self._sampler.add(requests, candidates, (self.settings.seed, self.rank, *seed))
-        return collate(requests, candidates, self.log.items)
+    def _columns(self, everything: bool) -> list[str]:
+        """Columns to read; ``everything`` includes what cross features of other items need."""
+        names: list[str] = self._files[0].schema_arrow.names
+        wanted = {"candidates", "labels", "weights", "iqp_rate", "iqp_support", "lexical", "dense"}
+        kinds: tuple[str, ...] = ("feature.", "events.")
+        if everything:
+            wanted |= {"time", "history_end", "excluded", "true_probability"}
+            kinds += ("keys.", "parts.")
+        return [n for n in names if n in wanted or n.startswith(kinds)]
 
 
 def _ahead(batches: Iterator[SearchBatch], depth: int) -> Iterator[SearchBatch]:

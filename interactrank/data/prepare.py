@@ -118,6 +118,7 @@ class _Preparation:
         train_count = self._train_count()
         self.vocabularies = self._count_vocabularies(items, train_count)
         self._write_items(items, train_count)
+        self._count_request_numbers()
         if self.schema.sequence is not None:
             self.user_history = self._build_user_history()
         self._build_histories()
@@ -136,6 +137,7 @@ class _Preparation:
             "items": self.source.num_items,
             "requests": requests,
             "tables": {name: v.rows for name, v in self.vocabularies.items()},
+            "numbers": self.numbers,
         }
 
     def _blocks(self) -> Iterator[RequestBlock]:
@@ -186,8 +188,21 @@ class _Preparation:
         numbers = [f for f in self.schema.features.item if f.kind == "number"]
         vectors = [f for f in self.schema.features.item if f.kind == "vector"]
         block = dense(numbers, vectors, items)
+        self.numbers = {f.name: _statistics(block[:, j]) for j, f in enumerate(numbers)}
         columns["dense"] = to_arrow(list_rows(block), "float32")
         pq.write_table(pa.table(columns), self.output / "items.parquet")
+
+    def _count_request_numbers(self) -> None:
+        for f in self.schema.features.request:
+            if f.kind != "number":
+                continue
+            value = f"TRY_CAST({quote(request_column(self.schema, f.column))} AS DOUBLE)"
+            found = self.source.db.execute(
+                f"""SELECT min({value}), max({value}), avg({value}), stddev_samp({value}) FROM requests
+                WHERE split = 'train' AND isfinite({value})"""
+            ).fetchone()
+            names = ("minimum", "maximum", "mean", "std")
+            self.numbers[f.name] = {n: float(v or 0) for n, v in zip(names, found, strict=True)}
 
     def _build_user_history(self) -> UserHistory:
         s = self.schema.sequence
@@ -274,3 +289,17 @@ class _Preparation:
             for writer in writers.values():
                 writer.close()
         return {name: writer.requests for name, writer in writers.items()}
+
+
+def _statistics(values: NDArray[np.float32]) -> dict[str, float]:
+    """What a number feature is normalised by; zeros where no value is known."""
+    known = values[~np.isnan(values)].astype(np.float64)
+    if not len(known):
+        return {"minimum": 0.0, "maximum": 0.0, "mean": 0.0, "std": 0.0}
+    std = float(known.std(ddof=1)) if len(known) > 1 else 0.0
+    return {
+        "minimum": float(known.min()),
+        "maximum": float(known.max()),
+        "mean": float(known.mean()),
+        "std": std,
+    }

@@ -68,7 +68,9 @@ class PreparedLog:
     @property
     def layout(self) -> BatchLayout:
         """Where features lie in a batch, and the rows of each ID table."""
-        return BatchLayout(self.schema, self.manifest["tables"])
+        return BatchLayout(
+            self.schema, self.manifest["tables"], self.manifest["items"], self.manifest["numbers"]
+        )
 
     def num_requests(self, split: str) -> int:
         """Requests of a split."""
@@ -84,6 +86,11 @@ class PreparedLog:
         """Some columns of a split as one Arrow table; for columns that fit into memory."""
         pa, pq = require("pyarrow", extra="data"), require("pyarrow.parquet", extra="data")
         return pa.concat_tables([pq.read_table(f, columns=columns) for f in self.files(split)])
+
+    def train_queries(self) -> NDArray[np.int64]:
+        """How often each distinct query of the train split was searched there."""
+        found = self.read("train", ["query"]).group_by("query").aggregate([([], "count_all")])
+        return found["count_all"].to_numpy()
 
     @cached_property
     def items(self) -> ItemTable:

@@ -22,7 +22,6 @@ from interactrank.schema import IqpFeature, SearchSchema
 
 Floats = NDArray[np.float32]
 ALWAYS = np.iinfo(np.int64).min
-SMOOTHING = 1.0  # engagements that a geometric average adds to every key, spread by the items' overall share
 
 
 class Jagged(NamedTuple):
@@ -51,12 +50,8 @@ def key_space(feature: IqpFeature) -> KeySpace:
 
 
 def key_spaces(schema: SearchSchema) -> list[KeySpace]:
-    """The histories that a schema needs; a geometric average also reads the overall share (key ``all``)."""
-    spaces = dict.fromkeys(key_space(f) for f in schema.iqp)
-    for f in schema.iqp:
-        if f.average == "geometric":
-            spaces[KeySpace("all", f.engagement, None)] = None
-    return list(spaces)
+    """The histories that a schema needs."""
+    return list(dict.fromkeys(key_space(f) for f in schema.iqp))
 
 
 @dataclass(frozen=True)
@@ -111,7 +106,7 @@ class CrossFeatures:
 
         Args:
             requests: their keys and times.
-            candidates: items of each request; None for all N items of the catalogue, C = R * N.
+            candidates: items of each request, none twice; None for all N items of the catalogue, C = R * N.
         """
         num_requests = len(requests.time)
         size = num_requests * self.num_items if candidates is None else len(candidates.values)
@@ -125,35 +120,28 @@ class CrossFeatures:
             lookup = _Lookup(store, requests.keys[space], end, candidates, self.num_items)
             for j in columns:
                 feature = self.schema.iqp[j]
-                prior = None
-                if feature.average == "geometric":
-                    prior = self._overall_share(feature, requests, candidates)
-                rate[:, j], support[:, j] = lookup.average(feature.window_ms, prior)
+                geometric = feature.average == "geometric"
+                rate[:, j], support[:, j] = lookup.average(feature.window_ms, geometric=geometric)
         return rate, support
 
     def match(self, requests: RequestKeys, candidates: Jagged | None = None) -> Floats:
-        """Lexical match [C, Y] of each query and item; 0 where they share nothing."""
-        num_requests = len(requests.time)
-        size = num_requests * self.num_items if candidates is None else len(candidates.values)
-        result = np.zeros((size, len(self.schema.lexical)), np.float32)
-        for j, feature in enumerate(self.schema.lexical):
-            index = self.lexical[feature.name]
-            keys = requests.parts[feature.analyzer]
-            _, pairs, rows = _locate(index, index.rows(keys.values), keys.lengths, candidates, self.num_items)
-            result[:, j] = np.bincount(rows, index.scores[pairs], size)
-        return result
+        """Lexical match [C, Y]: BM25 as a share of the query's whole weight; 0 where they share nothing."""
+        columns = [
+            self.match_one(f.name, requests.parts[f.analyzer], candidates) for f in self.schema.lexical
+        ]
+        size = len(requests.time) * self.num_items if candidates is None else len(candidates.values)
+        return np.stack(columns, 1) if columns else np.zeros((size, 0), np.float32)
 
-    def _overall_share(
-        self, feature: IqpFeature, requests: RequestKeys, candidates: Jagged | None
-    ) -> NDArray[np.float64]:
-        """[C] share of each item among all engagements so far, smoothed so that none is 0."""
-        num_requests = len(requests.time)
-        space = KeySpace("all", feature.engagement, None)
-        everything = Jagged(np.zeros(num_requests, np.int64), np.ones(num_requests, np.int64))
-        lookup = _Lookup(self.stores[space], everything, requests.time, candidates, self.num_items)
-        rate, support = lookup.average(None, None)
-        total = np.repeat(support, lookup.candidate_lengths).astype(np.float64)
-        return (rate * total + 1) / (total + self.num_items)
+    def match_one(self, name: str, parts: Jagged, candidates: Jagged | None = None) -> Floats:
+        """Match [C] by the lexical feature ``name`` of requests whose text has the hashed ``parts``."""
+        index = self.lexical[name]
+        lengths = np.full(len(parts.lengths), self.num_items) if candidates is None else candidates.lengths
+        key_rows = index.rows(parts.values)
+        _, pairs, rows = _locate(index, key_rows, parts.lengths, candidates, self.num_items)
+        bm25 = np.bincount(rows, index.scores[pairs], int(lengths.sum()))
+        request = np.repeat(np.arange(len(parts.lengths)), parts.lengths)
+        weight = np.bincount(request, index.weight(key_rows), len(parts.lengths))
+        return (bm25 / np.repeat(np.maximum(weight, 1e-9), lengths)).astype(np.float32)
 
 
 class _Lookup:
@@ -162,7 +150,7 @@ class _Lookup:
     def __init__(
         self, store: HistoryStore, keys: Jagged, end: Int64s, candidates: Jagged | None, num_items: int
     ) -> None:
-        self.store, self.num_requests = store, len(end)
+        self.store, self.num_requests, self.num_items = store, len(end), num_items
         self.rows = store.rows(keys.values)
         self.request = np.repeat(np.arange(len(end)), keys.lengths)
         self.end = end[self.request]
@@ -171,29 +159,26 @@ class _Lookup:
         self.which, self.pairs, self.out = _locate(store, self.rows, keys.lengths, candidates, num_items)
 
     def average(
-        self, window: int | None, prior: NDArray[np.float64] | None
+        self, window: int | None, *, geometric: bool
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Rate [C] and support [R], averaged over the keys of each request that have a history."""
+        """Rate [C], averaged over the keys of each request, and mean support [R] of those with a history."""
         start = self.end - window if window is not None else np.full(len(self.end), ALWAYS)
         totals = self.store.key_counts(self.rows, start, self.end)
         counts = self.store.pair_counts(self.pairs, start[self.which], self.end[self.which])
         seen = np.bincount(self.request, totals > 0, self.num_requests)
         support = np.bincount(self.request, totals, self.num_requests) / np.maximum(seen, 1)
-        seen_of = np.repeat(np.maximum(seen, 1), self.candidate_lengths)
-        if prior is None:
+        if not geometric:
             share = counts / np.maximum(totals[self.which], 1)
+            seen_of = np.repeat(np.maximum(seen, 1), self.candidate_lengths)
             return np.bincount(self.out, share, self.size) / seen_of, support
-        # Geometric: the mean over keys of log((C(p, key) + s * prior) / (C(key) + s)).
-        hit = counts > 0
-        smoothed = SMOOTHING * prior[self.out[hit]]
-        gain = np.bincount(self.out[hit], np.log((counts[hit] + smoothed) / smoothed), self.size)
-        base = np.bincount(
-            self.request,
-            np.where(totals > 0, np.log(SMOOTHING / (totals + SMOOTHING)), 0.0),
-            self.num_requests,
+        # The mean over all keys of log((C(p, key) + 1 / N) / (C(key) + 1)).
+        keys = np.maximum(np.bincount(self.request, minlength=self.num_requests), 1)
+        gain = np.bincount(self.out, np.log1p(counts * self.num_items), self.size)
+        base = -np.bincount(self.request, np.log1p(totals), self.num_requests) / keys
+        rate = np.exp(
+            gain / np.repeat(keys, self.candidate_lengths) + np.repeat(base, self.candidate_lengths)
         )
-        rate = prior * np.exp((gain + np.repeat(base, self.candidate_lengths)) / seen_of)
-        return np.where(np.repeat(seen > 0, self.candidate_lengths), rate, 0.0), support
+        return np.where(np.repeat(seen > 0, self.candidate_lengths), rate / self.num_items, 0.0), support
 
 
 def _locate(
@@ -204,8 +189,18 @@ def _locate(
     if candidates is None:
         which, pairs = index.pairs_of(rows)
         return which, pairs, request[which] * num_items + index.items[pairs]
-    first = np.cumsum(candidates.lengths) - candidates.lengths
     lengths = candidates.lengths[request] * (rows >= 0)
+    table = len(key_lengths) * num_items
+    if index.num_pairs(rows) + table // 8 < 4 * lengths.sum():
+        # Cheaper than searching for each candidate: go through the keys' pairs and keep those that are asked.
+        place = np.full(table, -1)
+        asked = np.repeat(np.arange(len(key_lengths)), candidates.lengths) * num_items + candidates.values
+        place[asked] = np.arange(len(asked))
+        which, pairs = index.pairs_of(rows)
+        out = place[request[which] * num_items + index.items[pairs]]
+        hit = out >= 0
+        return which[hit], pairs[hit], out[hit]
+    first = np.cumsum(candidates.lengths) - candidates.lengths
     which = np.repeat(np.arange(len(rows)), lengths)
     out = ranges(first[request], lengths)
     pairs = index.find(rows[which], candidates.values[out])

@@ -22,6 +22,11 @@ def normalize(text: str) -> str:
     return " ".join(unicodedata.normalize("NFKC", text).lower().split())
 
 
+def _plain(text: str) -> str:
+    """Without apostrophes: ``assassin's`` is one word, and the same as ``assassins``."""
+    return normalize(text).replace("'", "").replace("\u2019", "")
+
+
 def words(text: str) -> list[str]:
     """Runs of letters and runs of digits, so that ``fifa12`` and ``fifa 12`` agree.
 
@@ -30,7 +35,7 @@ def words(text: str) -> list[str]:
         >>> words("FIFA12 - Xbox 360")
         ['fifa', '12', 'xbox', '360']
     """
-    return _PART.findall(normalize(text))
+    return _PART.findall(_plain(text))
 
 
 def compact(text: str) -> str:
@@ -41,7 +46,7 @@ def compact(text: str) -> str:
         >>> compact("Black Ops-2")
         'blackops2'
     """
-    return "".join(_PART.findall(normalize(text)))
+    return "".join(words(text))
 
 
 def trigrams(text: str) -> list[str]:

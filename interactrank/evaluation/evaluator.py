@@ -1,0 +1,133 @@
+"""evaluate: one pass over a split, for logged candidates and for the whole catalogue alike."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch.distributed as dist
+from numpy.typing import NDArray
+
+from interactrank.data.collate import Requests
+from interactrank.data.jagged import from_arrow
+from interactrank.data.loader import SearchLoader
+from interactrank.data.prepared import PreparedLog
+from interactrank.data.settings import LoaderSettings
+from interactrank.data.source import LogError
+from interactrank.evaluation.accumulate import gather_table
+from interactrank.evaluation.ranking import request_metrics
+from interactrank.evaluation.ranks import ranks_of_candidates, ranks_of_relevant
+from interactrank.evaluation.scorers import Scorer
+from interactrank.evaluation.settings import EvaluationSettings
+from interactrank.evaluation.slices import (
+    Slice,
+    length_slice,
+    query_frequency_slice,
+    seen_query_slice,
+    segment_slice,
+)
+from interactrank.evaluation.table import RequestTable, concatenate_tables
+from interactrank.progress import track
+
+
+def evaluate(
+    scorer: Scorer,
+    log: PreparedLog,
+    settings: EvaluationSettings,
+    *,
+    label: str = "evaluate",
+    limit: int | None = None,
+) -> RequestTable:
+    """Rank every request of the split and measure it.
+
+    In a process group each rank ranks its share and all ranks get the whole table.
+
+    Args:
+        scorer: what ranks.
+        log: the prepared log.
+        settings: the split, the candidates and the cut-offs.
+        label: of the progress bar.
+        limit: stop after about that many requests, spread over the split (for a look while training).
+
+    Returns:
+        The per-request table with the column ``request_index`` (row of the split), sorted by it.
+
+    Raises:
+        LogError: the split is empty.
+    """
+    if log.num_requests(settings.split) == 0:
+        raise LogError(
+            f"the log has no {settings.split} requests to evaluate on; see prepare.split or evaluation.split"
+        )
+    head = ranking_head(log, settings)
+    num_items = len(log.items)
+    per_request = num_items if settings.candidates == "catalogue" else 50
+    block = LoaderSettings(batch_requests=max(1, settings.block_scores // per_request), prefetch=0)
+    ranks, rank = (dist.get_world_size(), dist.get_rank()) if dist.is_initialized() else (1, 0)
+    loader = SearchLoader(log, settings.split, block, rank=rank, world_size=ranks, shuffle=False)
+    tables: list[RequestTable] = []
+    for requests in track(loader.requests(), loader.steps_per_epoch, label):
+        if limit is not None:
+            step = -(-loader.num_requests // limit)
+            requests = requests.take(np.arange(0, len(requests), step))
+        table = _rank(scorer, requests, settings, head, num_items)
+        tables.append({"request_index": requests.index, **table})
+    return gather_table(concatenate_tables(tables), key="request_index")
+
+
+def ranking_head(log: PreparedLog, settings: EvaluationSettings) -> int:
+    """Position of the head that ranks.
+
+    Raises:
+        LogError: there is no head of that name.
+    """
+    names = log.schema.head_names
+    if settings.head is None:
+        return 0
+    if settings.head not in names:
+        raise LogError(f"evaluation.head: no head '{settings.head}'; the schema has {', '.join(names)}")
+    return names.index(settings.head)
+
+
+def _rank(
+    scorer: Scorer, requests: Requests, settings: EvaluationSettings, head: int, num_items: int
+) -> RequestTable:
+    logged = requests.jagged("candidates")
+    labels = requests.matrix("labels", len(requests.layout.schema.heads))[:, head]
+    if settings.candidates == "logged":
+        scores = scorer(requests, logged)
+        return request_metrics(ranks_of_candidates(scores, labels, logged.lengths), ks=settings.ks)
+    scores = scorer(requests, None).view(len(requests), num_items)
+    request = np.repeat(np.arange(len(requests)), logged.lengths)
+    engaged = labels > 0
+    relevant = (request[engaged], logged.values[engaged].astype(np.int64))
+    excluded = None
+    if requests.layout.schema.exclude_repeats:
+        repeats = requests.jagged("excluded")
+        pairs = np.repeat(np.arange(len(requests)), repeats.lengths) * num_items + repeats.values
+        pairs = np.setdiff1d(pairs, relevant[0] * num_items + relevant[1])
+        excluded = (pairs // num_items, pairs % num_items)
+    return request_metrics(ranks_of_relevant(scores, relevant, excluded), ks=settings.ks)
+
+
+def request_slices(log: PreparedLog, split: str) -> dict[str, Slice]:
+    """Slices of a split's requests: seen and unseen, head to tail queries, history length, segments."""
+    segments = [f"segment.{s}" for s in log.schema.segments]
+    table = log.read(split, ["train_frequency", "events.item", *segments])
+    frequency = table["train_frequency"].to_numpy()
+    result = {
+        "query": seen_query_slice(frequency),
+        "frequency": query_frequency_slice(frequency, log.train_queries()),
+    }
+    if log.schema.sequence is not None:
+        result["history"] = length_slice(from_arrow(table["events.item"]).lengths)
+    for name in segments:
+        result[name.removeprefix("segment.")] = segment_slice(table[name].to_pylist())
+    return result
+
+
+def users(log: PreparedLog, split: str) -> NDArray[Any] | None:
+    """[R] user of each request; None where the log names no user."""
+    if log.schema.events.user is None:
+        return None
+    return np.array(log.read(split, ["user"])["user"].to_pylist(), dtype=np.str_)

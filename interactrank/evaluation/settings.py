@@ -1,0 +1,26 @@
+"""Settings of evaluation: the section ``evaluation`` of a run's YAML file."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from interactrank.schema import Config, Name
+
+
+class EvaluationSettings(Config):
+    """What is ranked, and what is reported."""
+
+    split: Literal["validation", "test"] = "test"
+    candidates: Literal["logged", "catalogue"] = Field(
+        "logged", description="rank the candidates that the log shows, or all items"
+    )
+    head: Name | None = Field(
+        None, description="head whose score ranks and whose label counts; default: first"
+    )
+    ks: list[int] = Field(default_factory=lambda: [3, 10, 100], min_length=1, description="cut-offs")
+    resamples: int = Field(2000, ge=100, description="of the bootstrap intervals")
+    seed: int = 0
+    by_user: bool = Field(False, description="resample users instead of requests")
+    block_scores: int = Field(2_000_000, ge=1, description="candidates scored at a time")

@@ -1,0 +1,92 @@
+"""RankingLoss: what InteractRank is trained on, put together from the loss modules.
+
+Shapes: R requests, I items, C candidates, H heads, D embedding dim.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from interactrank.batch import SearchBatch
+from interactrank.models.settings import LossSettings
+from interactrank.modules.losses import (
+    HeadWeighting,
+    LogQ,
+    RequestSoftmax,
+    SampledSoftmax,
+    Temperature,
+    binary_focal_loss,
+    mean_over_positive,
+    weighted_bce,
+)
+
+
+class RankingLoss(nn.Module):
+    """Weighted sum of a pointwise loss and two softmax losses, each averaged over the heads.
+
+    - pointwise: focal or binary cross-entropy of every candidate, times its weight;
+    - request softmax: a request's positives against its own candidates, on the final score;
+    - in-batch softmax: a request's positives against the items of all requests, on the dot product.
+
+    Args:
+        head_weights: one for each head, not normalised.
+        settings: the parts and their weights.
+    """
+
+    def __init__(self, *, head_weights: Sequence[float], settings: LossSettings) -> None:
+        super().__init__()
+        self.settings = settings
+        self.heads = HeadWeighting(weights=head_weights)
+        self.request_softmax = RequestSoftmax()
+        self.in_batch = None
+        if settings.in_batch_weight:
+            self.in_batch = SampledSoftmax(
+                temperature=Temperature(initial=settings.temperature),
+                log_q=LogQ() if settings.log_q else None,
+            )
+
+    def forward(
+        self, batch: SearchBatch, candidate_request: Tensor, scores: Tensor, query: Tensor, item: Tensor
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """(the loss, its parts by name before their weights).
+
+        Args:
+            batch: labels, weights and ids.
+            candidate_request: [C] in 0..R-1.
+            scores: [C, H] logits.
+            query: [R, H, D].
+            item: [I, D].
+        """
+        parts: dict[str, Tensor] = {}
+        total = scores.new_zeros(())
+        s = self.settings
+        if s.pointwise_weight:
+            parts["pointwise"] = self.heads(self._pointwise(batch, scores))
+            total = total + s.pointwise_weight * parts["pointwise"]
+        if s.request_softmax_weight:
+            losses = self.request_softmax(
+                scores,
+                batch.labels,
+                batch.candidate_lengths,
+                weights=batch.weights,
+                log_sampling=batch.sampling_log_q,
+            )
+            positive = torch.zeros_like(losses).index_add(0, candidate_request, batch.labels) > 0
+            parts["request_softmax"] = (mean_over_positive(losses, positive) * self.heads.weights).sum()
+            total = total + s.request_softmax_weight * parts["request_softmax"]
+        if self.in_batch is not None:
+            losses = self.in_batch(
+                query, item, batch.item_index, candidate_request, batch.candidate_item, batch.labels
+            )
+            parts["in_batch"] = (mean_over_positive(losses, batch.labels > 0) * self.heads.weights).sum()
+            total = total + s.in_batch_weight * parts["in_batch"]
+        return total, parts
+
+    def _pointwise(self, batch: SearchBatch, scores: Tensor) -> Tensor:
+        weights = batch.weights.unsqueeze(-1)
+        if self.settings.pointwise == "bce":
+            return weighted_bce(scores, batch.labels, weights)
+        return binary_focal_loss(scores, batch.labels, weights, gamma=self.settings.focal_gamma)

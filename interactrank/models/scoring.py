@@ -1,0 +1,83 @@
+"""The score: the one function that training optimises, evaluation reports and serving returns.
+
+Shapes: R requests, I items, C candidates, H heads, D embedding dim, X history and Y lexical features.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from interactrank.models.settings import ModelSettings
+from interactrank.modules import CrossInteraction, HistoryTransform, candidate_dots
+
+
+class FusedScore(nn.Module):
+    """score = w <query, item> + v [history, lexical] + c for every candidate (paper, section 3).
+
+    Args:
+        heads: H.
+        history: X, history features of the schema.
+        lexical: Y, lexical features of the schema.
+        num_items: items of the catalogue.
+        settings: which of them are used, and how.
+    """
+
+    def __init__(
+        self, *, heads: int, history: int, lexical: int, num_items: int, settings: ModelSettings
+    ) -> None:
+        super().__init__()
+        use = settings.history
+        self.transform = None
+        if settings.use_history and history:
+            self.transform = HistoryTransform(
+                features=history,
+                transforms=use.transforms,
+                prior_strength=use.prior_strength,
+                uniform_prior=use.uniform_prior or 1 / max(num_items, 2),
+            )
+        self.lexical = lexical if settings.use_lexical else 0
+        self.project = CrossInteraction(
+            heads=heads,
+            features=(self.transform.out_dim if self.transform else 0) + self.lexical,
+            shared=settings.shared_projection,
+            initial_dot_weight=settings.initial_dot_weight,
+            initial_cross_weight=settings.initial_cross_weight,
+        )
+
+    def forward(
+        self,
+        query: Tensor,
+        item: Tensor,
+        candidate_request: Tensor,
+        candidate_item: Tensor,
+        iqp_rate: Tensor,
+        iqp_support: Tensor,
+        lexical: Tensor,
+    ) -> Tensor:
+        """Scores of the candidates.
+
+        Args:
+            query: [R, H, D].
+            item: [I, D].
+            candidate_request: [C] in 0..R-1.
+            candidate_item: [C] in 0..I-1.
+            iqp_rate: [C, X].
+            iqp_support: [R, X].
+            lexical: [C, Y].
+
+        Returns:
+            [C, H] float32 logits.
+        """
+        dots = candidate_dots(query, item, candidate_request, candidate_item)
+        parts, missing = [], []
+        if self.transform is not None:
+            support = iqp_support.index_select(0, candidate_request)
+            parts.append(self.transform(iqp_rate, support))
+            missing.append(self.transform.missing(support))
+        if self.lexical:
+            parts.append(torch.log(lexical + 0.1))
+            missing.append(torch.zeros_like(lexical, dtype=torch.bool))
+        if not parts:
+            return self.project(dots, dots.new_empty(dots.shape[0], 0))
+        return self.project(dots, torch.cat(parts, -1), torch.cat(missing, -1))

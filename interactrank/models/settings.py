@@ -1,0 +1,102 @@
+"""Settings of the models: the section ``model`` of a run's YAML file."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field, model_validator
+
+from interactrank.schema import Config
+
+
+class TowerSettings(Config):
+    """Layers of a tower between the concatenated features and its unit vectors."""
+
+    crossing: Literal["mask_net", "dcn", "none"] = "mask_net"
+    blocks: int = Field(4, ge=1, description="mask blocks, or layers of dcn")
+    block_dim: int = Field(256, ge=1, description="columns of a mask block")
+    mask_ratio: float = Field(0.1, gt=0, description="rank of a mask as a share of the input's columns")
+    hidden_dims: list[int] = Field(default_factory=lambda: [256, 128])
+    dropout: float = Field(0.0, ge=0, lt=1, description="of mask blocks and hidden layers")
+    input_dropout: float = Field(0.0, ge=0, lt=1, description="of the concatenated features")
+    residual: bool = Field(
+        False, description="add a plain linear map of the input, which learns ids faster on small logs"
+    )
+
+
+class SequenceSettings(Config):
+    """How the user's history becomes a vector."""
+
+    pooling: bool = Field(True, description="learned weighted pooling: u_p = sum alpha_i e_i")
+    attention: bool = Field(True, description="query cross-attention: u_q = sum beta_i(q) e_i")
+    transformer_layers: int = Field(0, ge=0, description="encoder layers over the events before pooling")
+    transformer_heads: int = Field(2, ge=1)
+
+    @model_validator(mode="after")
+    def _check(self) -> SequenceSettings:
+        if not (self.pooling or self.attention):
+            raise ValueError("turn on pooling or attention, or leave the section out")
+        return self
+
+
+class HistorySettings(Config):
+    """How the IQP features enter the score."""
+
+    transforms: tuple[Literal["rate", "log_count", "smoothed", "log_smoothed"], ...] = Field(
+        ("log_smoothed",), min_length=1
+    )
+    prior_strength: float = Field(
+        1.0, gt=0, description="engagements that a rate is first smoothed by; learned"
+    )
+    uniform_prior: float | None = Field(
+        None,
+        gt=0,
+        lt=1,
+        description="rate to expect without history; 1 / items of the catalogue when left out",
+    )
+
+
+class LossSettings(Config):
+    """Weights of the parts of the loss; a part of weight 0 is not computed."""
+
+    pointwise: Literal["focal", "bce"] = "focal"
+    pointwise_weight: float = Field(1.0, ge=0)
+    focal_gamma: float = Field(2.0, ge=0)
+    request_softmax_weight: float = Field(
+        0.0, ge=0, description="softmax over each request's candidates on the final score"
+    )
+    in_batch_weight: float = Field(
+        0.01,
+        ge=0,
+        description="sampled softmax over the items of the batch, of all ranks, on the dot product",
+    )
+    log_q: bool = Field(True, description="correct in-batch negatives for how often they are drawn")
+    temperature: float = Field(1.0, gt=0, description="first temperature of the in-batch softmax; learned")
+
+    @model_validator(mode="after")
+    def _check(self) -> LossSettings:
+        if self.pointwise_weight + self.request_softmax_weight + self.in_batch_weight == 0:
+            raise ValueError("every part of the loss has weight 0; there is nothing to learn from")
+        return self
+
+
+class ModelSettings(Config):
+    """InteractRank, or with ``use_sequence``, ``use_history`` and ``use_lexical`` off the plain two-tower."""
+
+    dim: int = Field(64, ge=1, description="D, width of the towers' vectors")
+    request_tower: TowerSettings = Field(default_factory=lambda: TowerSettings())
+    item_tower: TowerSettings = Field(default_factory=lambda: TowerSettings())
+    use_sequence: bool = True
+    use_history: bool = True
+    use_lexical: bool = True
+    sequence: SequenceSettings = Field(default_factory=lambda: SequenceSettings())
+    history: HistorySettings = Field(default_factory=lambda: HistorySettings())
+    shared_projection: bool = Field(True, description="one cross-interaction projection for all heads")
+    initial_dot_weight: float = Field(5.0, gt=0)
+    initial_cross_weight: float = 0.3
+    table_std: float = Field(0.05, gt=0, description="standard deviation of the first table weights")
+    loss: LossSettings = Field(default_factory=lambda: LossSettings())
+
+    def two_tower(self) -> ModelSettings:
+        """The same towers without sequence, history and lexical features."""
+        return self.model_copy(update={"use_sequence": False, "use_history": False, "use_lexical": False})
