@@ -1,0 +1,89 @@
+"""RunConfig: one YAML file a run, a section for each room."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import Field, model_validator
+
+from interactrank.data.settings import LoaderSettings, PrepareSettings
+from interactrank.data.simulator import SimulationSettings
+from interactrank.evaluation.settings import EvaluationSettings
+from interactrank.models import ModelSettings
+from interactrank.schema import Config, ConfigError, SearchSchema, apply_overrides, parse_config
+from interactrank.training.settings import TrainingSettings
+
+TRAINED = ("interactrank", "two_tower")
+
+
+class RunConfig(Config):
+    """Everything a run is made of: what the log means, how to prepare, train and evaluate.
+
+    Saved beside the models of a run as ``config.yaml``, with all defaults written out.
+    """
+
+    simulate: SimulationSettings | None = Field(
+        None, description="make the log up; used where no --data is given"
+    )
+    search: SearchSchema = Field(alias="schema", description="what the columns of the log mean")
+    prepare: PrepareSettings = Field(default_factory=lambda: PrepareSettings())
+    loader: LoaderSettings = Field(default_factory=lambda: LoaderSettings())
+    model: ModelSettings = Field(default_factory=lambda: ModelSettings())
+    training: TrainingSettings = Field(default_factory=lambda: TrainingSettings())
+    evaluation: EvaluationSettings = Field(default_factory=lambda: EvaluationSettings())
+    models: tuple[Literal["interactrank", "two_tower", "bm25"], ...] = Field(
+        ("interactrank", "two_tower", "bm25"),
+        min_length=1,
+        description="what is trained and compared",
+    )
+    ranks: int = Field(2, ge=1, description="processes that `interactrank run` trains with on this machine")
+
+    @model_validator(mode="after")
+    def _check(self) -> RunConfig:
+        problems = []
+        if not self.search.events.impressions and not self.loader.negatives:
+            problems.append(
+                "loader.negatives is 0, but the log shows engagements only (events.impressions: false): "
+                "set how many items to draw as negatives for each request"
+            )
+        if not self.search.events.impressions and self.evaluation.candidates == "logged":
+            problems.append(
+                "evaluation.candidates: logged ranks positives among themselves on a log without "
+                "impressions; set it to catalogue"
+            )
+        if "bm25" in self.models and not any(f.analyzer == "words" for f in self.search.lexical):
+            problems.append("models: bm25 needs a lexical feature with analyzer words in the schema")
+        head = self.evaluation.head
+        if head is not None and head not in self.search.head_names:
+            problems.append(
+                f"evaluation.head: no head '{head}'; allowed: {', '.join(self.search.head_names)}"
+            )
+        unknown = sorted(set(self.training.sharding) - set(self.search.tables))
+        problems += [f"training.sharding: no table '{name}'" for name in unknown]
+        if problems:
+            raise ValueError("\n".join(problems))
+        return self
+
+    def dump(self) -> str:
+        """As YAML, defaults included."""
+        return str(yaml.safe_dump(self.model_dump(mode="json", by_alias=True), sort_keys=False))
+
+
+def load_config(path: str | Path, overrides: Sequence[str] = ()) -> RunConfig:
+    """Read a run's YAML file and apply ``section.key=value`` settings to it.
+
+    Raises:
+        ConfigError: the file cannot be read, or lists every mistake in it.
+    """
+    try:
+        values: Any = yaml.safe_load(Path(path).read_text())
+    except OSError as error:
+        raise ConfigError(f"cannot read '{path}': {error.strerror}") from None
+    except yaml.YAMLError as error:
+        raise ConfigError(f"'{path}' is not valid YAML: {error}") from None
+    if not isinstance(values, dict):
+        raise ConfigError(f"'{path}': expected sections such as schema and training")
+    return parse_config(RunConfig, apply_overrides(values, overrides), str(path))
