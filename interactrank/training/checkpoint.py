@@ -15,6 +15,7 @@ import hashlib
 import json
 import os
 import shutil
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from typing import Any
 import torch
 import torch.distributed as dist
 import torch.distributed.checkpoint as dcp
+from torch.distributed.checkpoint.api import CheckpointException
 from torchrec.distributed.model_parallel import DistributedModelParallel
 from torchrec.optim.keyed import KeyedOptimizer
 
@@ -76,8 +78,8 @@ class CheckpointStore:
         """Saves model, optimizer state, random state and position as ``step_<n>``; then drops the oldest.
 
         Raises:
-            OSError: a file cannot be written, on any rank (elsewhere a RankError that quotes it); earlier
-                checkpoints stay as they were.
+            CheckpointError: a file cannot be written, on any rank; earlier checkpoints stay as they were.
+            OSError: likewise, for the manifest (on other ranks a RankError that quotes it).
         """
         world = current_world()
         final = self.folder / f"step_{position.step:010d}"
@@ -85,7 +87,7 @@ class CheckpointStore:
         on_main("preparing the checkpoint's folder", lambda: self._prepare(temporary))
         state = _state(dmp, optimizer)
         state["rng"] = _rng_state(world.rank)
-        dcp.save(state, checkpoint_id=temporary)
+        _storage(f"writing {temporary}", lambda: dcp.save(state, checkpoint_id=temporary))
         files = _digests(temporary, world.rank, world.size)
         manifest = {
             "version": _VERSION,
@@ -137,7 +139,7 @@ class CheckpointStore:
         same_ranks = manifest["world_size"] == world.size
         if same_ranks:
             state["rng"] = _rng_state(world.rank)
-        dcp.load(state, checkpoint_id=path)
+        _storage(f"reading {path}", lambda: dcp.load(state, checkpoint_id=path))
         dmp.load_state_dict(state["model"])
         optimizer.load_state_dict(state["optimizer"])
         if same_ranks:
@@ -152,6 +154,16 @@ class CheckpointStore:
         for unfinished in self.folder.glob(".unfinished_*"):
             shutil.rmtree(unfinished)
         temporary.mkdir()
+
+
+def _storage(doing: str, call: Callable[[], object]) -> None:
+    try:
+        call()
+    except CheckpointException as error:  # a BaseException, raised on all ranks
+        reasons = "; ".join(
+            f"rank {rank}: {type(e).__name__}: {e}" for rank, (e, _) in error.failures.items()
+        )
+        raise CheckpointError(f"{doing} failed: {reasons}") from error
 
 
 def _state(dmp: DistributedModelParallel, optimizer: KeyedOptimizer) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from interactrank.training.distributed import say
 from interactrank.training.optimizers import TrainingOptimizer
 from interactrank.training.settings import TrainingSettings
 
-__all__ = ["Forward", "PlainPipeline", "make_pipeline"]
+__all__ = ["Forward", "OverlappedPipeline", "PlainPipeline", "make_pipeline"]
 
 
 class Forward:
@@ -80,14 +80,51 @@ class PlainPipeline:
         self.optimizer.step()
         return outputs
 
-    def detach(self) -> None:
+    def pause(self) -> None:
         """Nothing to do: the model can be called at any time."""
+
+    def go_on(self) -> None:
+        """Nothing to do."""
+
+
+class OverlappedPipeline:
+    """TorchRec's sparse-dist pipeline, which reads two batches ahead; with a safe break for evaluations.
+
+    Args:
+        dmp: the sharded model.
+        forward: calls it.
+        optimizer: updates it.
+    """
+
+    def __init__(self, dmp: DistributedModelParallel, forward: Forward, optimizer: TrainingOptimizer) -> None:
+        self.dmp = dmp
+        self.pipeline = TrainPipelineSparseDist(dmp, optimizer, dmp.device, custom_model_fwd=forward)
+
+    def progress(self, batches: Iterator[SearchBatch]) -> Any:
+        """Trains on the next batch.
+
+        Raises:
+            StopIteration: there is none.
+        """
+        return self.pipeline.progress(batches)
+
+    def pause(self) -> None:
+        """Gives the model back its own forward, so that it can be called; batches under way are kept."""
+        self.pipeline.detach()
+
+    def go_on(self) -> None:
+        """Takes the model over again.
+
+        The ids of the next batch were exchanged before the pause. TorchRec would by default start to exchange
+        them anew without waiting for it, and then fail where ranks have batches of different sizes.
+        """
+        self.pipeline.attach(self.dmp, sparse_dist=False)
 
 
 def make_pipeline(
     dmp: DistributedModelParallel, forward: Forward, optimizer: TrainingOptimizer, settings: TrainingSettings
-) -> PlainPipeline | TrainPipelineSparseDist:
-    """The pipeline that the settings ask for; call ``detach`` before the model is called outside of it.
+) -> PlainPipeline | OverlappedPipeline:
+    """The pipeline that the settings ask for; call ``pause`` before the model is called outside of it.
 
     Args:
         dmp: the sharded model.
@@ -104,12 +141,12 @@ def make_pipeline(
     if kind != "plain":
         obstacle = _obstacle(dmp)
         if obstacle is None:
-            return TrainPipelineSparseDist(dmp, optimizer, dmp.device, custom_model_fwd=forward)
+            return OverlappedPipeline(dmp, forward, optimizer)
         message = f"pipeline sparse_dist cannot trace the model's forward ({obstacle})"
         if kind == "sparse_dist":
             raise ValueError(
-                f"{message}; set training.pipeline to plain, or let forward only pass attributes of the batch "
-                "to the collections of tables, and their results to one other module"
+                f"{message}; set training.pipeline to plain, or let forward only pass attributes of the "
+                "batch to the collections of tables, and their results to one other module"
             )
         say(f"{message}; the plain pipeline is used")
     return PlainPipeline(forward, optimizer, dmp.device)

@@ -165,8 +165,9 @@ class _Run:
             if saving:
                 check_finite_state(self.dmp, step)
             if evaluating:
-                pipeline.detach()
+                pipeline.pause()
                 row |= self._evaluate(step)
+                pipeline.go_on()
             self.history.add(row)
             progress.row(row)
             if saving:

@@ -1,0 +1,190 @@
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch.distributed.checkpoint.format_utils import dcp_to_torch_save
+
+from interactrank.training import checkpoint
+from interactrank.training.checkpoint import CheckpointError, CheckpointStore, Position
+from interactrank.training.distributed import current_world, process_group
+from interactrank.training.optimizers import build_optimizer
+from interactrank.training.settings import TrainingSettings
+from interactrank.training.sharding import make_plan, shard_model
+from interactrank.training.trainer import train
+from tests.distributed import run_ranks
+from tests.training.toy import ToyLoader, ToyModel
+
+TW, RW, CW = "table_wise", "row_wise", "column_wise"
+
+
+def settings_for(kinds: tuple[str, str, str], **more: object) -> TrainingSettings:
+    sharding = dict(zip(("queries", "words", "products"), kinds, strict=True))
+    values = {"steps": 3, "log_every": 3, "sharding": {t: {"types": [k]} for t, k in sharding.items()}}
+    return TrainingSettings.model_validate(values | more)
+
+
+def _train(settings: TrainingSettings, output: str) -> None:
+    train(ToyModel(), ToyLoader(current_world().rank), settings, output)
+
+
+def _copy(settings: TrainingSettings, source: str, target: str) -> Position:
+    """Loads a checkpoint into a fresh model and saves it again, from this number of ranks."""
+    world = current_world()
+    model = ToyModel(seed=5)
+    dmp = shard_model(model, make_plan(model, settings, world), settings, world)
+    optimizer = build_optimizer(dmp, settings, 3)
+    path = CheckpointStore(source).latest()
+    assert path is not None
+    position = CheckpointStore(source).load(path, dmp, optimizer)
+    CheckpointStore(target).save(dmp, optimizer, position)
+    return position
+
+
+def contents(store: Path) -> dict[str, Any]:
+    """All tensors of the only checkpoint of a store, whole, by name; without the random state."""
+    (folder,) = (store).glob("step_*")
+    whole = store.parent / f"{store.name}.pt"
+    dcp_to_torch_save(folder, whole)
+    flat: dict[str, Any] = {}
+
+    def walk(prefix: str, value: Any) -> None:
+        if isinstance(value, dict):
+            for key, inner in value.items():
+                walk(f"{prefix}/{key}", inner)
+        else:
+            flat[prefix] = value
+
+    walk("", {k: v for k, v in torch.load(whole, weights_only=True).items() if k != "rng"})
+    return flat
+
+
+def assert_same_contents(a: Path, b: Path) -> None:
+    first, second = contents(a), contents(b)
+    assert first.keys() == second.keys()
+    assert len(first) > 20
+    for name, value in first.items():
+        assert torch.equal(value, second[name]), name
+
+
+def test_load_on_another_number_of_ranks_and_another_layout_is_bit_for_bit(tmp_path: Path) -> None:
+    two, one, back = (tmp_path / name for name in ("two/checkpoints", "one", "back"))
+    run_ranks(2, _train, settings_for((TW, RW, RW)), str(tmp_path / "two"))
+    with process_group("cpu"):
+        position = _copy(settings_for((RW, TW, TW)), str(two), str(one))
+    assert position == Position(step=3, epoch=0, epoch_step=3, steps_per_epoch=4)
+    assert_same_contents(two, one)
+    assert run_ranks(2, _copy, settings_for((RW, RW, TW)), str(one), str(back)) == [position, position]
+    assert_same_contents(two, back)
+
+
+def test_column_wise_with_element_wise_state_loads_anywhere(tmp_path: Path) -> None:
+    more = {"tables": {"name": "adagrad"}}
+    run_ranks(2, _train, settings_for((CW, CW, CW), **more), str(tmp_path))
+    with process_group("cpu"):
+        _copy(settings_for((RW, TW, TW), **more), str(tmp_path / "checkpoints"), str(tmp_path / "one"))
+    assert_same_contents(tmp_path / "checkpoints", tmp_path / "one")
+
+
+def test_column_wise_row_wise_adagrad_on_other_ranks_is_refused_by_table(tmp_path: Path) -> None:
+    run_ranks(2, _train, settings_for((RW, CW, RW)), str(tmp_path))
+    with process_group("cpu"), pytest.raises(CheckpointError) as error:
+        _copy(settings_for((RW, CW, RW)), str(tmp_path / "checkpoints"), str(tmp_path / "one"))
+    # Two column shards keep two accumulators for each of the 16 rows.
+    assert "words.momentum1' is float32 32 in the checkpoint and float32 16 in this run" in str(error.value)
+    assert "Table ebc.words was column_wise on 2 ranks and is column_wise on 1" in str(error.value)
+
+
+@pytest.fixture
+def trained(tmp_path: Path) -> Path:
+    with process_group("cpu"):
+        train(ToyModel(), ToyLoader(), TrainingSettings(steps=3, checkpoint_every=2), tmp_path)
+    return tmp_path
+
+
+def resume(output: Path, model: ToyModel | None = None, **more: object) -> str:
+    """The message of the error that resuming ends with."""
+    settings = TrainingSettings.model_validate({"steps": 4} | more)
+    with process_group("cpu"), pytest.raises(CheckpointError) as error:
+        train(model or ToyModel(), ToyLoader(), settings, output)
+    return str(error.value)
+
+
+def test_a_truncated_changed_or_missing_file_is_refused_by_name(trained: Path) -> None:
+    data = trained / "checkpoints" / "step_0000000003" / "__0_0.distcp"
+    whole = data.read_bytes()
+    remedy = "delete the folder step_0000000003 to resume from the checkpoint before it"
+    data.write_bytes(whole[:-100])
+    assert resume(trained) == f"{data} has {len(whole) - 100} bytes instead of {len(whole)}; {remedy}"
+    data.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
+    assert resume(trained) == f"{data} has changed since it was written (SHA-256); {remedy}"
+    data.unlink()
+    assert resume(trained) == f"{data} is missing; {remedy}"
+    data.write_bytes(whole)
+    metadata = data.with_name(".metadata")  # a pickle: must not be opened when it is not the one we wrote
+    metadata.write_bytes(b"cos\nsystem\n(S'touch " + str(trained / "owned").encode() + b"'\ntR.")
+    assert ".metadata has" in resume(trained)
+    assert not (trained / "owned").exists()
+    # The remedy works: the checkpoint before it is good.
+    shutil.rmtree(data.parent)
+    with process_group("cpu"):
+        assert train(ToyModel(), ToyLoader(), TrainingSettings(steps=4), trained).step == 4
+
+
+def test_an_unreadable_or_newer_manifest_is_refused(trained: Path) -> None:
+    manifest = trained / "checkpoints" / "step_0000000003" / "manifest.json"
+    text = manifest.read_text()
+    manifest.write_text(text[:50])
+    assert "no readable manifest.json" in resume(trained)
+    manifest.write_text(text.replace('"version": 1', '"version": 2'))
+    assert "format version 2, but this release reads 1" in resume(trained)
+
+
+def test_a_checkpoint_of_another_model_is_refused_with_the_first_difference(trained: Path) -> None:
+    assert (
+        "'model/ebc.embedding_bags.queries.weight' is float32 21 x 8 in the checkpoint and float32 21 x 12 "
+        "in this run. Train with the settings that made it, or give another output folder"
+    ) in resume(trained, ToyModel(dim=12))
+    extra = ToyModel()
+    extra.rest.bias = torch.nn.Parameter(torch.zeros(2))
+    assert "'model/rest.bias' is in this run but not in the checkpoint" in resume(trained, extra)
+    other = resume(trained, tables={"name": "sgd"})
+    assert "momentum1' is in the checkpoint but not in this run" in other
+
+
+def test_an_unfinished_checkpoint_does_not_count_and_is_cleared(trained: Path) -> None:
+    store = trained / "checkpoints"
+    (store / ".unfinished_step_0000000009").mkdir()
+    (store / "step_0000000010").mkdir()  # no manifest
+    with process_group("cpu"):
+        assert CheckpointStore(store).latest() == store / "step_0000000003"
+        train(ToyModel(), ToyLoader(), TrainingSettings(steps=4, keep_checkpoints=1), trained)
+    assert sorted(p.name for p in store.iterdir()) == ["step_0000000004", "step_0000000010"]
+
+
+def test_a_save_that_fails_leaves_the_earlier_checkpoint(
+    trained: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    for name in ("atomic_write_text", "_sha256"):
+        with monkeypatch.context() as patch:
+            # While resuming, checksums are read too: fail only once the new files are there.
+            original = getattr(checkpoint, name)
+            patch.setattr(
+                checkpoint,
+                name,
+                lambda path, *rest, f=original: full() if ".unfinished" in str(path) else f(path, *rest),
+            )
+            with process_group("cpu"), pytest.raises(OSError, match="No space left"):
+                train(ToyModel(), ToyLoader(), TrainingSettings(steps=4), trained)
+        with process_group("cpu"):
+            assert CheckpointStore(trained / "checkpoints").latest() == (
+                trained / "checkpoints" / "step_0000000003"
+            )
+    with process_group("cpu"):
+        assert train(ToyModel(), ToyLoader(), TrainingSettings(steps=4), trained).step == 4
