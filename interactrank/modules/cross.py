@@ -191,8 +191,9 @@ class CrossInteraction(nn.Module):
             return self.default
         if not self.training:
             return self.running_sum / self.running_weight.clamp_min(torch.finfo(torch.float32).tiny)
-        mean = torch.where(missing, 0, cross).mean(0)
+        mean = torch.where(missing, 0, cross).sum(0) / max(cross.shape[0], 1)
         with torch.no_grad():  # a running mean of the batches seen so far, unbiased from the first one on
-            self.running_sum.lerp_(mean, self.average_momentum)
-            self.running_weight.lerp_(torch.ones_like(self.running_weight), self.average_momentum)
+            momentum = self.average_momentum if cross.shape[0] else 0.0
+            self.running_sum.lerp_(mean, momentum)
+            self.running_weight.lerp_(torch.ones_like(self.running_weight), momentum)
         return mean

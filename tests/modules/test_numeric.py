@@ -1,0 +1,91 @@
+import math
+
+import pytest
+import torch
+
+from interactrank.modules import NumericNorm, NumericStats
+
+WIDE = NumericStats(minimum=0.0, maximum=9.0, mean=3.0, std=2.0)
+NARROW = NumericStats(minimum=-1.0, maximum=1.0, mean=0.0, std=0.5)
+CONSTANT = NumericStats(minimum=4.0, maximum=4.0, mean=4.0, std=0.0)
+
+
+def test_log_form_by_hand():
+    norm = NumericNorm(stats={"wide": WIDE, "constant": CONSTANT, "narrow": NARROW}, mixture=False)
+    out = norm(torch.tensor([[4.0, 4.0, 0.5], [99.0, 4.0, -7.0]]))
+    # wide: ln 5 / ln 10, clipped to 9: 1. narrow (range 2, so only shifted): 1.5; clipped to -1: 0.
+    expected = [[math.log(5) / math.log(10), 1.5], [1.0, 0.0]]
+    torch.testing.assert_close(out, torch.tensor(expected))
+    assert norm.kept == ["wide", "narrow"]
+
+
+def test_mixture_of_equal_shares_by_hand():
+    norm = NumericNorm(stats={"wide": WIDE})
+    with torch.no_grad():
+        norm.mixture_weight.zero_()  # equal shares
+        norm.gain.fill_(3.0)
+    # raw 4/9, log ln5/ln10, standardised (4 - 3) / 2; times 1/3 times gain 3
+    expected = 4 / 9 + math.log(5) / math.log(10) + 0.5
+    torch.testing.assert_close(norm(torch.tensor([[4.0]])), torch.tensor([[expected]]))
+
+
+@pytest.mark.parametrize("outer", ["row", "batch"])
+@pytest.mark.parametrize("inner", ["none", "batch", "layer"])
+def test_nan_and_inf_leave_nothing_behind(inner, outer):
+    norm = NumericNorm(stats={"wide": WIDE, "narrow": NARROW}, inner=inner, outer=outer)
+    x = torch.tensor([[torch.nan, torch.inf], [2.0, -torch.inf], [5.0, torch.nan]]).requires_grad_()
+    y = norm(x)
+    y.square().sum().backward()
+    assert y.isfinite().all()
+    assert x.grad.isfinite().all()
+    assert all(p.grad.isfinite().all() for p in norm.parameters())
+
+
+def test_nan_is_the_mean_in_every_form():
+    norm = NumericNorm(stats={"wide": WIDE})
+    torch.testing.assert_close(norm(torch.tensor([[torch.nan]])), norm(torch.tensor([[3.0]])))
+
+
+def test_a_row_does_not_depend_on_the_others_by_default():
+    norm = NumericNorm(stats={"wide": WIDE, "narrow": NARROW})
+    x = torch.rand(5, 2) * 9
+    torch.testing.assert_close(norm(x)[2:3], norm(x[2:3]))
+
+
+def test_row_weights_stand_for_candidates():
+    norm, twin = (NumericNorm(stats={"wide": WIDE}, outer="batch", inner="batch") for _ in range(2))
+    twin.load_state_dict(norm.state_dict())
+    x, repeats = torch.tensor([[1.0], [8.0]]), torch.tensor([3, 2])
+    ours = norm(x, repeats.float()).repeat_interleave(repeats, 0)
+    torch.testing.assert_close(ours, twin(x.repeat_interleave(repeats, 0)))
+
+
+def test_statistics_are_in_the_checkpoint():
+    state = NumericNorm(stats={"wide": WIDE}).state_dict()
+    assert state["maximum"].tolist() == [9.0]
+    other = NumericNorm(stats={"wide": NARROW})
+    other.load_state_dict(state)
+    assert other.mean.tolist() == [3.0]
+
+
+def test_only_constants():
+    norm = NumericNorm(stats={"constant": CONSTANT})
+    assert norm(torch.zeros(3, 1)).shape == (3, 0)
+
+
+@pytest.mark.parametrize(
+    ("stats", "options", "message"),
+    [
+        (WIDE, {"inner": "group"}, "inner is 'group'; allowed are none, batch, layer"),
+        (WIDE, {"outer": "layer"}, "outer is 'layer'; allowed are row, batch"),
+        (NumericStats(minimum=1.0, maximum=0.0, mean=0.0, std=1.0), {}, "statistics of 'f' cannot be"),
+        (
+            NumericStats(minimum=0.0, maximum=1.0, mean=math.nan, std=1.0),
+            {},
+            "statistics of 'f' are not finite",
+        ),
+    ],
+)
+def test_errors_name_the_thing(stats, options, message):
+    with pytest.raises(ValueError, match=message):
+        NumericNorm(stats={"f": stats}, **options)

@@ -1,0 +1,112 @@
+"""What holds for every module: no graph break, exports, bf16, no host sync, finite gradients."""
+
+import copy
+
+import pytest
+import torch
+from torch._subclasses.fake_tensor import FakeTensorMode
+
+from tests.modules.zoo import ZOO, leaves
+
+everything = pytest.mark.parametrize("name", ZOO)
+
+
+def prepared(name, rows):
+    torch.manual_seed(0)
+    module = ZOO[name].build()
+    with torch.no_grad():
+        for parameter in module.parameters():  # away from starting values that hide a part of the module
+            parameter += 0.1 * torch.rand_like(parameter)
+    return module, ZOO[name].inputs(rows)
+
+
+def run(module, inputs):
+    """Results and gradients of the sum of squares of all float results."""
+    out = leaves(module(**inputs))
+    wanted = [p for p in (*module.parameters(), *leaves(inputs)) if p.requires_grad]
+    loss = sum(x.float().square().sum() for x in out if x.requires_grad)
+    grads = torch.autograd.grad(loss, wanted, allow_unused=True) if isinstance(loss, torch.Tensor) else []
+    return [x.detach() for x in out], [g for g in grads if g is not None]
+
+
+@everything
+@pytest.mark.parametrize("rows", [0, 1, 9])
+def test_values_and_gradients_are_finite_for_empty_single_and_many_rows(name, rows):
+    out, grads = run(*prepared(name, rows))
+    assert all(x.isfinite().all() for x in (*out, *grads))
+
+
+@everything
+def test_compiles_without_a_graph_break(name):
+    torch._dynamo.reset()
+    module, inputs = prepared(name, 9)
+    twin = copy.deepcopy(module)  # modules with running state must start alike
+    expected, expected_grads = run(twin, inputs)
+    out, grads = run(torch.compile(module, backend="aot_eager", fullgraph=True), inputs)
+    torch.testing.assert_close(out, expected)
+    torch.testing.assert_close(grads, expected_grads)
+
+
+@everything
+def test_exports_and_gives_the_same_scores(name):
+    module, inputs = prepared(name, 9)
+    module.eval()
+    inputs = detached(inputs)
+    program = torch.export.export(module, (), kwargs=inputs)
+    torch.testing.assert_close(program.module()(**inputs), module(**inputs))
+
+
+@pytest.mark.parametrize(
+    "name", ["Tower", "CrossInteraction", "NumericNorm", "HistoryTransform", "mix_heads"]
+)
+def test_exports_for_any_number_of_rows(name):
+    module, inputs = prepared(name, 9)
+    inputs = detached(inputs)
+    shapes = torch.utils._pytree.tree_map(lambda v: {0: torch.export.Dim.DYNAMIC}, inputs)
+    program = torch.export.export(module.eval(), (), kwargs=inputs, dynamic_shapes=shapes).module()
+    other = detached(ZOO[name].inputs(5))
+    torch.testing.assert_close(program(**other), module(**other))
+
+
+def test_the_user_sequence_exports_for_any_lengths():
+    module, inputs = prepared("QueryCrossAttention", 9)
+    shapes = {name: {0: torch.export.Dim.DYNAMIC} for name in inputs}
+    inputs = detached(inputs)
+    program = torch.export.export(module.eval(), (), kwargs=inputs, dynamic_shapes=shapes).module()
+    other = detached(ZOO["QueryCrossAttention"].inputs(6))
+    torch.testing.assert_close(program(**other), module(**other))
+
+
+@everything
+def test_waits_for_no_device(name):
+    # A fake tensor has no values: reading one (.item(), nonzero, a data-dependent shape) raises.
+    module, inputs = prepared(name, 9)
+    with FakeTensorMode(allow_non_fake_inputs=True) as mode:
+        state = dict(module.named_parameters()) | dict(module.named_buffers())
+        state, inputs = torch.utils._pytree.tree_map(
+            lambda v: mode.from_tensor(v) if torch.is_tensor(v) else v, (state, inputs)
+        )
+        torch.func.functional_call(module, state, (), inputs)
+
+
+@everything
+def test_bf16_autocast_stays_close(name):
+    module, inputs = prepared(name, 9)
+    twin = copy.deepcopy(module)
+    expected, expected_grads = run(twin, inputs)
+    with torch.autocast("cpu", torch.bfloat16):
+        out = leaves(module(**inputs))
+    wanted = [p for p in (*module.parameters(), *leaves(inputs)) if p.requires_grad]
+    loss = sum(x.float().square().sum() for x in out if x.requires_grad)
+    if isinstance(loss, torch.Tensor):
+        grads = [g for g in torch.autograd.grad(loss, wanted, allow_unused=True) if g is not None]
+        for ours, exact in zip(grads, expected_grads, strict=True):
+            scale = exact.abs().max().clamp_min(1.0)
+            torch.testing.assert_close(ours.float() / scale, exact / scale, rtol=0, atol=0.1)
+    for ours, exact in zip(out, expected, strict=True):
+        scale = exact.abs().max().clamp_min(1.0) if exact.numel() else 1.0
+        torch.testing.assert_close(ours.float() / scale, exact / scale, rtol=0, atol=0.03)
+
+
+def detached(inputs):
+    return torch.utils._pytree.tree_map(lambda v: v.detach() if torch.is_tensor(v) else v, inputs)
