@@ -1,5 +1,9 @@
 """TorchRec component library for personalized search pre-ranking."""
 
+from interactrank.compatibility import check, started_as_command
 from interactrank.version import __version__
 
 __all__ = ["__version__"]
+
+if not started_as_command():
+    check()

@@ -7,6 +7,9 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from interactrank.compatibility import check
+from interactrank.errors import USER_ERRORS
+
 EXAMPLES = """examples:
   interactrank run examples/configs/bestbuy.yaml --data ../shared/data/bestbuy_xbox
   interactrank run interactrank/configs/demo.yaml --output runs/demo training.steps=200
@@ -22,9 +25,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         from interactrank.doctor import doctor
 
         return doctor()
-    from interactrank.errors import USER_ERRORS
-
     try:
+        check()
         _run(options)
     except USER_ERRORS as error:
         print(f"interactrank {options.verb}: {error}", file=sys.stderr)

@@ -15,6 +15,7 @@ import threading
 from pathlib import Path
 from typing import TextIO
 
+from interactrank.errors import UserError
 from interactrank.extras import require
 
 require("torchx", "launch")
@@ -25,7 +26,7 @@ __all__ = ["LaunchError", "evaluate", "launch_local", "launch_training", "torchr
 _MODULE = "interactrank.cli"
 
 
-class LaunchError(RuntimeError):
+class LaunchError(UserError, RuntimeError):
     """A job that was started did not succeed; the message says where its logs are and how to run it."""
 
 

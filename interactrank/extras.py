@@ -5,10 +5,12 @@ from __future__ import annotations
 import importlib
 from types import ModuleType
 
+from interactrank.errors import UserError
+
 __all__ = ["MissingExtraError", "require"]
 
 
-class MissingExtraError(ImportError):
+class MissingExtraError(UserError, ImportError):
     """An optional dependency is not installed; the message gives the pip line that installs it."""
 
     def __init__(self, package: str, extra: str) -> None:

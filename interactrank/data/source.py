@@ -13,13 +13,14 @@ from pathlib import Path
 from typing import Any
 
 from interactrank.data.settings import PrepareSettings
+from interactrank.errors import UserError
 from interactrank.extras import require
 from interactrank.schema import SearchSchema, near
 
 SPLITS = ("train", "validation", "test")
 
 
-class LogError(ValueError):
+class LogError(UserError, ValueError):
     """A log that cannot be prepared; one line that names the file, the column and the remedy."""
 
 
