@@ -1,9 +1,12 @@
 """Sharded training: process group, sharding plan, optimizers, checkpoints and the loop."""
 
-from interactrank.training.checkpoint import CheckpointError, CheckpointStore, Position
+from interactrank.training.checkpoint import CheckpointStore, Position
 from interactrank.training.distributed import RankError, World, current_world, process_group
+from interactrank.training.errors import TrainingError
 from interactrank.training.history import read_history
+from interactrank.training.manifest import CheckpointError
 from interactrank.training.monitor import NonFiniteLoss
+from interactrank.training.plan import describe_plan, make_plan, print_plan
 from interactrank.training.settings import (
     DenseOptimizer,
     Schedule,
@@ -11,7 +14,7 @@ from interactrank.training.settings import (
     TableSharding,
     TrainingSettings,
 )
-from interactrank.training.sharding import describe_plan, make_plan, print_plan, shard_model
+from interactrank.training.sharding import shard_model
 from interactrank.training.trainer import TrainingResult, train
 from interactrank.training.weights import WeightsError, load_model, save_model
 
@@ -25,6 +28,7 @@ __all__ = [
     "Schedule",
     "TableOptimizer",
     "TableSharding",
+    "TrainingError",
     "TrainingResult",
     "TrainingSettings",
     "WeightsError",

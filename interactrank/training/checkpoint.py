@@ -11,7 +11,6 @@ Its checksum is compared before it is opened.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import shutil
@@ -21,23 +20,25 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import torch.distributed as dist
 import torch.distributed.checkpoint as dcp
 from torch.distributed.checkpoint.api import CheckpointException
 from torchrec.distributed.model_parallel import DistributedModelParallel
 from torchrec.optim.keyed import KeyedOptimizer
 
 from interactrank.files import atomic_write_text
-from interactrank.training.distributed import current_world, gather, on_main, together
+from interactrank.training.distributed import current_world, on_main, together
+from interactrank.training.manifest import (
+    MANIFEST,
+    VERSION,
+    CheckpointError,
+    compare,
+    contents,
+    digests,
+    read_manifest,
+    verify,
+)
 
-__all__ = ["CheckpointError", "CheckpointStore", "Position"]
-
-_VERSION = 1
-_MANIFEST = "manifest.json"
-
-
-class CheckpointError(ValueError):
-    """A checkpoint that cannot be used; the message names the first thing that is wrong with it."""
+__all__ = ["CheckpointStore", "Position"]
 
 
 @dataclass(frozen=True)
@@ -88,18 +89,18 @@ class CheckpointStore:
         state = _state(dmp, optimizer)
         state["rng"] = _rng_state(world.rank)
         _storage(f"writing {temporary}", lambda: dcp.save(state, checkpoint_id=temporary))
-        files = _digests(temporary, world.rank, world.size)
+        files = digests(temporary, world.rank, world.size)
         manifest = {
-            "version": _VERSION,
+            "version": VERSION,
             "position": asdict(position),
             "world_size": world.size,
             "sharding": _sharding(dmp),
-            "contents": _contents(state),
+            "contents": contents(state),
             "files": files,
         }
 
         def finish() -> None:
-            atomic_write_text(temporary / _MANIFEST, json.dumps(manifest, indent=1))
+            atomic_write_text(temporary / MANIFEST, json.dumps(manifest, indent=1))
             if final.exists():
                 shutil.rmtree(final)
             os.rename(temporary, final)
@@ -130,12 +131,12 @@ class CheckpointStore:
         world = current_world()
         manifest: dict[str, Any] = {}
         with together(f"checking the checkpoint {path}"):
-            manifest = _read_manifest(path)
-            _verify(path, sorted(manifest["files"].items())[world.rank :: world.size])
+            manifest = read_manifest(path)
+            verify(path, sorted(manifest["files"].items())[world.rank :: world.size])
         state = _state(dmp, optimizer)
-        contents = _contents(state)
+        expected = contents(state)
         with together(f"comparing the checkpoint {path}"):
-            _compare(path, manifest, contents, _sharding(dmp))
+            compare(path, manifest, expected, _sharding(dmp))
         same_ranks = manifest["world_size"] == world.size
         if same_ranks:
             state["rng"] = _rng_state(world.rank)
@@ -147,7 +148,7 @@ class CheckpointStore:
         return Position(**manifest["position"])
 
     def _complete(self) -> list[Path]:
-        return sorted(path.parent for path in self.folder.glob(f"step_*/{_MANIFEST}"))
+        return sorted(path.parent for path in self.folder.glob(f"step_*/{MANIFEST}"))
 
     def _prepare(self, temporary: Path) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -183,24 +184,6 @@ def _set_rng_state(state: dict[str, torch.Tensor], rank: int) -> None:
         torch.cuda.set_rng_state(state[f"cuda_{rank}"])
 
 
-def _contents(state: dict[str, Any]) -> dict[str, list]:
-    """Name -> [shape, dtype] of every tensor that any rank holds a part of."""
-
-    def walk(prefix: str, value: Any) -> None:
-        if isinstance(value, dict):
-            for key, inner in value.items():
-                walk(f"{prefix}/{key}" if prefix else str(key), inner)
-        elif hasattr(value, "size") and hasattr(value, "dtype"):
-            mine[prefix] = [list(value.size()), str(value.dtype)]
-
-    mine: dict[str, list] = {}
-    walk("", {part: state[part] for part in ("model", "optimizer")})
-    everyone: dict[str, list] = {}
-    for theirs in gather(mine):
-        everyone.update(theirs)
-    return dict(sorted(everyone.items()))
-
-
 def _sharding(dmp: DistributedModelParallel) -> dict[str, str]:
     """``collection.table`` -> sharding type."""
     return {
@@ -208,90 +191,6 @@ def _sharding(dmp: DistributedModelParallel) -> dict[str, str]:
         for path, sharding in dmp.plan.plan.items()
         for table, of in sharding.items()
     }
-
-
-def _compare(
-    path: Path, manifest: dict[str, Any], contents: dict[str, list], sharding: dict[str, str]
-) -> None:
-    saved = manifest["contents"]
-    for key in sorted({*saved, *contents}):
-        theirs, mine = saved.get(key), contents.get(key)
-        if theirs == mine:
-            continue
-        if theirs is None:
-            what = f"'{key}' is in this run but not in the checkpoint"
-        elif mine is None:
-            what = f"'{key}' is in the checkpoint but not in this run"
-        else:
-            what = f"'{key}' is {_say(theirs)} in the checkpoint and {_say(mine)} in this run"
-        for table, kind in sharding.items():
-            was = manifest["sharding"].get(table)
-            if key.startswith("optimizer/") and f"/{table.rpartition('.')[2]}.momentum" in key:
-                what += (
-                    f". Table {table} was {was} on {manifest['world_size']} ranks and is {kind} on "
-                    f"{dist.get_world_size()}; the state of a column-wise or replicated table only fits the "
-                    "same layout. Keep the layout and the ranks"
-                )
-                break
-        else:
-            what += ". Train with the settings that made it, or give another output folder"
-        raise CheckpointError(f"{path} does not fit this run: {what}")
-
-
-def _say(entry: list) -> str:
-    shape, dtype = entry
-    return f"{dtype.removeprefix('torch.')} {' x '.join(map(str, shape)) or 'scalar'}"
-
-
-def _read_manifest(path: Path) -> dict[str, Any]:
-    try:
-        manifest = json.loads((path / _MANIFEST).read_text())
-        version = manifest["version"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise CheckpointError(f"{path}: no readable {_MANIFEST} ({error}); {_remedy(path)}") from error
-    if version != _VERSION:
-        raise CheckpointError(
-            f"{path}: format version {version}, but this release reads {_VERSION}; resume with the release "
-            "that wrote it"
-        )
-    return manifest
-
-
-def _verify(path: Path, files: list[tuple[str, dict[str, Any]]]) -> None:
-    for name, expected in files:
-        file = path / name
-        if not file.is_file():
-            raise CheckpointError(f"{file} is missing; {_remedy(path)}")
-        size = file.stat().st_size
-        if size != expected["bytes"]:
-            raise CheckpointError(f"{file} has {size} bytes instead of {expected['bytes']}; {_remedy(path)}")
-        if _sha256(file) != expected["sha256"]:
-            raise CheckpointError(f"{file} has changed since it was written (SHA-256); {_remedy(path)}")
-
-
-def _remedy(path: Path) -> str:
-    return f"delete the folder {path.name} to resume from the checkpoint before it"
-
-
-def _digests(folder: Path, rank: int, size: int) -> dict[str, dict[str, Any]]:
-    """Size and SHA-256 of every file of a folder; each rank reads its share."""
-    mine: dict[str, dict[str, Any]] = {}
-    with together("reading the checkpoint back"):
-        names = sorted(file.name for file in folder.iterdir())
-        for name in names[rank::size]:
-            mine[name] = {"bytes": (folder / name).stat().st_size, "sha256": _sha256(folder / name)}
-    everyone: dict[str, dict[str, Any]] = {}
-    for theirs in gather(mine):
-        everyone.update(theirs)
-    return dict(sorted(everyone.items()))
-
-
-def _sha256(path: Path) -> str:
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
 
 
 def _sync(folder: Path) -> None:

@@ -16,6 +16,8 @@ from typing import Any, Literal, TypeVar
 import torch
 import torch.distributed as dist
 
+from interactrank.errors import UserError
+from interactrank.training.errors import TrainingError
 from interactrank.training.quiet import quiet
 
 __all__ = ["RankError", "World", "current_world", "gather", "on_main", "process_group", "say", "together"]
@@ -23,7 +25,7 @@ __all__ = ["RankError", "World", "current_world", "gather", "on_main", "process_
 T = TypeVar("T")
 
 
-class RankError(RuntimeError):
+class RankError(UserError, RuntimeError):
     """Another rank failed; the message names it and says why."""
 
 
@@ -66,7 +68,7 @@ def process_group(device: Literal["auto", "cpu", "cuda"] = "auto", timeout_s: in
         This process's place among the ranks.
 
     Raises:
-        RuntimeError: CUDA is asked for and there is no GPU for this rank.
+        TrainingError: CUDA is asked for and there is no GPU for this rank.
         RankError: the connection to another rank broke while the block ran; that rank's error says why.
 
     Example::
@@ -84,7 +86,7 @@ def process_group(device: Literal["auto", "cpu", "cuda"] = "auto", timeout_s: in
     local_rank = int(os.environ.get("LOCAL_RANK", 0))
     if device == "cuda":
         if local_rank >= torch.cuda.device_count():
-            raise RuntimeError(
+            raise TrainingError(
                 f"device cuda: rank {os.environ.get('RANK', 0)} needs GPU {local_rank}, but this machine "
                 f"shows {torch.cuda.device_count()}; start fewer processes, or set training.device to cpu"
             )

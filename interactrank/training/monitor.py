@@ -16,12 +16,13 @@ from torchrec.distributed.model_parallel import DistributedModelParallel
 from torchrec.sparse.jagged_tensor import KeyedJaggedTensor
 
 from interactrank.batch import SearchBatch
+from interactrank.errors import UserError
 from interactrank.training.distributed import gather
 
 __all__ = ["NonFiniteLoss", "Window", "batch_statistics", "check_finite_state"]
 
 
-class NonFiniteLoss(RuntimeError):
+class NonFiniteLoss(UserError, RuntimeError):
     """The loss, a gradient or a weight became NaN or infinite; says at which step, on which ranks."""
 
 

@@ -13,6 +13,7 @@ from torchrec.distributed.model_parallel import DistributedModelParallel
 from torchrec.optim.keyed import CombinedOptimizer, KeyedOptimizer, KeyedOptimizerWrapper, OptimizerWrapper
 from torchrec.optim.rowwise_adagrad import RowWiseAdagrad
 
+from interactrank.training.errors import TrainingError
 from interactrank.training.settings import DenseOptimizer, Schedule, TableOptimizer, TrainingSettings
 
 __all__ = [
@@ -36,7 +37,7 @@ def table_optimizer(settings: TableOptimizer, device_type: str) -> tuple[type[Op
     """Class and arguments of the tables' optimizer.
 
     Raises:
-        ValueError: it cannot run inside the backward pass on this device.
+        TrainingError: it cannot run inside the backward pass on this device.
 
     Example::
 
@@ -44,7 +45,7 @@ def table_optimizer(settings: TableOptimizer, device_type: str) -> tuple[type[Op
         (<class 'torch.optim.sgd.SGD'>, {'lr': 0.1})
     """
     if device_type == "cpu" and settings.name not in _ON_CPU:
-        raise ValueError(
+        raise TrainingError(
             f"training.tables.name: {settings.name} cannot run inside the backward pass on cpu; "
             f"allowed there: {', '.join(_ON_CPU)}"
         )
@@ -80,12 +81,12 @@ def check_table_optimizers(tables: Mapping[str, nn.Parameter], replicated: Colle
     """Refuses tables that TorchRec would silently train with plain SGD at a rate of 0.01, its default.
 
     Raises:
-        ValueError: names the tables without an optimizer, or with more than one.
+        TrainingError: names the tables without an optimizer, or with more than one.
     """
     counts = {name: len(getattr(w, "_in_backward_optimizers", ())) for name, w in tables.items()}
     wrong = [name for name, n in counts.items() if n != (0 if name in replicated else 1)]
     if wrong:
-        raise ValueError(
+        raise TrainingError(
             f"tables {', '.join(f'{n} ({counts[n]} optimizers)' for n in wrong)}: every table needs exactly "
             "one optimizer; call apply_table_optimizer once, on all of them, before sharding"
         )
@@ -139,12 +140,12 @@ class TrainingOptimizer(OptimizerWrapper):
         """Clips the dense gradients and updates; the tables were updated in the backward pass.
 
         Raises:
-            RuntimeError: a parameter has no gradient, and the settings do not allow for it; DDP would fail in
-                the next step without naming it.
+            TrainingError: a parameter has no gradient, and the settings do not allow for it; DDP would
+                fail in the next step without naming it.
         """
         unused = [name for name, p in self.dense.items() if p.grad is None]
         if unused and not self.unused_parameters:
-            raise RuntimeError(
+            raise TrainingError(
                 f"parameters without a gradient: {', '.join(unused)}. Take them out of the model, or set "
                 "training.unused_parameters to true if only some batches leave them unused"
             )

@@ -13,6 +13,7 @@ from torchrec.distributed.train_pipeline.tracing import Tracer, _get_leaf_module
 
 from interactrank.batch import SearchBatch
 from interactrank.training.distributed import say
+from interactrank.training.errors import TrainingError
 from interactrank.training.optimizers import TrainingOptimizer
 from interactrank.training.settings import TrainingSettings
 
@@ -133,7 +134,7 @@ def make_pipeline(
         settings: ``pipeline`` is read.
 
     Raises:
-        ValueError: ``sparse_dist`` is asked for and cannot work for this model.
+        TrainingError: ``sparse_dist`` is asked for and cannot work for this model.
     """
     kind = settings.pipeline
     if kind == "auto" and dmp.device.type == "cpu":
@@ -144,7 +145,7 @@ def make_pipeline(
             return OverlappedPipeline(dmp, forward, optimizer)
         message = f"pipeline sparse_dist cannot trace the model's forward ({obstacle})"
         if kind == "sparse_dist":
-            raise ValueError(
+            raise TrainingError(
                 f"{message}; set training.pipeline to plain, or let forward only pass attributes of the "
                 "batch to the collections of tables, and their results to one other module"
             )

@@ -16,12 +16,14 @@ from torchrec.distributed.model_parallel import DistributedModelParallel
 from interactrank.batch import SearchBatch
 from interactrank.training.checkpoint import CheckpointStore, Position
 from interactrank.training.distributed import World, current_world, gather, say, together
+from interactrank.training.errors import TrainingError
 from interactrank.training.history import History, ProgressReport, Row
 from interactrank.training.monitor import Window, check_finite_state
 from interactrank.training.optimizers import TrainingOptimizer, build_optimizer
 from interactrank.training.pipeline import Forward, make_pipeline
+from interactrank.training.plan import describe_plan, make_plan, print_plan
 from interactrank.training.settings import TrainingSettings
-from interactrank.training.sharding import describe_plan, make_plan, print_plan, shard_model
+from interactrank.training.sharding import shard_model
 from interactrank.training.weights import save_model
 
 __all__ = ["Evaluate", "Loader", "TrainingResult", "train"]
@@ -87,7 +89,7 @@ def train(
 
     Raises:
         RuntimeError: there is no process group.
-        ValueError: settings, loader or an earlier run in ``output_dir`` do not fit.
+        TrainingError: settings, loader or an earlier run in ``output_dir`` do not fit.
         CheckpointError: the checkpoint is damaged or of another model.
         NonFiniteLoss: the loss became NaN or infinite; the last good checkpoint is kept.
     """
@@ -99,7 +101,7 @@ def train(
     store = CheckpointStore(output / "checkpoints", settings.keep_checkpoints)
     checkpoint = store.latest()
     if checkpoint is not None and not resume:
-        raise ValueError(
+        raise TrainingError(
             f"{output} holds a run with checkpoint {checkpoint.name}; resume it, or give another folder"
         )
     torch.manual_seed(settings.seed * 1_000_003 + world.rank)  # dropout differs between ranks
@@ -205,7 +207,7 @@ class _Run:
                 count += 1
                 yield batch
             if count < self.loader.steps_per_epoch:
-                raise ValueError(
+                raise TrainingError(
                     f"the loader gave {count} batches in epoch {epoch} on this rank instead of the "
                     f"{self.loader.steps_per_epoch} of its steps_per_epoch"
                 )
@@ -221,16 +223,16 @@ def _shard(model: nn.Module, settings: TrainingSettings, world: World) -> Distri
 
 def _check(settings: TrainingSettings, loader: Loader, evaluate: Callable | None) -> None:
     if settings.evaluate_every is not None and evaluate is None:
-        raise ValueError("training.evaluate_every is set, but train was given nothing to evaluate with")
+        raise TrainingError("training.evaluate_every is set, but train was given nothing to evaluate with")
     if loader.steps_per_epoch < 1:
-        raise ValueError("the loader has no batch: fewer requests than ranks, or an empty split")
+        raise TrainingError("the loader has no batch: fewer requests than ranks, or an empty split")
 
 
 def _check_equal_steps(loader: Loader) -> None:
     steps = gather(loader.steps_per_epoch)
     if len(set(steps)) > 1:
         listed = ", ".join(f"rank {rank} {n}" for rank, n in enumerate(steps))
-        raise ValueError(
+        raise TrainingError(
             f"steps_per_epoch differs between ranks ({listed}); a rank with more would wait for ever. "
             "Give every rank the same number of batches"
         )

@@ -18,6 +18,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 from torch.distributed._shard.sharded_tensor import ShardedTensor
 
+from interactrank.errors import UserError
 from interactrank.files import atomic_write
 from interactrank.training.distributed import together
 
@@ -38,7 +39,7 @@ _DTYPES = {
 }
 
 
-class WeightsError(ValueError):
+class WeightsError(UserError, ValueError):
     """A weights file that cannot be read or is of another model; the message names the first difference."""
 
 

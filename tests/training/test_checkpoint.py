@@ -8,12 +8,14 @@ import pytest
 import torch
 from torch.distributed.checkpoint.format_utils import dcp_to_torch_save
 
-from interactrank.training import checkpoint
-from interactrank.training.checkpoint import CheckpointError, CheckpointStore, Position
+from interactrank.training import checkpoint, manifest
+from interactrank.training.checkpoint import CheckpointStore, Position
 from interactrank.training.distributed import current_world, process_group
+from interactrank.training.manifest import CheckpointError
 from interactrank.training.optimizers import build_optimizer
+from interactrank.training.plan import make_plan
 from interactrank.training.settings import TrainingSettings
-from interactrank.training.sharding import make_plan, shard_model
+from interactrank.training.sharding import shard_model
 from interactrank.training.trainer import train
 from tests.distributed import run_ranks
 from tests.training.toy import ToyLoader, ToyModel
@@ -135,11 +137,11 @@ def test_a_truncated_changed_or_missing_file_is_refused_by_name(trained: Path) -
 
 
 def test_an_unreadable_or_newer_manifest_is_refused(trained: Path) -> None:
-    manifest = trained / "checkpoints" / "step_0000000003" / "manifest.json"
-    text = manifest.read_text()
-    manifest.write_text(text[:50])
+    file = trained / "checkpoints" / "step_0000000003" / "manifest.json"
+    text = file.read_text()
+    file.write_text(text[:50])
     assert "no readable manifest.json" in resume(trained)
-    manifest.write_text(text.replace('"version": 1', '"version": 2'))
+    file.write_text(text.replace('"version": 1', '"version": 2'))
     assert "format version 2, but this release reads 1" in resume(trained)
 
 
@@ -171,12 +173,12 @@ def test_a_save_that_fails_leaves_the_earlier_checkpoint(
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    for name in ("atomic_write_text", "_sha256"):
+    for module, name in ((checkpoint, "atomic_write_text"), (manifest, "_sha256")):
         with monkeypatch.context() as patch:
             # While resuming, checksums are read too: fail only once the new files are there.
-            original = getattr(checkpoint, name)
+            original = getattr(module, name)
             patch.setattr(
-                checkpoint,
+                module,
                 name,
                 lambda path, *rest, f=original: full() if ".unfinished" in str(path) else f(path, *rest),
             )

@@ -32,7 +32,7 @@ def test_without_a_group_the_error_gives_the_remedy() -> None:
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="needs a machine without a GPU")
 def test_cuda_without_a_gpu_is_refused() -> None:
-    with pytest.raises(RuntimeError, match=r"needs GPU 0, but this machine shows 0"), process_group("cuda"):
+    with pytest.raises(ValueError, match=r"needs GPU 0, but this machine shows 0"), process_group("cuda"):
         pass
 
 

@@ -13,8 +13,9 @@ from interactrank.training.optimizers import (
     check_table_optimizers,
     table_optimizer,
 )
+from interactrank.training.plan import make_plan, table_parameters
 from interactrank.training.settings import Schedule, TableOptimizer, TrainingSettings
-from interactrank.training.sharding import make_plan, shard_model, table_parameters
+from interactrank.training.sharding import shard_model
 from interactrank.training.trainer import train
 from tests.training.toy import ToyLoader, ToyModel, toy_batch
 
@@ -118,7 +119,7 @@ class Unused(ToyModel):
 def test_a_parameter_without_a_gradient_is_named(tmp_path: Path) -> None:
     with process_group("cpu"):
         with pytest.raises(
-            RuntimeError, match=r"without a gradient: spare\.weight, spare\.bias\. Take them out"
+            ValueError, match=r"without a gradient: spare\.weight, spare\.bias\. Take them out"
         ):
             train(Unused(), ToyLoader(), TrainingSettings(steps=2), tmp_path / "a")
         settings = TrainingSettings(steps=2, unused_parameters=True, clip_norm=0.1)

@@ -11,8 +11,8 @@ from rich.console import Console
 from torch import Tensor
 
 from interactrank.training.distributed import current_world, process_group
+from interactrank.training.plan import describe_plan, make_plan, print_plan
 from interactrank.training.settings import Schedule, TableOptimizer, TrainingSettings
-from interactrank.training.sharding import describe_plan, make_plan, print_plan
 from interactrank.training.trainer import train
 from interactrank.training.weights import load_model
 from tests.distributed import run_ranks

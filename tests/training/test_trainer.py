@@ -208,8 +208,8 @@ def _one_rank_cannot_start(output: str) -> str:
 
 def test_an_error_of_one_rank_before_training_reaches_the_other(tmp_path: Path) -> None:
     first, second = run_ranks(2, _one_rank_cannot_start, str(tmp_path))
-    assert second.startswith("ValueError: the loader has no batch")
-    assert first.startswith("RankError: rank 1 failed while checking the arguments of train: ValueError")
+    assert second.startswith("TrainingError: the loader has no batch")
+    assert first.startswith("RankError: rank 1 failed while checking the arguments of train: TrainingError")
 
 
 class ShortLoader(ToyLoader):
