@@ -57,24 +57,25 @@ def test_exports_and_gives_the_same_scores(name):
 
 
 @pytest.mark.parametrize(
-    "name", ["Tower", "CrossInteraction", "NumericNorm", "HistoryTransform", "mix_heads"]
+    "name",
+    [
+        "Tower",
+        "CrossInteraction",
+        "NumericNorm",
+        "HistoryTransform",
+        "QueryCrossAttention",
+        "SequenceTransformer",
+        "UserSequenceEmbedder",
+    ],
 )
 def test_exports_for_any_number_of_rows(name):
     module, inputs = prepared(name, 9)
     inputs = detached(inputs)
-    shapes = torch.utils._pytree.tree_map(lambda v: {0: torch.export.Dim.DYNAMIC}, inputs)
+    shapes = {argument: {0: torch.export.Dim.DYNAMIC} for argument in inputs}
     program = torch.export.export(module.eval(), (), kwargs=inputs, dynamic_shapes=shapes).module()
-    other = detached(ZOO[name].inputs(5))
-    torch.testing.assert_close(program(**other), module(**other))
-
-
-def test_the_user_sequence_exports_for_any_lengths():
-    module, inputs = prepared("QueryCrossAttention", 9)
-    shapes = {name: {0: torch.export.Dim.DYNAMIC} for name in inputs}
-    inputs = detached(inputs)
-    program = torch.export.export(module.eval(), (), kwargs=inputs, dynamic_shapes=shapes).module()
-    other = detached(ZOO["QueryCrossAttention"].inputs(6))
-    torch.testing.assert_close(program(**other), module(**other))
+    for rows in (6, 15):
+        other = detached(ZOO[name].inputs(rows))
+        torch.testing.assert_close(program(**other), module(**other))
 
 
 @everything
