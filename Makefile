@@ -13,12 +13,16 @@ STAMP := $(VENV)/.installed-$(BUILD)
 .PHONY: install demo test lint examples clean
 install: $(STAMP)
 
-$(STAMP): setup.cfg pyproject.toml $(wildcard packaging/*.txt) packaging/fbgemm-gpu-cpu/pyproject.toml
-	sh packaging/install.sh "$(PYTHON)" "$(VENV)" "$(BUILD)" "$(TORCH_INDEX)"
+$(STAMP): setup.cfg $(wildcard packaging/*.* packaging/*/pyproject.toml)
+	@sh packaging/install.sh "$(PYTHON)" "$(VENV)" "$(BUILD)" "$(TORCH_INDEX)"
 	@touch $@
 
 demo: install
-	$(BIN)/interactrank run interactrank/configs/demo.yaml --output runs/demo
+	@echo "the demo takes up to 10 minutes on 2 cores"
+	@start=$$(date +%s) && \
+	$(BIN)/interactrank run interactrank/configs/demo.yaml --output runs/demo && \
+	seconds=$$(($$(date +%s) - start)) && \
+	echo "the demo took $$((seconds / 60)) min $$((seconds % 60)) s; its report is in runs/demo"
 
 lint: install
 	$(BIN)/ruff check .
@@ -29,7 +33,9 @@ test: install lint
 	$(BIN)/pytest
 
 examples: install
-	sh examples/run_all.sh $(BIN)
+	@for example in examples/[0-9]*.py; do \
+		echo "== $$example" && $(BIN)/python "$$example" || exit 1; \
+	done
 
 clean:
-	rm -rf $(VENV) build *.egg-info runs
+	rm -rf $(VENV) build dist *.egg-info

@@ -6,21 +6,26 @@ python=$1 venv=$2 build=$3 index=${4:-}
 here=$(dirname "$0")
 
 "$python" -c 'import sys; sys.exit(sys.version_info < (3, 10))' || {
-    echo "interactrank needs Python 3.10 or newer; '$python' is $("$python" -V). Try make install PYTHON=python3.11" >&2
+    echo "interactrank needs Python 3.10 or newer; '$python' is $("$python" -V). Try: make install PYTHON=python3.11" >&2
     exit 1
 }
-[ -x "$venv/bin/python" ] || "$python" -m venv "$venv"
+case $build in cpu | cuda) ;; *)
+    echo "BUILD is '$build'; it is cpu or cuda" >&2
+    exit 1
+    ;;
+esac
+# An environment whose pip does not run was left half-made, or its Python is gone: start again.
+"$venv/bin/python" -m pip --version >/dev/null 2>&1 || "$python" -m venv --clear "$venv" || {
+    echo "'$python -m venv' failed; on Debian and Ubuntu: apt-get install python3-venv" >&2
+    exit 1
+}
+rm -f "$venv"/.installed-*
+
+echo "setting up $venv ($build build); the first time this takes some minutes"
+# Both builds own the same files, so that taking one away harms the other: take both away, then install one.
+"$venv/bin/python" -m pip uninstall -q -y fbgemm-gpu fbgemm-gpu-cpu 2>/dev/null || true
 set -- -c "$here/constraints-$build.txt"
 [ -z "$index" ] || set -- "$@" --extra-index-url "$index"
-case $build in
-cpu)
-    # Both builds own the same files: take the CUDA one away before the CPU one comes.
-    "$venv/bin/pip" uninstall -q -y fbgemm-gpu 2>/dev/null || true
-    set -- "$@" "$here/fbgemm-gpu-cpu"
-    ;;
-cuda) "$venv/bin/pip" uninstall -q -y fbgemm-gpu-cpu 2>/dev/null || true ;;
-*) echo "BUILD is '$build'; it is cpu or cuda" >&2; exit 1 ;;
-esac
-rm -f "$venv"/.installed-*
-"$venv/bin/pip" install -q "$@" -e "$here/..[dev]"
-"$venv/bin/pip" check
+[ "$build" = cuda ] || set -- "$@" "$here/fbgemm-gpu-cpu"
+"$venv/bin/python" -m pip install -q "$@" -e "$here/..[dev]"
+"$venv/bin/python" -m pip check
