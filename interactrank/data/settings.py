@@ -2,9 +2,20 @@
 
 from __future__ import annotations
 
-from pydantic import Field, model_validator
+import datetime
+from typing import Annotated, Any
+
+from pydantic import BeforeValidator, Field, model_validator
 
 from interactrank.schema import Config
+
+
+def _as_text(value: Any) -> Any:
+    """YAML reads an unquoted 2011-10-17 as a date."""
+    return value.isoformat() if isinstance(value, datetime.date) else value
+
+
+Moment = Annotated[str, BeforeValidator(_as_text)]
 
 
 class SplitSettings(Config):
@@ -14,8 +25,8 @@ class SplitSettings(Config):
     requests in order of time.
     """
 
-    validation_from: str | None = Field(None, description="first moment of validation, such as 2011-10-10")
-    test_from: str | None = Field(None, description="first moment of test")
+    validation_from: Moment | None = Field(None, description="first moment of validation, such as 2011-10-10")
+    test_from: Moment | None = Field(None, description="first moment of test")
     validation_share: float = Field(0.1, ge=0, lt=1)
     test_share: float = Field(0.1, ge=0, lt=1)
 
@@ -32,7 +43,7 @@ class PrepareSettings(Config):
     """How a log becomes request-grouped Parquet."""
 
     split: SplitSettings = SplitSettings()
-    train_from: str | None = Field(
+    train_from: Moment | None = Field(
         None, description="requests before this moment only serve as history, they are not trained on"
     )
     strict: bool = Field(
