@@ -49,13 +49,6 @@ class BatchLayout:
     number_stats: dict[str, dict[str, float]] = field(default_factory=dict)
 
     @property
-    def event_tables(self) -> set[str]:
-        """Tables that the user sequence reads."""
-        s = self.schema.sequence
-        names = [] if s is None else [s.item, *([s.query] if s.query else [])]
-        return {t for n in names if (t := self.schema.feature(n).table)}
-
-    @property
     def request_slots(self) -> list[Slot]:
         """Keys of ``request_ids``."""
         return [Slot(f.name, t, request=f.name) for f, t in self._pooled() if t in self._only("request")]
@@ -79,7 +72,7 @@ class BatchLayout:
             events.setdefault(str(self.schema.feature(s.item).table), []).append("item")
             if s.query is not None:
                 events.setdefault(str(self.schema.feature(s.query).table), []).append("query")
-        return self._paired(self.event_tables, events)
+        return self._paired(self.schema.sequence_tables, events)
 
     def sparse(self, side: str) -> list[Feature]:
         """Looked-up features of ``request`` or ``item``."""
@@ -99,12 +92,12 @@ class BatchLayout:
 
     def _pooled(self) -> list[tuple[Feature, str]]:
         features = [*self.sparse("request"), *self.sparse("item")]
-        return [(f, str(f.table)) for f in features if f.table not in self.event_tables]
+        return [(f, str(f.table)) for f in features if f.table not in self.schema.sequence_tables]
 
     def _only(self, side: str) -> set[str]:
         other = "item" if side == "request" else "request"
         mine = {str(f.table) for f in self.sparse(side)}
-        return mine - {str(f.table) for f in self.sparse(other)} - self.event_tables
+        return mine - {str(f.table) for f in self.sparse(other)} - self.schema.sequence_tables
 
     def _paired(self, tables: set[str], events: dict[str, list[str]]) -> list[Slot]:
         slots = []

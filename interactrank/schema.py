@@ -7,33 +7,39 @@ trained. It is written as YAML; every mistake in it is collected and reported at
 
 from __future__ import annotations
 
-import difflib
 import re
-import types
-import typing
-from collections.abc import Mapping, Sequence
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field
 
-from interactrank.errors import UserError
+from interactrank.validation import Config, ConfigError, apply_overrides, near, parse_config
+
+__all__ = [
+    "Config",
+    "ConfigError",
+    "EventColumns",
+    "Feature",
+    "FeatureSet",
+    "Head",
+    "IdTable",
+    "IqpFeature",
+    "ItemColumns",
+    "LexicalFeature",
+    "Name",
+    "SearchSchema",
+    "SequenceFeature",
+    "UserColumns",
+    "apply_overrides",
+    "near",
+    "parse_config",
+    "parse_duration",
+]
 
 HOUR_MS = 3_600_000
 _DURATION = re.compile(r"(\d+)\s*(h|d|w|y)")
 _UNIT_MS = {"h": HOUR_MS, "d": 24 * HOUR_MS, "w": 7 * 24 * HOUR_MS, "y": 365 * 24 * HOUR_MS}
 
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
-
-
-class ConfigError(UserError, ValueError):
-    """A configuration that cannot be used; the message lists every mistake, one a line."""
-
-
-class Config(BaseModel):
-    """Base of all settings: unknown keys are refused and values do not change after validation."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 def parse_duration(text: str) -> int:
@@ -108,15 +114,16 @@ class Feature(Config):
         """Whether the feature is looked up in an ID table."""
         return self.kind in ("id", "words", "trigrams")
 
-    @model_validator(mode="after")
-    def _check(self) -> Feature:
+    def problems(self) -> list[str]:
+        """Table and dim go with some kinds only."""
+        found = []
         if self.is_sparse and self.table is None:
-            raise ValueError(f"feature '{self.name}' of kind {self.kind} needs a table")
+            found.append(f"feature '{self.name}' of kind {self.kind} needs a table")
         if not self.is_sparse and self.table is not None:
-            raise ValueError(f"feature '{self.name}' of kind {self.kind} takes no table")
+            found.append(f"feature '{self.name}' of kind {self.kind} takes no table")
         if (self.kind == "vector") != (self.dim is not None):
-            raise ValueError(f"feature '{self.name}': dim goes with kind vector, and only there")
-        return self
+            found.append(f"feature '{self.name}': dim goes with kind vector, and only there")
+        return found
 
 
 class FeatureSet(Config):
@@ -141,11 +148,15 @@ class IdTable(Config):
     rows: int | None = Field(None, ge=2, description="rows of a hashed table")
     pooling: Literal["mean", "sum"] = "mean"
 
-    @model_validator(mode="after")
-    def _check(self) -> IdTable:
+    def problems(self) -> list[str]:
+        """A vocabulary and a hashed table are sized by different keys."""
+        found = []
         if (self.ids == "hash") != (self.rows is not None):
-            raise ValueError("rows goes with ids: hash, and only there (a vocabulary counts its own rows)")
-        return self
+            found.append("rows goes with ids: hash, and only there (a vocabulary counts its own rows)")
+        for key in ("min_count", "max_rows"):
+            if self.ids == "hash" and getattr(self, key) != type(self).model_fields[key].default:
+                found.append(f"{key} goes with ids: vocabulary (a hashed table counts no values)")
+        return found
 
 
 class SequenceFeature(Config):
@@ -155,7 +166,7 @@ class SequenceFeature(Config):
     item: Name = Field(description="item feature (kind id) that represents an event's item")
     query: Name | None = Field(None, description="request feature (kind id) for the query of an event")
     engagements: list[Name] | None = Field(
-        None, description="which engagements are events of a history; without it all of them"
+        None, min_length=1, description="which engagements are events of a history; without it all of them"
     )
     end: Literal["request", "session", "day", "month"] = Field(
         "request", description="history ends before the request, or at the start of its session, day or month"
@@ -191,12 +202,16 @@ class IqpFeature(Config):
         """Length of the window in milliseconds; None for all of the past."""
         return None if self.window is None else parse_duration(self.window)
 
-    @model_validator(mode="after")
-    def _check(self) -> IqpFeature:
-        _ = self.window_ms
+    def problems(self) -> list[str]:
+        """The window must be a duration, and only several keys can be averaged."""
+        found = []
+        try:
+            _ = self.window_ms
+        except ValueError as error:
+            found.append(f"window: {error}")
         if self.average == "geometric" and self.key not in ("words", "trigrams", "history"):
-            raise ValueError(f"average: geometric needs a key with several values, not '{self.key}'")
-        return self
+            found.append(f"average: geometric needs a key with several values, not '{self.key}'")
+        return found
 
 
 class LexicalFeature(Config):
@@ -258,6 +273,14 @@ class SearchSchema(Config):
             return []
         return self.sequence.engagements or list(self.events.engagements)
 
+    @property
+    def sequence_tables(self) -> set[str]:
+        """ID tables that the user sequence reads; their rows are not pooled."""
+        s = self.sequence
+        names = [] if s is None else [s.item, s.query]
+        features = [*self.features.request, *self.features.item]
+        return {f.table for f in features if f.name in names and f.kind == "id" and f.table is not None}
+
     def feature(self, name: str) -> Feature:
         """The request or item feature of that name."""
         for f in [*self.features.request, *self.features.item]:
@@ -265,31 +288,71 @@ class SearchSchema(Config):
                 return f
         raise KeyError(name)
 
-    @model_validator(mode="after")
-    def _check(self) -> SearchSchema:
-        problems: list[str] = []
-        say = problems.append
-        request = {f.name: f for f in self.features.request}
-        item = {f.name: f for f in self.features.item}
+    def problems(self) -> list[str]:
+        """References between the sections that lead nowhere, and choices that cannot be."""
+        return [
+            *self._feature_problems(),
+            *self._table_problems(),
+            *self._engagement_problems(),
+            *self._sequence_problems(),
+            *self._history_problems(),
+            *self._file_problems(),
+        ]
+
+    def _feature_problems(self) -> list[str]:
+        found = []
         names = [f.name for f in [*self.features.request, *self.features.item]]
         for name in sorted({n for n in names if names.count(n) > 1}):
-            say(f"features: '{name}' is defined more than once")
+            found.append(f"features: '{name}' is defined more than once")
+        late = self._known_too_late()
         for f in self.features.request:
             if f.file == "items":
-                say(f"features.request '{f.name}': a request has no column of the items file")
-            if f.file == "users" and self.users is None:
-                say(f"features.request '{f.name}': file users needs the section users")
+                found.append(f"features.request '{f.name}': a request has no column of the items file")
+            elif f.file != "users" and f.column in late:
+                found.append(
+                    f"features.request '{f.name}': column '{f.column}' ({late[f.column]}) is not known when "
+                    "the search is made; a model that sees it cannot be used"
+                )
         for f in self.features.item:
             if f.file not in (None, "items"):
-                say(f"features.item '{f.name}': an item feature comes from the items file, not {f.file}")
-        for f in [*self.features.request, *self.features.item]:
+                found.append(
+                    f"features.item '{f.name}': an item feature comes from the items file, not {f.file}"
+                )
+        return found
+
+    def _known_too_late(self) -> dict[str, str]:
+        """Columns of the events file that tell the outcome of a request -> their role."""
+        e = self.events
+        roles = {e.item: "events.item", e.event_time: "events.event_time", e.split: "events.split"}
+        roles |= {e.position: "events.position", e.true_probability: "events.true_probability"}
+        roles |= {column: f"events.engagements.{name}" for name, column in e.engagements.items()}
+        return {column: role for column, role in roles.items() if column is not None}
+
+    def _table_problems(self) -> list[str]:
+        found = []
+        features = [*self.features.request, *self.features.item]
+        for f in features:
             if f.table is not None and f.table not in self.tables:
-                say(f"feature '{f.name}': no table '{f.table}'{near(f.table, self.tables)}")
-        used = {f.table for f in [*self.features.request, *self.features.item]}
+                found.append(f"feature '{f.name}': no table '{f.table}'{near(f.table, self.tables)}")
+        used = {f.table for f in features}
         for table in self.tables:
             if table not in used:
-                say(f"tables: no feature uses '{table}'; remove it or name it in a feature")
+                found.append(f"tables: no feature uses '{table}'; remove it or name it in a feature")
+        for table in sorted(self.sequence_tables):
+            if table in self.tables and self.tables[table].pooling != "mean":
+                found.append(
+                    f"tables.{table}.pooling: the user sequence looks single rows up, nothing is pooled"
+                )
+            for f in features:
+                if f.table == table and f.kind != "id":
+                    found.append(
+                        f"feature '{f.name}': table '{table}' is the user sequence's, where a value has one "
+                        f"row; kind {f.kind} needs a table of its own"
+                    )
+        return found
 
+    def _engagement_problems(self) -> list[str]:
+        found = []
         known = self.events.engagements
         for where, wanted in [
             *((f"head '{h.name}'", [*h.engagements, *h.unless]) for h in self.heads),
@@ -299,136 +362,60 @@ class SearchSchema(Config):
         ]:
             for e in wanted:
                 if e not in known:
-                    say(f"{where}: no engagement '{e}'{near(e, known)}")
-        for weight_of, weight in self.label_weights.items():
+                    found.append(f"{where}: no engagement '{e}'{near(e, known)}")
+        for name, weight in self.label_weights.items():
             if weight <= 0:
-                say(f"label_weights.{weight_of} is {weight}; it must be above 0")
+                found.append(f"label_weights.{name} is {weight}; it must be above 0")
         if len(set(self.head_names)) < len(self.heads):
-            say("heads: two heads have the same name")
-        if self.sequence is not None:
-            s = self.sequence
-            if self.events.user is None:
-                say("sequence: needs events.user, the column of who searched")
-            if s.item not in item or item[s.item].kind != "id":
-                say(f"sequence.item: '{s.item}' is not an item feature of kind id{near(s.item, item)}")
-            if s.query is not None and (s.query not in request or request[s.query].kind != "id"):
-                say(
-                    f"sequence.query: '{s.query}' is not a request feature of kind id{near(s.query, request)}"
-                )
-            if s.end == "session" and self.events.session is None:
-                say("sequence.end: session needs events.session, the column of the session")
+            found.append("heads: two heads have the same name")
+        return found
+
+    def _sequence_problems(self) -> list[str]:
+        found = []
+        s = self.sequence
+        if s is None:
+            return []
+        if self.events.user is None:
+            found.append("sequence: needs events.user, the column of who searched")
+        for key, name, side in (
+            ("item", s.item, self.features.item),
+            ("query", s.query, self.features.request),
+        ):
+            ids = [f.name for f in side if f.kind == "id"]
+            if name is not None and name not in ids:
+                which = "an item" if key == "item" else "a request"
+                found.append(f"sequence.{key}: '{name}' is not {which} feature of kind id{near(name, ids)}")
+        if s.end == "session" and self.events.session is None:
+            found.append("sequence.end: session needs events.session, the column of the session")
+        return found
+
+    def _history_problems(self) -> list[str]:
+        found = []
         for i in self.iqp:
             if i.segment is not None and i.segment not in self.segments:
-                say(f"iqp '{i.name}': no segment '{i.segment}'{near(i.segment, self.segments)}")
+                found.append(f"iqp '{i.name}': no segment '{i.segment}'{near(i.segment, self.segments)}")
             if i.key == "user" and self.events.user is None:
-                say(f"iqp '{i.name}': key user needs events.user")
+                found.append(f"iqp '{i.name}': key user needs events.user")
             if i.key == "history" and self.sequence is None:
-                say(f"iqp '{i.name}': key history needs the section sequence")
+                found.append(f"iqp '{i.name}': key history needs the section sequence")
         for what, of in (("iqp", [i.name for i in self.iqp]), ("lexical", [x.name for x in self.lexical])):
             for name in sorted({n for n in of if of.count(n) > 1}):
-                say(f"{what}: '{name}' is defined more than once")
+                found.append(f"{what}: '{name}' is defined more than once")
+        return found
+
+    def _file_problems(self) -> list[str]:
+        found = []
+        late = self._known_too_late()
+        for f in self.features.request:
+            if f.file == "users" and self.users is None:
+                found.append(f"features.request '{f.name}': file users needs the section users")
         for segment, file in self.segments.items():
             if file == "users" and self.users is None:
-                say(f"segments.{segment}: file users needs the section users")
+                found.append(f"segments.{segment}: file users needs the section users")
+            if file == "events" and segment in late:
+                found.append(f"segments.{segment}: the column ({late[segment]}) is not known when searching")
         if self.users is not None and self.events.user is None:
-            say("users: needs events.user, to join the users file")
+            found.append("users: needs events.user, to join the users file")
         if self.exclude_repeats and self.events.user is None:
-            say("exclude_repeats: needs events.user")
-        if problems:
-            raise ValueError("\n".join(problems))
-        return self
-
-
-def near(name: str, allowed: Mapping[str, Any] | Sequence[str]) -> str:
-    """What to say after an unknown name: the nearest valid one, or all that are allowed."""
-    close = difflib.get_close_matches(name, list(allowed), n=1)
-    if close:
-        return f"; did you mean '{close[0]}'?"
-    return f"; allowed: {', '.join(allowed)}" if allowed else ""
-
-
-ConfigT = typing.TypeVar("ConfigT", bound=Config)
-
-
-def parse_config(kind: type[ConfigT], values: Any, source: str = "config") -> ConfigT:
-    """Validate plain values into settings of ``kind``.
-
-    Raises:
-        ConfigError: lists every mistake, each with its place and, for an unknown key, the nearest valid one.
-    """
-    if not isinstance(values, dict):
-        raise ConfigError(f"{source}: expected settings (key: value), found {type(values).__name__}")
-    try:
-        return kind.model_validate(values)
-    except ValidationError as error:
-        lines = []
-        for e in error.errors():
-            place = ".".join(str(p) for p in e["loc"])
-            if e["type"] == "extra_forbidden":
-                fields = _fields_at(kind, e["loc"][:-1])
-                lines.append(f"{place}: unknown key{near(str(e['loc'][-1]), fields)}")
-            elif e["type"] == "missing":
-                lines.append(f"{place}: required, but missing")
-            elif e["type"] == "value_error":
-                message = str(e["ctx"]["error"])
-                lines += [f"{place}: {m}" if place else m for m in message.split("\n")]
-            else:
-                lines.append(f"{place}: {e['msg'][0].lower()}{e['msg'][1:]}, found {e['input']!r}"[:300])
-        raise ConfigError(
-            f"{source}: {len(lines)} problem{'s' * (len(lines) > 1)}\n"
-            + "\n".join(f"  - {line}" for line in lines)
-        ) from None
-
-
-def _fields_at(kind: Any, path: Sequence[int | str]) -> list[str]:
-    """Valid keys of the settings class found by following ``path`` through nested annotations."""
-    for step in path:
-        annotation = kind.model_fields[step].annotation if _is_config(kind) else _argument(kind)
-        kind = _unwrap(annotation)
-    return list(kind.model_fields) if _is_config(kind) else []
-
-
-def _is_config(kind: Any) -> bool:
-    return isinstance(kind, type) and issubclass(kind, BaseModel)
-
-
-def _argument(kind: Any) -> Any:
-    return typing.get_args(kind)[-1]
-
-
-def _unwrap(annotation: Any) -> Any:
-    """``X | None`` -> ``X``; ``Annotated[X, ...]`` -> ``X``."""
-    origin = typing.get_origin(annotation)
-    if origin is Annotated:
-        return _unwrap(typing.get_args(annotation)[0])
-    if origin in (typing.Union, types.UnionType):
-        return _unwrap(next(a for a in typing.get_args(annotation) if a is not type(None)))
-    return annotation
-
-
-def apply_overrides(values: dict[str, Any], overrides: Sequence[str]) -> dict[str, Any]:
-    """A copy of ``values`` with ``section.key=value`` settings (YAML values; list entries by number) applied.
-
-    Example::
-
-        >>> apply_overrides({"training": {"steps": 10}}, ["training.steps=20", "model.dim=8"])
-        {'training': {'steps': 20}, 'model': {'dim': 8}}
-    """
-    result: dict[str, Any] = yaml.safe_load(yaml.safe_dump(values)) or {}
-    for override in overrides:
-        path, equals, text = override.partition("=")
-        if not equals or not path:
-            raise ConfigError(f"override '{override}': write section.key=value, such as training.steps=100")
-        try:
-            value = yaml.safe_load(text)
-        except yaml.YAMLError:
-            raise ConfigError(f"override '{override}': the value is not valid YAML") from None
-        *parents, last = path.split(".")
-        at: Any = result
-        try:
-            for key in parents:
-                at = at[int(key)] if isinstance(at, list) else at.setdefault(key, {})
-            at[int(last) if isinstance(at, list) else last] = value
-        except (TypeError, ValueError, IndexError, AttributeError):
-            raise ConfigError(f"override '{override}': the config has no place '{path}'") from None
-    return result
+            found.append("exclude_repeats: needs events.user")
+        return found
