@@ -13,6 +13,7 @@ from interactrank.modules.losses.duplicates import Merged, merge_duplicates
 from interactrank.modules.losses.gather import gather_rows, gather_sizes, world_size
 from interactrank.modules.losses.log_q import LogQ
 from interactrank.modules.losses.temperature import Temperature
+from interactrank.modules.scores import candidate_dots
 
 NEVER = (
     -1e30
@@ -85,12 +86,11 @@ class SampledSoftmax(nn.Module):
             query, item, positive = query.float(), item.float(), labels > 0
             merged, slot, merged_q = self._negatives(item, item_ids, log_q, group)
             scale = self.temperature()
-            logits = self.logits(query, merged.vectors) * scale  # [R, H, N]
-            gathered = query.index_select(0, candidate_request)
-            own = (gathered * item.index_select(0, candidate_item).unsqueeze(1)).sum(-1) * scale  # [C, H]
+            query = query * scale
+            logits = self.logits(query, merged.vectors, merged_q)  # [R, H, N], the one large tensor
+            own = candidate_dots(query, item, candidate_request, candidate_item)  # [C, H]
             candidate_slot = slot.index_select(0, candidate_item)
             if merged_q is not None:
-                logits = logits - merged_q
                 own = own - merged_q.index_select(0, candidate_slot).unsqueeze(-1)
             hits = hits_by_request(
                 candidate_request,
@@ -100,14 +100,14 @@ class SampledSoftmax(nn.Module):
                 negatives=merged.ids.shape[0],
             )
             out = (hits | (merged.counts == 0)).unsqueeze(1)
-            negatives = torch.logsumexp(logits.masked_fill(out, NEVER), dim=-1)  # [R, H]
+            negatives = torch.logsumexp(logits.masked_fill_(out, NEVER), dim=-1)  # [R, H]
             loss = F.softplus(negatives.index_select(0, candidate_request) - own)
             return torch.where(positive, loss, 0)
 
     @staticmethod
-    def logits(query: Tensor, items: Tensor) -> Tensor:
-        """Dot products [R, H, D] x [N, D] -> [R, H, N], before temperature and logQ."""
-        return (query.flatten(0, 1) @ items.t()).unflatten(0, query.shape[:2])
+    def logits(query: Tensor, items: Tensor, log_q: Tensor | None = None) -> Tensor:
+        """Dot products less logQ: [R, H, D] x [N, D] - [N] -> [R, H, N]."""
+        return F.linear(query, items, None if log_q is None else -log_q)
 
     def _negatives(
         self, item: Tensor, ids: Tensor, log_q: Tensor | None, group: dist.ProcessGroup | None
