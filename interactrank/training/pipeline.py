@@ -159,5 +159,5 @@ def _obstacle(dmp: DistributedModelParallel) -> str | None:
     try:
         Tracer(leaf_modules=_get_leaf_module_names(model)).trace(model)
     except Exception as error:  # tracing runs the model's code on placeholders, where anything may fail
-        return f"{type(error).__name__}: {error}"
+        return f"{type(error).__name__}: {str(error).partition('. ')[0]}"
     return None
