@@ -20,7 +20,7 @@ OVERRIDES = "settings of the config to change, such as training.steps=200 loader
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit code."""
-    options = _parser().parse_args(arguments)
+    options = parse(arguments)
     if options.verb == "doctor":
         from interactrank.doctor import doctor
 
@@ -35,6 +35,25 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"interactrank {options.verb}: interrupted", file=sys.stderr)
         return 130
     return 0
+
+
+def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
+    """The options of a command line; overrides may stand anywhere behind the config.
+
+    Example::
+
+        >>> parse(["run", "mine.yaml", "model.dim=8", "--output", "runs/a", "training.steps=9"]).overrides
+        ['model.dim=8', 'training.steps=9']
+    """
+    parser = _parser()
+    options, left = parser.parse_known_args(arguments)
+    # argparse fills positional arguments at the first place that has any; those further back are left over.
+    strange = [text for text in left if text.startswith("-") or "overrides" not in options]
+    if strange:
+        parser.error(f"unrecognized arguments: {' '.join(strange)}")
+    if left:
+        options.overrides = [*options.overrides, *left]
+    return options
 
 
 def _run(options: argparse.Namespace) -> None:
