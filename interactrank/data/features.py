@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -61,32 +62,59 @@ def table_rows(feature: Feature, column: Any, vocabulary: Vocabulary) -> Jagged:
     return per_row(rows)
 
 
-def dense(numbers: list[Feature], vectors: list[Feature], table: Any) -> NDArray[np.float32]:
-    """[N, numbers + vector widths] float32; NaN where the log has no (finite) number.
+def dense(
+    numbers: list[Feature], vectors: list[Feature], columns: Mapping[str, Any], rows: int
+) -> NDArray[np.float32]:
+    """[rows, numbers + vector widths] float32; NaN where the log has no (finite) number.
+
+    Args:
+        numbers, vectors: the features.
+        columns: Arrow column of each feature, by its name.
+        rows: length of the columns.
 
     Raises:
         LogError: a column is not numeric or a vector has another width than the schema says.
     """
-    pc = require("pyarrow.compute", extra="data")
-    blocks = [np.empty((table.num_rows, 0), np.float32)]
-    for f in numbers:
-        try:
-            column = pc.cast(table[f.column], "float32").to_numpy()
-        except Exception as error:
-            raise LogError(f"feature '{f.name}': column '{f.column}' is not numeric ({error})") from None
-        values = np.array(column, np.float32)
-        values[~np.isfinite(values)] = np.nan
-        blocks.append(values[:, None])
-    for f in vectors:
-        width = int(f.dim or 0)
-        elements, lengths = from_arrow(table[f.column])
-        wrong = set(lengths.tolist()) - {0, width}
-        if wrong:
-            raise LogError(
-                f"feature '{f.name}': column '{f.column}' has vectors of {sorted(wrong)[0]} numbers, "
-                f"the schema says dim: {width}"
-            )
-        block = np.full((table.num_rows, width), np.nan, np.float32)
-        block[lengths > 0] = np.asarray(elements, np.float32).reshape(-1, width)
-        blocks.append(block)
+    blocks = [np.empty((rows, 0), np.float32)]
+    blocks += [_numbers(f, columns[f.name])[:, None] for f in numbers]
+    blocks += [_vectors(f, columns[f.name]) for f in vectors]
     return np.concatenate(blocks, axis=1)
+
+
+def _numbers(feature: Feature, column: Any) -> NDArray[np.float32]:
+    pa = require("pyarrow", extra="data")
+    try:
+        values = column.cast(pa.float64(), safe=False).to_numpy(zero_copy_only=False)
+    except pa.ArrowException as error:
+        raise LogError(
+            f"feature '{feature.name}': column '{feature.column}' is not numeric ({error})"
+        ) from None
+    return _finite(values)
+
+
+def _vectors(feature: Feature, column: Any) -> NDArray[np.float32]:
+    width = int(feature.dim or 0)
+    try:
+        elements, lengths = from_arrow(column)
+        elements = _finite(np.asarray(elements, np.float64))
+    except (TypeError, ValueError, NotImplementedError) as error:  # pyarrow's errors are of these kinds
+        raise LogError(
+            f"feature '{feature.name}': column '{feature.column}' has no lists of numbers ({error})"
+        ) from None
+    wrong = lengths[(lengths != 0) & (lengths != width)]
+    if len(wrong):
+        raise LogError(
+            f"feature '{feature.name}': column '{feature.column}' has vectors of {wrong[0]} numbers, "
+            f"the schema says dim: {width}"
+        )
+    block = np.full((len(lengths), width), np.nan, np.float32)
+    block[lengths > 0] = elements.reshape(-1, width)
+    return block
+
+
+def _finite(values: NDArray[Any]) -> NDArray[np.float32]:
+    """As float32; what that cannot hold becomes NaN."""
+    with np.errstate(over="ignore"):
+        result = np.array(values, np.float32)
+    result[~np.isfinite(result)] = np.nan
+    return result

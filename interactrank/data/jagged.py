@@ -13,8 +13,12 @@ from interactrank.iqp.index import Int64s, ranges
 
 def from_arrow(column: Any) -> Jagged:
     """Values and lengths of a list column (a null list is empty)."""
-    pc = require("pyarrow.compute", extra="data")
     array = column.combine_chunks() if hasattr(column, "combine_chunks") else column
+    if array.null_count == 0 and hasattr(array, "offsets"):
+        offsets = array.offsets.to_numpy().astype(np.int64)
+        values = array.values.slice(offsets[0], offsets[-1] - offsets[0])
+        return Jagged(values.to_numpy(zero_copy_only=False), np.diff(offsets))
+    pc = require("pyarrow.compute", extra="data")
     lengths = pc.fill_null(pc.list_value_length(array), 0).to_numpy(zero_copy_only=False)
     return Jagged(array.flatten().to_numpy(zero_copy_only=False), lengths.astype(np.int64))
 
@@ -22,9 +26,11 @@ def from_arrow(column: Any) -> Jagged:
 def to_arrow(jagged: Jagged, kind: str) -> Any:
     """A list column whose values have the Arrow type ``kind``, such as ``int64``."""
     pa = require("pyarrow", extra="data")
-    offsets = np.concatenate([[0], np.cumsum(jagged.lengths)]).astype(np.int32)
+    offsets = np.concatenate([[0], np.cumsum(jagged.lengths)])
     values = pa.array(jagged.values, type=getattr(pa, kind)())
-    return pa.ListArray.from_arrays(pa.array(offsets), values)
+    if offsets[-1] > np.iinfo(np.int32).max:
+        return pa.LargeListArray.from_arrays(pa.array(offsets, pa.int64()), values)
+    return pa.ListArray.from_arrays(pa.array(offsets, pa.int32()), values)
 
 
 def take(jagged: Jagged, rows: Int64s) -> Jagged:

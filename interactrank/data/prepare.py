@@ -7,6 +7,7 @@ vocabulary while it is counted (use ``ids: hash`` for unbounded ids) and the ite
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -21,6 +22,7 @@ from numpy.typing import NDArray
 
 from interactrank.data.features import count_parts, dense, normalized, table_rows
 from interactrank.data.jagged import to_arrow
+from interactrank.data.query_frequency import QueryFrequency
 from interactrank.data.request_table import SplitWriter, list_rows, request_table
 from interactrank.data.requests import REPEATS, RequestBlock
 from interactrank.data.settings import PrepareSettings
@@ -29,6 +31,7 @@ from interactrank.data.source import (
     LogError,
     Source,
     find_parquet,
+    first_line,
     item_column,
     open_source,
     quote,
@@ -40,12 +43,12 @@ from interactrank.extras import require
 from interactrank.iqp.features import CrossFeatures, key_spaces
 from interactrank.iqp.lexical import LexicalIndex
 from interactrank.iqp.store import HistoryStore
-from interactrank.iqp.text import ANALYZERS, normalize
+from interactrank.iqp.text import ANALYZERS
 from interactrank.progress import track
 from interactrank.schema import SearchSchema
 from interactrank.version import __version__
 
-FORMAT = 1
+FORMAT = 2
 
 
 def prepare(log: Path, output: Path, schema: SearchSchema, settings: PrepareSettings) -> dict[str, Any]:
@@ -60,46 +63,76 @@ def prepare(log: Path, output: Path, schema: SearchSchema, settings: PrepareSett
     Raises:
         LogError: the log cannot be prepared; one line that names what and the remedy.
     """
-    log, output = Path(log), Path(output)
+    log, output = Path(log), Path(os.path.abspath(output))
     fingerprint = _fingerprint(log, schema, settings)
     existing = _read_manifest(output)
     if existing is not None and existing.get("fingerprint") == fingerprint:
         return existing
-    if output.exists() and existing is None and any(output.iterdir()):
+    if existing is None and output.exists() and not (output.is_dir() and not any(output.iterdir())):
         raise LogError(f"'{output}' exists and is not a prepared log; name a new folder")
     staging = output.with_name(f".{output.name}.{os.getpid()}.tmp")
-    staging.mkdir(parents=True)
+    made = [p for p in (staging, *staging.parents) if not p.exists()]
+    staging.mkdir(parents=True, exist_ok=True)
     try:
-        work = staging / "work"
-        work.mkdir()
-        source = open_source(log, schema, settings, work)
-        try:
-            manifest = _Preparation(source, schema, settings, staging).run()
-        finally:
-            source.db.close()
-        shutil.rmtree(work)
-        manifest = {"format": FORMAT, "version": __version__, "fingerprint": fingerprint, **manifest}
+        manifest = {"format": FORMAT, "version": __version__, "fingerprint": fingerprint}
+        manifest |= _prepare_into(staging, log, schema, settings)
         (staging / "manifest.json").write_text(json.dumps(manifest, indent=1))
-        if output.exists():
-            shutil.rmtree(output)
-        os.replace(staging, output)
-    finally:
+        _replace(staging, output)
+    except BaseException:
         shutil.rmtree(staging, ignore_errors=True)
+        for folder in made[1:]:
+            with contextlib.suppress(OSError):  # in use by now
+                folder.rmdir()
+        raise
     return manifest
 
 
-def _read_manifest(folder: Path) -> dict[str, Any] | None:
+def _prepare_into(
+    staging: Path, log: Path, schema: SearchSchema, settings: PrepareSettings
+) -> dict[str, Any]:
+    duckdb = require("duckdb", extra="data")
+    work = staging / "work"
+    work.mkdir()
+    source = open_source(log, schema, settings, work)
     try:
-        return json.loads((folder / "manifest.json").read_text())
+        return _Preparation(source, schema, settings, staging).run()
+    except duckdb.Error as error:
+        raise LogError(f"'{log}': {first_line(error)}") from None
+    finally:
+        source.db.close()
+        shutil.rmtree(work)
+
+
+def _replace(staging: Path, output: Path) -> None:
+    """Put the new folder in the place of an older one, which stays if that fails."""
+    old = output.with_name(f".{output.name}.{os.getpid()}.old")
+    if output.exists():
+        os.replace(output, old)
+    try:
+        os.replace(staging, output)
+    except BaseException:
+        if old.exists():
+            os.replace(old, output)
+        raise
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def _read_manifest(folder: Path) -> dict[str, Any] | None:
+    """The manifest of a prepared log; None where there is none."""
+    try:
+        manifest = json.loads((folder / "manifest.json").read_text())
     except (OSError, ValueError):
         return None
+    return manifest if isinstance(manifest, dict) and "fingerprint" in manifest else None
 
 
 def _fingerprint(log: Path, schema: SearchSchema, settings: PrepareSettings) -> str:
+    """What the output depends on: the files, what they mean and how they are prepared."""
     names = ["events", "items", *(["users"] if schema.users else [])]
     files = [Path(f) for name in names for f in find_parquet(log, name)]
     seen = [(f.name, f.stat().st_size, f.stat().st_mtime_ns) for f in files]
-    how = [FORMAT, __version__, schema.model_dump(), settings.model_dump(), seen]
+    chosen = settings.model_dump(exclude={"memory_limit", "threads"})
+    how = [FORMAT, __version__, schema.model_dump(), chosen, seen]
     return hashlib.sha256(json.dumps(how).encode()).hexdigest()
 
 
@@ -111,10 +144,10 @@ class _Preparation:
     def run(self) -> dict[str, Any]:
         pa = require("pyarrow", extra="data")
         items = self.source.table("SELECT * FROM items ORDER BY rowid")
-        names = [f.column for f in self.schema.features.item] + [
-            c for x in self.schema.lexical for c in x.columns
-        ]
+        names = [f.column for f in self.schema.features.item]
+        names += [c for x in self.schema.lexical for c in x.columns]
         items = pa.table({"id": items["id"], **{n: items[item_column(self.schema, n)] for n in names}})
+        self._check_sequence_columns(items)
         train_count = self._train_count()
         self.vocabularies = self._count_vocabularies(items, train_count)
         self._write_items(items, train_count)
@@ -134,11 +167,25 @@ class _Preparation:
             "settings": self.settings.model_dump(),
             "events": self.source.rows,
             "malformed": self.source.malformed,
+            "without_engagement": self.source.unengaged,
             "items": self.source.num_items,
             "requests": requests,
             "tables": {name: v.rows for name, v in self.vocabularies.items()},
             "numbers": self.numbers,
         }
+
+    def _check_sequence_columns(self, items: Any) -> None:
+        """The tables of the user sequence give one row to a value: a list of values has no place there."""
+        pa = require("pyarrow", extra="data")
+        requests = self.source.table("SELECT * FROM requests LIMIT 0")
+        for side, table in (("request", requests), ("item", items)):
+            for f in getattr(self.schema.features, side):
+                name = f.column if side == "item" else request_column(self.schema, f.column, f.file)
+                if f.table in self.schema.sequence_tables and pa.types.is_nested(table[name].type):
+                    raise LogError(
+                        f"feature '{f.name}': column '{f.column}' holds lists, but table '{f.table}' is the "
+                        "user sequence's, where a value has one row; give the feature a table of its own"
+                    )
 
     def _blocks(self) -> Iterator[RequestBlock]:
         step = self.settings.block_requests
@@ -160,23 +207,18 @@ class _Preparation:
         counted = {n for n, t in self.schema.tables.items() if t.ids == "vocabulary"}
         for f in self.schema.features.item:
             if f.table in counted:
-                count_parts(f, self._text(items[f.column], f.column), train_count, counts[f.table])
+                count_parts(f, items[f.column], train_count, counts[f.table])
         for f in self.schema.features.request:
             if f.table in counted:
-                column = request_column(self.schema, f.column)
+                column = request_column(self.schema, f.column, f.file)
                 sql = f"""SELECT {quote(column)} AS value, count(*) AS n FROM requests
                     WHERE split = 'train' GROUP BY 1"""
                 for batch in self.source.batches(sql):
-                    values = self._text(batch["value"], f.column)
-                    count_parts(f, values, batch["n"].to_numpy(), counts[f.table])
+                    count_parts(f, _text(batch["value"], column), batch["n"].to_numpy(), counts[f.table])
         result = {name: Vocabulary.count(t, counts[name]) for name, t in self.schema.tables.items()}
         for name, vocabulary in result.items():
             vocabulary.save(self.output / "vocabulary" / f"{name}.parquet")
         return result
-
-    def _text(self, column: Any, name: str) -> Any:
-        """The column; a query is normalised first, so that an id and a history mean the same query."""
-        return normalized(column) if name == self.schema.events.query else column
 
     def _write_items(self, items: Any, train_count: NDArray[np.int64]) -> None:
         pa, pq = require("pyarrow", extra="data"), require("pyarrow.parquet", extra="data")
@@ -187,7 +229,7 @@ class _Preparation:
                 columns[f"feature.{f.name}"] = to_arrow(rows, "int64")
         numbers = [f for f in self.schema.features.item if f.kind == "number"]
         vectors = [f for f in self.schema.features.item if f.kind == "vector"]
-        block = dense(numbers, vectors, items)
+        block = dense(numbers, vectors, {f.name: items[f.column] for f in [*numbers, *vectors]}, len(items))
         self.numbers = {f.name: _statistics(block[:, j]) for j, f in enumerate(numbers)}
         columns["dense"] = to_arrow(list_rows(block), "float32")
         pq.write_table(pa.table(columns), self.output / "items.parquet")
@@ -196,7 +238,7 @@ class _Preparation:
         for f in self.schema.features.request:
             if f.kind != "number":
                 continue
-            value = f"TRY_CAST({quote(request_column(self.schema, f.column))} AS DOUBLE)"
+            value = f"TRY_CAST({quote(request_column(self.schema, f.column, f.file))} AS FLOAT)::DOUBLE"
             found = self.source.db.execute(
                 f"""SELECT min({value}), max({value}), avg({value}), stddev_samp({value}) FROM requests
                 WHERE split = 'train' AND isfinite({value})"""
@@ -207,23 +249,28 @@ class _Preparation:
     def _build_user_history(self) -> UserHistory:
         s = self.schema.sequence
         assert s is not None
-        names = self.schema.sequence_engagements
-        action = "CASE " + " ".join(f"WHEN c.e_{n} > 0 THEN {k}" for k, n in enumerate(names)) + " END"
-        sql = f"""SELECT r.user_row, c.event_time, c.item, r.query, {action} AS action
-            FROM candidates c JOIN requests r USING (request)
-            WHERE r.user_row >= 0 AND {action} IS NOT NULL
-            ORDER BY r.user_row, c.event_time, c.request, c.item"""
         feature = self.schema.feature(s.query) if s.query else None
+        column = request_column(self.schema, feature.column, feature.file) if feature else "query"
+        happened = " UNION ALL ".join(
+            f"""SELECT request, item, {quote("t_" + name)} AS time, {action} AS action
+            FROM candidates WHERE {quote("e_" + name)}"""
+            for action, name in enumerate(self.schema.sequence_engagements)
+        )
+        # What happened at one moment to one item of a request is one event: the first engagement in the list.
+        sql = f"""SELECT r.user_row, c.time, c.item, r.{quote(column)} AS query, c.action
+            FROM (SELECT request, item, time, min(action) AS action FROM ({happened}) GROUP BY ALL) c
+            JOIN requests r USING (request) WHERE r.user_row >= 0
+            ORDER BY r.user_row, c.time, c.request, c.item"""
 
         def blocks() -> Iterator[tuple[Any, ...]]:
             for batch in self.source.batches(sql):
                 query = np.zeros(batch.num_rows, np.int64)
                 if feature is not None and feature.table is not None:
-                    column = self._text(batch["query"], self.schema.events.query)
-                    query = table_rows(feature, column, self.vocabularies[feature.table]).values
+                    vocabulary = self.vocabularies[feature.table]
+                    query = table_rows(feature, _text(batch["query"], column), vocabulary).values
                 yield (
                     batch["user_row"].to_numpy(),
-                    batch["event_time"].to_numpy(),
+                    batch["time"].to_numpy(),
                     batch["item"].to_numpy(),
                     query,
                     batch["action"].to_numpy(),
@@ -262,10 +309,9 @@ class _Preparation:
             Path(work / f"{space.name}.parquet").unlink()
 
     def _write_requests(self) -> dict[str, int]:
-        frequency: Counter[str] = Counter()
-        sql = "SELECT query, count(*) FROM requests WHERE split IN ('train', 'history') GROUP BY 1"
-        for query, count in self.source.db.execute(sql).fetchall():
-            frequency[normalize(query)] += count
+        sql = "SELECT query, count(*) AS n FROM requests WHERE split IN ('train', 'history') GROUP BY 1"
+        counted = self.source.batches(sql)
+        frequency = QueryFrequency((b["query"].to_pylist(), b["n"].to_numpy()) for b in counted)
         repeats = None
         if self.schema.exclude_repeats:
             repeats = HistoryStore.open(self.output / "history" / REPEATS.name)
@@ -289,6 +335,11 @@ class _Preparation:
             for writer in writers.values():
                 writer.close()
         return {name: writer.requests for name, writer in writers.items()}
+
+
+def _text(column: Any, name: str) -> Any:
+    """A column of requests; the query is normalised, so that an id and a history mean the same query."""
+    return normalized(column) if name == "query" else column
 
 
 def _statistics(values: NDArray[np.float32]) -> dict[str, float]:

@@ -19,12 +19,13 @@ from numpy.typing import NDArray
 
 from interactrank.data.features import dense, normalized, table_rows
 from interactrank.data.jagged import to_arrow
+from interactrank.data.query_frequency import QueryFrequency
 from interactrank.data.requests import RequestBlock
 from interactrank.data.settings import PrepareSettings
 from interactrank.data.source import request_column
 from interactrank.data.vocabulary import Vocabulary
 from interactrank.extras import require
-from interactrank.iqp.features import ALWAYS, CrossFeatures, Jagged
+from interactrank.iqp.features import CrossFeatures, Jagged
 from interactrank.iqp.store import HistoryStore
 from interactrank.schema import SearchSchema
 
@@ -34,7 +35,7 @@ def request_table(
     *,
     vocabularies: Mapping[str, Vocabulary],
     cross: CrossFeatures,
-    train_frequency: Mapping[str, int],
+    train_frequency: QueryFrequency,
     repeats: HistoryStore | None,
 ) -> Any:
     """The Arrow table of a block of requests."""
@@ -49,7 +50,7 @@ def request_table(
         "history_end": block.table["history_end"],
         "query": pa.array(block.queries),
         "user": block.table["user"],
-        "train_frequency": pa.array([train_frequency.get(q, 0) for q in block.queries], pa.int32()),
+        "train_frequency": pa.array(train_frequency.of(block.queries), pa.int32()),
         "candidates": to_arrow(block.items, "int32"),
         "labels": to_arrow(list_rows(labels, lengths), "float32"),
         "weights": to_arrow(Jagged(_weights(schema, block), lengths), "float32"),
@@ -62,16 +63,15 @@ def request_table(
         "events.age": to_arrow(Jagged(events.age, events.item.lengths), "float32"),
     }
     for segment in schema.segments:
-        values = block.table[f"c_{segment}"].to_pylist()
-        columns[f"segment.{segment}"] = pa.array([None if v is None else str(v) for v in values], pa.string())
+        columns[f"segment.{segment}"] = pa.array(block.segment(segment), pa.string())
     for space, keys in block.keys.keys.items():
         columns[f"keys.{space.name}"] = to_arrow(keys, "int64")
     for analyzer, keys in block.keys.parts.items():
         columns[f"parts.{analyzer}"] = to_arrow(keys, "int64")
     for f in schema.features.request:
         if f.table is not None:
-            column = block.table[request_column(schema, f.column)]
-            column = normalized(column) if f.column == schema.events.query else column
+            name = request_column(schema, f.column, f.file)
+            column = normalized(block.table[name]) if name == "query" else block.table[name]
             columns[f"feature.{f.name}"] = to_arrow(table_rows(f, column, vocabularies[f.table]), "int64")
     columns["dense"] = to_arrow(list_rows(_dense(block)), "float32")
     if schema.events.true_probability:
@@ -91,10 +91,10 @@ def list_rows(rows: NDArray[Any], lengths: NDArray[np.int64] | None = None) -> J
 def _dense(block: RequestBlock) -> NDArray[np.float32]:
     numbers = [f for f in block.schema.features.request if f.kind == "number"]
     vectors = [f for f in block.schema.features.request if f.kind == "vector"]
-    wanted = {f.column: block.table[request_column(block.schema, f.column)] for f in [*numbers, *vectors]}
-    if not wanted:
-        return np.empty((len(block), 0), np.float32)
-    return dense(numbers, vectors, require("pyarrow", extra="data").table(wanted))
+    columns = {
+        f.name: block.table[request_column(block.schema, f.column, f.file)] for f in [*numbers, *vectors]
+    }
+    return dense(numbers, vectors, columns, len(block))
 
 
 def _label(block: RequestBlock, engagements: list[str], unless: list[str]) -> NDArray[np.float32]:
@@ -115,7 +115,7 @@ def _weights(schema: SearchSchema, block: RequestBlock) -> NDArray[np.float32]:
 def _excluded(block: RequestBlock, repeats: HistoryStore) -> Jagged:
     """Items that the user engaged with after the same query, before the request's history ends."""
     which, pairs = repeats.pairs_of(repeats.rows(block.repeat_keys.values))
-    before = repeats.pair_counts(pairs, np.full(len(pairs), ALWAYS), block.keys.history_end[which]) > 0
+    before = repeats.pair_counts(pairs, block.keys.history_end[which]) > 0
     return Jagged(np.asarray(repeats.items[pairs[before]]), np.bincount(which[before], minlength=len(block)))
 
 

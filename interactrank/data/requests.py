@@ -11,13 +11,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from interactrank.data.jagged import constant, per_row, take
-from interactrank.data.source import Source
+from interactrank.data.source import Source, request_column
 from interactrank.data.user_history import Events, UserHistory
 from interactrank.iqp.features import Jagged, KeySpace, RequestKeys, key_spaces
 from interactrank.iqp.text import ANALYZERS, compact, hash63, normalize
 from interactrank.schema import SearchSchema
 
 ANY = "any"
+NEVER = np.iinfo(np.int64).max
 REPEATS = KeySpace("repeats", ANY, None)  # what a user already engaged with after the same query
 
 
@@ -44,7 +45,7 @@ def request_keys(
     *,
     queries: list[str],
     users: list[str | None],
-    segments: dict[str, list[Any]],
+    segments: dict[str, list[str | None]],
     history: Jagged,
     time: NDArray[np.int64],
     history_end: NDArray[np.int64],
@@ -75,10 +76,10 @@ def request_keys(
     return RequestKeys(keys, time, history_end, parts)
 
 
-def _within(keys: Jagged, values: list[Any]) -> Jagged:
+def _within(keys: Jagged, values: list[str | None]) -> Jagged:
     """Keys of one segment: mixed with the segment's value; none where the value is not known."""
     known = np.array([v is not None for v in values], bool)
-    salt = np.array([0 if v is None else hash63(str(v)) for v in values], np.uint64)
+    salt = np.array([0 if v is None else hash63(v) for v in values], np.uint64)
     kept = np.repeat(known, keys.lengths)
     mixed = (keys.values.astype(np.uint64) * np.uint64(0x9E3779B97F4A7C15)) ^ np.repeat(salt, keys.lengths)
     return Jagged((mixed >> np.uint64(1)).astype(np.int64)[kept], np.where(known, keys.lengths, 0))
@@ -138,7 +139,14 @@ class RequestBlock:
         """[C] whether the candidate had that engagement, or ``any``."""
         if engagement == ANY:
             return np.any([self.engaged(e) for e in self.schema.events.engagements], axis=0)
-        return self.candidates[f"e_{engagement}"].to_numpy() > 0
+        return np.asarray(self.candidates[f"e_{engagement}"].to_numpy(), bool)
+
+    def engaged_at(self, engagement: str) -> NDArray[np.int64]:
+        """[C] milliseconds of the first such engagement (or of ``any``); meaningless where there was none."""
+        if engagement != ANY:
+            return self.candidates[f"t_{engagement}"].to_numpy().astype(np.int64)
+        each = [np.where(self.engaged(e), self.engaged_at(e), NEVER) for e in self.schema.events.engagements]
+        return np.asarray(np.min(each, axis=0))
 
     @cached_property
     def events(self) -> Events:
@@ -154,7 +162,7 @@ class RequestBlock:
     @cached_property
     def keys(self) -> RequestKeys:
         """What the cross features depend on."""
-        columns = {s: self.table[f"c_{s}"].to_pylist() for s in self.schema.segments}
+        columns = {s: self.segment(s) for s in self.schema.segments}
         return request_keys(
             self.schema,
             queries=self.queries,
@@ -164,6 +172,11 @@ class RequestBlock:
             time=self.time,
             history_end=self.table["history_end"].to_numpy().astype(np.int64),
         )
+
+    def segment(self, name: str) -> list[str | None]:
+        """Value of a segment column for each request."""
+        column = request_column(self.schema, name, self.schema.segments[name])
+        return [None if v is None else str(v) for v in self.table[column].to_pylist()]
 
     @property
     def repeat_keys(self) -> Jagged:
@@ -177,7 +190,7 @@ class RequestBlock:
         rows = np.flatnonzero(self.engaged(space.engagement))
         request = np.repeat(np.arange(len(self)), self.candidate_lengths)[rows]
         keys = take(of_requests, request)
-        times = self.candidates["event_time"].to_numpy().astype(np.int64)[rows]
+        times = self.engaged_at(space.engagement)[rows]
         return (
             keys.values.astype(np.int64),
             np.repeat(self.items.values[rows], keys.lengths).astype(np.int32),

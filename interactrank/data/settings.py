@@ -2,17 +2,35 @@
 
 from __future__ import annotations
 
-import datetime
+from datetime import date, datetime, timezone
 from typing import Annotated, Any
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import BeforeValidator, Field
 
-from interactrank.schema import Config
+from interactrank.validation import Config
+
+
+def parse_moment(text: str) -> int:
+    """Milliseconds since 1970 of a date or time (UTC where it names no zone).
+
+    Example::
+
+        >>> parse_moment("1970-01-02"), parse_moment("1970-01-01T01:00:00+01:00")
+        (86400000, 0)
+    """
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        raise ValueError(f"'{text}' is not a date; write it like 2011-10-17 or 2011-10-17T06:00:00") from None
+    return round(moment.replace(tzinfo=moment.tzinfo or timezone.utc).timestamp() * 1000)
 
 
 def _as_text(value: Any) -> Any:
     """YAML reads an unquoted 2011-10-17 as a date."""
-    return value.isoformat() if isinstance(value, datetime.date) else value
+    value = value.isoformat() if isinstance(value, date) else value
+    if isinstance(value, str):
+        parse_moment(value)
+    return value
 
 
 Moment = Annotated[str, BeforeValidator(_as_text)]
@@ -30,13 +48,20 @@ class SplitSettings(Config):
     validation_share: float = Field(0.1, ge=0, lt=1)
     test_share: float = Field(0.1, ge=0, lt=1)
 
-    @model_validator(mode="after")
-    def _check(self) -> SplitSettings:
-        if self.validation_from is not None and self.test_from is None:
-            raise ValueError("validation_from needs test_from, where validation ends")
+    def problems(self) -> list[str]:
+        """Dates and shares exclude each other, and both must leave something to train on."""
+        found = []
+        first, last = self.validation_from, self.test_from
+        if first is not None and last is None:
+            found.append("validation_from needs test_from, where validation ends")
+        if first is not None and last is not None and parse_moment(first) > parse_moment(last):
+            found.append(f"validation_from {first} is after test_from {last}; validation comes first")
+        for key in ("validation_share", "test_share"):
+            if self.test_from is not None and getattr(self, key) != type(self).model_fields[key].default:
+                found.append(f"{key} has no effect beside test_from; give dates or shares, not both")
         if self.validation_share + self.test_share >= 1:
-            raise ValueError("validation_share + test_share must leave requests to train on")
-        return self
+            found.append("validation_share + test_share must leave requests to train on")
+        return found
 
 
 class PrepareSettings(Config):
@@ -67,7 +92,7 @@ class LoaderSettings(Config):
         0.5,
         ge=0,
         le=1,
-        description="negatives are drawn in proportion to (engagements in training + 1)^power",
+        description="negatives are drawn in proportion to (times a candidate in training + 1)^power",
     )
     shuffle_groups: int = Field(
         8, ge=1, description="row groups that are mixed with each other while training"

@@ -12,12 +12,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from interactrank.data.settings import PrepareSettings
+from interactrank.data.settings import PrepareSettings, SplitSettings, parse_moment
 from interactrank.errors import UserError
 from interactrank.extras import require
 from interactrank.schema import SearchSchema, near
 
 SPLITS = ("train", "validation", "test")
+NOT_BLANK = r"[^\s\p{Z}]"
+EARLIEST_MS, LATEST_MS = -62_135_596_800_000, 253_402_300_799_999  # the years 1 to 9999
 
 
 class LogError(UserError, ValueError):
@@ -31,12 +33,14 @@ class Source:
     Args:
         db: DuckDB connection with the tables ``requests``, ``candidates`` and ``items``.
         malformed: kind of malformed row -> how many were left out.
+        unengaged: rows left out because the log has no impressions and nothing happened in them.
         rows: rows of the events file.
         num_items, num_requests: rows of ``items`` and ``requests``.
     """
 
     db: Any
     malformed: dict[str, int]
+    unengaged: int
     rows: int
     num_items: int
     num_requests: int
@@ -77,6 +81,11 @@ def open_source(log: Path, schema: SearchSchema, settings: PrepareSettings, work
             (with ``strict``) a row is malformed.
     """
     duckdb = require("duckdb", extra="data")
+    if schema.events.split and settings.split != SplitSettings():
+        raise LogError(
+            f"prepare.split has no effect: the log's column '{schema.events.split}' splits it; "
+            "set schema.events.split to null to split by dates or shares"
+        )
     config: dict[str, Any] = {
         "memory_limit": settings.memory_limit,
         "temp_directory": str(work / "spill"),
@@ -85,21 +94,26 @@ def open_source(log: Path, schema: SearchSchema, settings: PrepareSettings, work
     try:
         db = duckdb.connect(str(work / "staging.duckdb"), config=config)
     except duckdb.Error as error:
-        raise LogError(f"prepare.memory_limit or threads: {_first_line(error)}") from None
-    db.execute("SET TimeZone = 'UTC'; SET enable_progress_bar = false")
+        raise LogError(f"prepare.memory_limit or threads: {first_line(error)}") from None
     try:
+        db.execute("SET TimeZone = 'UTC'; SET enable_progress_bar = false")
         num_items = _stage_items(db, log, schema)
         users = _stage_users(db, log, schema)
-        malformed, rows = _stage_events(db, log, schema, settings)
+        malformed, unengaged, rows = _stage_events(db, log, schema, settings)
         num_requests = _stage_requests(db, schema, settings, users)
         _stage_candidates(db, schema)
     except duckdb.Error as error:
-        raise LogError(f"'{log}': {_first_line(error)}") from None
-    return Source(db, malformed, rows, num_items, num_requests)
+        db.close()
+        raise LogError(f"'{log}': {first_line(error)}") from None
+    except BaseException:
+        db.close()
+        raise
+    return Source(db, malformed, unengaged, rows, num_items, num_requests)
 
 
-def _first_line(error: Exception) -> str:
-    return str(error).strip().split("\n")[0]
+def first_line(error: Exception) -> str:
+    """What an error of DuckDB's says, without its drawing of the query."""
+    return next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
 
 
 def _columns(db: Any, files: list[str], wanted: list[str]) -> dict[str, str]:
@@ -108,7 +122,7 @@ def _columns(db: Any, files: list[str], wanted: list[str]) -> dict[str, str]:
     try:
         described = db.execute("DESCRIBE SELECT * FROM read_parquet(?)", [files]).fetchall()
     except duckdb.Error as error:
-        raise LogError(f"cannot read '{files[0]}': {_first_line(error)}") from None
+        raise LogError(f"cannot read '{files[0]}': {first_line(error)}") from None
     columns = {row[0]: row[1] for row in described}
     missing = [c for c in dict.fromkeys(wanted) if c not in columns]
     if missing:
@@ -152,10 +166,10 @@ def _user_columns(schema: SearchSchema) -> list[str]:
 
 
 def _event_columns(schema: SearchSchema) -> list[str]:
-    """Columns of the events file that requests need beside the ones with a role."""
-    roles = (schema.events.query, schema.events.user)
-    features = [f.column for f in schema.features.request if f.file != "users" and f.column not in roles]
-    return list(dict.fromkeys([*features, *(s for s, file in schema.segments.items() if file == "events")]))
+    """Columns of the events file that requests need beside query and user."""
+    features = [f.column for f in schema.features.request if f.file != "users"]
+    wanted = [*features, *(s for s, file in schema.segments.items() if file == "events")]
+    return [c for c in dict.fromkeys(wanted) if c not in (schema.events.query, schema.events.user)]
 
 
 def item_column(schema: SearchSchema, column: str) -> str:
@@ -163,8 +177,10 @@ def item_column(schema: SearchSchema, column: str) -> str:
     return "id" if column == schema.items.id else f"c_{column}"
 
 
-def request_column(schema: SearchSchema, column: str) -> str:
-    """Name of an events or users column in the table ``requests``."""
+def request_column(schema: SearchSchema, column: str, file: str | None) -> str:
+    """Name of a column of the ``events`` (or None) or ``users`` file in the table ``requests``."""
+    if file == "users":
+        return f"u_{column}"
     return {schema.events.query: "query", schema.events.user: "user"}.get(column, f"c_{column}")
 
 
@@ -174,9 +190,13 @@ def _stage_users(db: Any, log: Path, schema: SearchSchema) -> bool:
     files = find_parquet(log, "users")
     wanted = _user_columns(schema)
     _columns(db, files, [schema.users.id, *wanted])
-    others = "".join(f", {quote(c)} AS {quote('c_' + c)}" for c in wanted)
+    others = "".join(f", {quote(c)} AS {quote('u_' + c)}" for c in wanted)
     key = f"CAST({quote(schema.users.id)} AS VARCHAR)"
-    db.execute(f'CREATE TABLE users AS SELECT {key} AS "user"{others} FROM read_parquet(?)', [files])
+    db.execute(
+        f"""CREATE TABLE users AS SELECT {key} AS "user"{others} FROM read_parquet(?)
+        WHERE {quote(schema.users.id)} IS NOT NULL""",
+        [files],
+    )
     repeated = db.execute('SELECT "user" FROM users GROUP BY 1 HAVING count(*) > 1 LIMIT 1').fetchone()
     if repeated:
         raise LogError(
@@ -186,19 +206,25 @@ def _stage_users(db: Any, log: Path, schema: SearchSchema) -> bool:
 
 
 def _milliseconds(column: str, kind: str) -> str:
-    """SQL for a time column of any usual type as milliseconds since 1970; NULL where it cannot be parsed."""
+    """SQL for a time column of any usual type as milliseconds since 1970; NULL where it is not a time."""
     name = quote(column)
     if kind.startswith(("TIMESTAMP", "DATE")):
-        return f"epoch_ms(CAST({name} AS TIMESTAMP))"
-    if kind == "VARCHAR":
-        return f"epoch_ms(TRY_CAST({name} AS TIMESTAMP))"
-    return f"TRY_CAST({name} AS BIGINT)"
+        ms = f"epoch_ms(CAST({name} AS TIMESTAMP))"
+    elif kind == "VARCHAR":
+        ms = f"epoch_ms(TRY_CAST({name} AS TIMESTAMPTZ))"  # a text may name its time zone; else UTC
+    else:
+        ms = f"TRY_CAST({name} AS BIGINT)"
+    return f"CASE WHEN {ms} BETWEEN {EARLIEST_MS} AND {LATEST_MS} THEN {ms} END"
 
 
 def _stage_events(
     db: Any, log: Path, schema: SearchSchema, settings: PrepareSettings
-) -> tuple[dict[str, int], int]:
-    """The table ``parsed``: typed columns, and in ``malformed`` what is wrong with the row, if anything."""
+) -> tuple[dict[str, int], int, int]:
+    """The table ``parsed``: typed columns, and in ``malformed`` what is wrong with the row, if anything.
+
+    Returns:
+        Malformed rows by kind, rows without engagement that are not used, and all rows.
+    """
     e = schema.events
     files = find_parquet(log, "events")
     roles = [e.item, e.query, e.time, e.user, e.request, e.event_time, e.session, e.split, e.position]
@@ -225,24 +251,37 @@ def _stage_events(
         f"{number(e.true_probability)} AS true_probability",
         (_milliseconds(e.event_time, types[e.event_time]) if e.event_time else "NULL::BIGINT")
         + " AS event_time",
-        *(f"coalesce({number(c)}, 0) AS {quote('e_' + n)}" for n, c in e.engagements.items()),
+        (f"{quote(e.event_time)} IS NOT NULL" if e.event_time else "false") + " AS timed",
+        *(
+            f"CASE WHEN {quote(c)} IS NULL THEN 0 ELSE {number(c)} END AS {quote('e_' + n)}"
+            for n, c in e.engagements.items()
+        ),
         *(f"{quote(c)} AS {quote('c_' + c)}" for c in context),
     ]
     kinds = [
         (f"null {e.item}", "item_id IS NULL"),
-        (f"null or empty {e.query}", "query IS NULL OR query = ''"),
+        (f"null or empty {e.query}", rf"query IS NULL OR NOT regexp_matches(query, '{NOT_BLANK}')"),
         (f"null or unparsable {e.time}", "time IS NULL"),
         *([(f"null {e.user}", '"user" IS NULL')] if e.user else []),
         *([(f"null {e.request}", "request_id IS NULL")] if e.request else []),
         *([(f"unknown {e.split}", f"split IS NULL OR split NOT IN {SPLITS}")] if e.split else []),
-        *((f"NaN {c}", f"isnan({quote('e_' + n)})") for n, c in e.engagements.items()),
+        *([(f"unparsable {e.event_time}", "timed AND event_time IS NULL")] if e.event_time else []),
+        *(
+            (f"NaN or unparsable {c}", f"{quote('e_' + n)} IS NULL OR NOT isfinite({quote('e_' + n)})")
+            for n, c in e.engagements.items()
+        ),
         *((f"negative {c}", f"{quote('e_' + n)} < 0") for n, c in e.engagements.items()),
+        *(
+            [(f"{e.true_probability} not in 0..1", "(true_probability BETWEEN 0 AND 1) IS NOT true")]
+            if e.true_probability
+            else []
+        ),
         (f"{e.item} not in items", "item IS NULL"),
     ]
     case = " ".join(f"WHEN {test} THEN '{kind.replace(chr(39), chr(39) * 2)}'" for kind, test in kinds)
     db.execute(
         f"""CREATE TABLE parsed AS
-        SELECT p.* EXCLUDE (item_id), CASE {case} END AS malformed
+        SELECT p.* EXCLUDE (item_id, timed), CASE {case} END AS malformed
         FROM (SELECT r.*, i.rowid::INTEGER AS item FROM (SELECT {", ".join(select)} FROM read_parquet(?)) r
               LEFT JOIN items i ON i.id = r.item_id) p""",
         [files],
@@ -250,30 +289,32 @@ def _stage_events(
     counts = dict(
         db.execute("SELECT malformed, count(*) FROM parsed GROUP BY 1 ORDER BY 2 DESC, 1").fetchall()
     )
-    rows = sum(counts.values())
-    counts.pop(None, None)
+    rows, well_formed = sum(counts.values()), counts.pop(None, 0)
     if rows == 0:
         raise LogError(f"'{files[0]}' has no rows; there is nothing to prepare")
+    found = ", ".join(f"{n} x {kind}" for kind, n in counts.items())
     if counts and settings.strict:
-        found = ", ".join(f"{n} x {kind}" for kind, n in counts.items())
         raise LogError(
             f"'{files[0]}': malformed rows: {found}; mend them, or leave them out without --strict"
         )
-    if sum(counts.values()) == rows:
-        found = ", ".join(f"{n} x {kind}" for kind, n in counts.items())
+    if well_formed == 0:
         raise LogError(f"'{files[0]}': every row is malformed: {found}")
-    return counts, rows
+    sql = f"SELECT count(*) FROM parsed WHERE malformed IS NULL AND ({_engaged(schema)})"
+    engaged = db.execute(sql).fetchone()[0]
+    if engaged == 0:
+        columns = ", ".join(repr(c) for c in e.engagements.values())
+        raise LogError(f"'{files[0]}': no row has an engagement; check the columns {columns}")
+    return counts, 0 if e.impressions else well_formed - engaged, rows
+
+
+def _engaged(schema: SearchSchema) -> str:
+    """SQL: whether anything happened in a parsed row."""
+    return " OR ".join(f"{quote('e_' + n)} > 0" for n in schema.events.engagements)
 
 
 def _kept(schema: SearchSchema) -> str:
     """SQL: which parsed rows are candidates."""
-    if schema.events.impressions:
-        return "malformed IS NULL"
-    return (
-        "malformed IS NULL AND ("
-        + " OR ".join(f"{quote('e_' + n)} > 0" for n in schema.events.engagements)
-        + ")"
-    )
+    return "malformed IS NULL" + ("" if schema.events.impressions else f" AND ({_engaged(schema)})")
 
 
 def _stage_requests(db: Any, schema: SearchSchema, settings: PrepareSettings, users: bool) -> int:
@@ -287,15 +328,13 @@ def _stage_requests(db: Any, schema: SearchSchema, settings: PrepareSettings, us
         joined = f'SELECT g.*, u.* EXCLUDE ("user") FROM ({grouped}) g LEFT JOIN users u USING ("user")'
     db.execute(f"CREATE TABLE ordered AS {joined} ORDER BY time, request_id")
     count = db.execute("SELECT count(*) FROM ordered").fetchone()[0]
-    if count == 0:
-        raise LogError("no row has an engagement; check the columns in events.engagements")
     end = {
         "day": "date_trunc('day', make_timestamp(time * 1000))",
         "month": "date_trunc('month', make_timestamp(time * 1000))",
     }
     boundary = schema.sequence.end if schema.sequence else "request"
     if boundary == "session":
-        history_end = 'min(time) OVER (PARTITION BY "user", session)'
+        history_end = """min(time) OVER (PARTITION BY "user", coalesce(session, chr(31) || request_id))"""
     else:
         history_end = f"epoch_ms({end[boundary]})" if boundary in end else "time"
     db.execute('CREATE TABLE user_rows AS SELECT DISTINCT "user" FROM ordered WHERE "user" IS NOT NULL')
@@ -320,8 +359,8 @@ def _split(schema: SearchSchema, settings: PrepareSettings, count: int) -> str:
     if schema.events.split:
         split = "split"
     elif s.test_from:
-        since = _moment(s.test_from, "prepare.split.test_from")
-        validation = _moment(s.validation_from or s.test_from, "prepare.split.validation_from")
+        since = parse_moment(s.test_from)
+        validation = parse_moment(s.validation_from or s.test_from)
         split = f"""CASE WHEN time >= {since} THEN 'test'
             WHEN time >= {validation} THEN 'validation' ELSE 'train' END"""
     else:
@@ -331,37 +370,27 @@ def _split(schema: SearchSchema, settings: PrepareSettings, count: int) -> str:
             WHEN o.rowid >= {validation} THEN 'validation' ELSE 'train' END"""
     if settings.train_from is None:
         return split
-    since = _moment(settings.train_from, "prepare.train_from")
+    since = parse_moment(settings.train_from)
     return f"CASE WHEN time < {since} AND ({split}) = 'train' THEN 'history' ELSE {split} END"
 
 
-def _moment(text: str, where: str) -> int:
-    """Milliseconds of a date or time written in a config (UTC)."""
-    from datetime import datetime, timezone
-
-    try:
-        moment = datetime.fromisoformat(str(text))
-    except ValueError:
-        raise LogError(
-            f"{where}: '{text}' is not a date; write it like 2011-10-17 or 2011-10-17T06:00"
-        ) from None
-    return int(moment.replace(tzinfo=moment.tzinfo or timezone.utc).timestamp() * 1000)
-
-
 def _stage_candidates(db: Any, schema: SearchSchema) -> None:
-    names = [quote("e_" + n) for n in schema.events.engagements]
-    engaged = " OR ".join(f"{n} > 0" for n in names)
+    """One row for each request and item: of each engagement whether (``e_``) and when first (``t_``)."""
     key = (
         "p.request_id"
         if schema.events.request
         else "concat_ws(chr(31), coalesce(p.\"user\", ''), p.query, p.time)"
     )
+    happened = "greatest(p.event_time, p.time)"  # greatest() passes over a missing event_time
+    engagements = [
+        f"""bool_or(p.{quote("e_" + n)} > 0) AS {quote("e_" + n)},
+            coalesce(min({happened}) FILTER (p.{quote("e_" + n)} > 0), 0) AS {quote("t_" + n)}"""
+        for n in schema.events.engagements
+    ]
     db.execute(
         f"""CREATE TABLE candidates AS
         SELECT r.request, p.item, min(p.position) AS position, min(p.row) AS row,
-            max(p.true_probability) AS true_probability,
-            coalesce(min(greatest(p.event_time, p.time)) FILTER ({engaged}), any_value(r.time)) AS event_time,
-            {", ".join(f"max(p.{n}) AS {n}" for n in names)}
+            max(p.true_probability) AS true_probability, {", ".join(engagements)}
         FROM parsed p JOIN requests r ON r.request_id = {key}
         WHERE {_kept(schema)} GROUP BY 1, 2 ORDER BY r.request, position, row"""
     )

@@ -21,7 +21,7 @@ from interactrank.iqp.store import HistoryStore
 from interactrank.schema import IqpFeature, SearchSchema
 
 Floats = NDArray[np.float32]
-ALWAYS = np.iinfo(np.int64).min
+MAX_PLACES = 1 << 24  # (request, item) places that one look-up may fill: 64 MiB
 
 
 class Jagged(NamedTuple):
@@ -40,8 +40,8 @@ class KeySpace(NamedTuple):
 
     @property
     def name(self) -> str:
-        """Folder of the store."""
-        return "_".join(p for p in self if p)
+        """Folder of the store; ``-`` is in no name, so different spaces have different folders."""
+        return "-".join(p for p in self if p)
 
 
 def key_space(feature: IqpFeature) -> KeySpace:
@@ -157,14 +157,18 @@ class _Lookup:
         self.candidate_lengths = np.full(len(end), num_items) if candidates is None else candidates.lengths
         self.size = int(self.candidate_lengths.sum())
         self.which, self.pairs, self.out = _locate(store, self.rows, keys.lengths, candidates, num_items)
+        self.totals = store.key_counts(self.rows, self.end)
+        self.counts = store.pair_counts(self.pairs, self.end[self.which])
 
     def average(
         self, window: int | None, *, geometric: bool
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Rate [C], averaged over the keys of each request, and mean support [R] of those with a history."""
-        start = self.end - window if window is not None else np.full(len(self.end), ALWAYS)
-        totals = self.store.key_counts(self.rows, start, self.end)
-        counts = self.store.pair_counts(self.pairs, start[self.which], self.end[self.which])
+        totals, counts = self.totals, self.counts
+        if window is not None:
+            start = self.end - window
+            totals = totals - self.store.key_counts(self.rows, start)
+            counts = counts - self.store.pair_counts(self.pairs, start[self.which])
         seen = np.bincount(self.request, totals > 0, self.num_requests)
         support = np.bincount(self.request, totals, self.num_requests) / np.maximum(seen, 1)
         if not geometric:
@@ -181,25 +185,38 @@ class _Lookup:
         return np.where(np.repeat(seen > 0, self.candidate_lengths), rate / self.num_items, 0.0), support
 
 
+Located = tuple[Int64s, Int64s, Int64s]
+
+
 def _locate(
     index: PairIndex, rows: Int64s, key_lengths: Int64s, candidates: Jagged | None, num_items: int
-) -> tuple[Int64s, Int64s, Int64s]:
+) -> Located:
     """Pairs of the index that candidates meet: (which request key, which pair, which candidate)."""
     request = np.repeat(np.arange(len(key_lengths)), key_lengths)
     if candidates is None:
         which, pairs = index.pairs_of(rows)
         return which, pairs, request[which] * num_items + index.items[pairs]
+    searches = int((candidates.lengths[request] * (rows >= 0)).sum())
+    places = len(key_lengths) * num_items
+    if places <= MAX_PLACES and index.num_pairs(rows) + places // 8 < 4 * searches:
+        return _filter(index, rows, request, candidates, num_items)
+    return _search(index, rows, request, candidates)
+
+
+def _filter(index: PairIndex, rows: Int64s, request: Int64s, candidates: Jagged, num_items: int) -> Located:
+    """Go through all pairs of the keys and keep those that are asked for: cheap where most are."""
+    place = np.full(len(candidates.lengths) * num_items, -1, np.int32)
+    asked = np.repeat(np.arange(len(candidates.lengths)), candidates.lengths) * num_items + candidates.values
+    place[asked] = np.arange(len(asked))
+    which, pairs = index.pairs_of(rows)
+    out = place[request[which] * num_items + index.items[pairs]]
+    hit = out >= 0
+    return which[hit], pairs[hit], out[hit].astype(np.int64)
+
+
+def _search(index: PairIndex, rows: Int64s, request: Int64s, candidates: Jagged) -> Located:
+    """Search for each (key, candidate) of a request: cheap where the keys have many other items."""
     lengths = candidates.lengths[request] * (rows >= 0)
-    table = len(key_lengths) * num_items
-    if index.num_pairs(rows) + table // 8 < 4 * lengths.sum():
-        # Cheaper than searching for each candidate: go through the keys' pairs and keep those that are asked.
-        place = np.full(table, -1)
-        asked = np.repeat(np.arange(len(key_lengths)), candidates.lengths) * num_items + candidates.values
-        place[asked] = np.arange(len(asked))
-        which, pairs = index.pairs_of(rows)
-        out = place[request[which] * num_items + index.items[pairs]]
-        hit = out >= 0
-        return which[hit], pairs[hit], out[hit]
     first = np.cumsum(candidates.lengths) - candidates.lengths
     which = np.repeat(np.arange(len(rows)), lengths)
     out = ranges(first[request], lengths)

@@ -12,8 +12,15 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from interactrank.errors import UserError
+
 Ints = NDArray[np.integer[Any]]
 Int64s = NDArray[np.int64]
+REMEDY = "the folder is incomplete: prepare the log again"
+
+
+class DamagedIndexError(UserError, ValueError):
+    """The files of an index do not fit together."""
 
 
 def search_segments(values: Ints, low: Int64s, high: Int64s, wanted: Ints) -> Int64s:
@@ -74,8 +81,7 @@ class PairIndex:
     def find(self, rows: Int64s, items: Ints) -> Int64s:
         """[N] position of each (key row, item) pair, -1 where there is none."""
         known = np.maximum(rows, 0)
-        low, high = np.asarray(self.offsets[known]), np.asarray(self.offsets[known + 1])
-        high = np.where(rows < 0, low, high)
+        low, high = np.asarray(self.offsets[known]), np.asarray(self.offsets[known + (rows >= 0)])
         at = search_segments(self.items, low, high, items)
         hit = at < high
         hit[hit] = self.items[at[hit]] == items[hit]
@@ -95,8 +101,15 @@ class PairIndex:
 
     @classmethod
     def open(cls, folder: Path) -> Any:
-        """Map the arrays of ``folder`` into memory, read-only."""
-        sizes = json.loads((folder / "index.json").read_text())
+        """Map the arrays of ``folder`` into memory, read-only.
+
+        Raises:
+            DamagedIndexError: a file is missing, or has another size than was written.
+        """
+        try:
+            sizes = json.loads((folder / "index.json").read_text())
+        except (OSError, ValueError) as error:
+            raise DamagedIndexError(f"'{folder}' has no readable index.json ({error}); {REMEDY}") from None
         return cls(**{name: _map(folder / name, dtype, sizes[name]) for name, dtype in cls.arrays.items()})
 
     def save(self, folder: Path) -> None:
@@ -111,10 +124,13 @@ class PairIndex:
 
 
 def _map(path: Path, dtype: str, size: int) -> NDArray[Any]:
-    if path.stat().st_size != size * np.dtype(dtype).itemsize:
-        raise ValueError(
-            f"'{path}' has {path.stat().st_size} bytes, not {size} values of {dtype} as its index says; "
-            "the folder is incomplete: prepare the log again"
+    try:
+        found = path.stat().st_size
+    except OSError:
+        raise DamagedIndexError(f"'{path}' is missing; {REMEDY}") from None
+    if found != size * np.dtype(dtype).itemsize:
+        raise DamagedIndexError(
+            f"'{path}' has {found} bytes, not {size} values of {dtype} as its index says; {REMEDY}"
         )
     if size == 0:
         return np.empty(0, dtype)

@@ -33,17 +33,17 @@ class HistoryStore(PairIndex):
         super().__init__(**pairs)
         self.pair_offsets, self.pair_times, self.key_times = pair_offsets, pair_times, key_times
 
-    def key_counts(self, rows: Int64s, start: Int64s, end: Int64s) -> Int64s:
-        """[N] C(key): engagements of each key row with ``start <= time < end``; 0 for row -1."""
+    def key_counts(self, rows: Int64s, before: Int64s) -> Int64s:
+        """[N] engagements of each key row with ``time < before``; 0 for row -1."""
         known = np.maximum(rows, 0)
-        low = self.pair_offsets[self.offsets[known]]
-        high = np.where(rows < 0, low, self.pair_offsets[self.offsets[known + (rows >= 0)]])
-        return _between(self.key_times, np.asarray(low), high, start, end)
+        low = np.asarray(self.pair_offsets[self.offsets[known]])
+        high = np.asarray(self.pair_offsets[self.offsets[known + (rows >= 0)]])
+        return search_segments(self.key_times, low, high, before) - low
 
-    def pair_counts(self, pairs: Int64s, start: Int64s, end: Int64s) -> Int64s:
-        """[N] C(p, key): engagements of each pair with ``start <= time < end``."""
+    def pair_counts(self, pairs: Int64s, before: Int64s) -> Int64s:
+        """[N] engagements of each pair with ``time < before``."""
         low, high = np.asarray(self.pair_offsets[pairs]), np.asarray(self.pair_offsets[pairs + 1])
-        return _between(self.pair_times, low, high, start, end)
+        return search_segments(self.pair_times, low, high, before) - low
 
     @classmethod
     def build(
@@ -78,22 +78,15 @@ class HistoryStore(PairIndex):
             >>> key, item, time = np.array([[7, 7, 7], [1, 2, 1], [10, 20, 30]])
             >>> store = HistoryStore.from_events(Path(tempfile.mkdtemp()), key, item, time)
             >>> rows = store.rows(np.array([7, 7]))
-            >>> store.key_counts(rows, np.array([0, 0]), np.array([20, 99])).tolist()
+            >>> store.key_counts(rows, before=np.array([20, 99])).tolist()
             [1, 3]
             >>> pairs = store.find(rows, np.array([1, 1]))
-            >>> store.pair_counts(pairs, np.array([0, 0]), np.array([30, 31])).tolist()
+            >>> store.pair_counts(pairs, before=np.array([30, 31])).tolist()
             [1, 2]
         """
         order = np.lexsort((times, items, keys))
         cls.build(folder, [(keys[order], items[order], times[order])], [times[np.lexsort((times, keys))]])
         return cls.open(folder)
-
-
-def _between(times: Int64s, low: Int64s, high: Int64s, start: Int64s, end: Int64s) -> Int64s:
-    until = search_segments(times, low, high, end)
-    if (start == np.iinfo(np.int64).min).all():
-        return until - low
-    return until - search_segments(times, low, until, start)
 
 
 def _append(file: BinaryIO, values: Any, dtype: str) -> int:
