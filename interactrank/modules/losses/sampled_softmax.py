@@ -100,7 +100,7 @@ class SampledSoftmax(nn.Module):
                 negatives=merged.ids.shape[0],
             )
             out = (hits | (merged.counts == 0)).unsqueeze(1)
-            negatives = torch.logsumexp(logits.masked_fill_(out, NEVER), dim=-1)  # [R, H]
+            negatives = torch.logsumexp(torch.where(out, NEVER, logits), dim=-1)  # [R, H]
             loss = F.softplus(negatives.index_select(0, candidate_request) - own)
             return torch.where(positive, loss, 0)
 
