@@ -197,10 +197,13 @@ def _locate(
         which, pairs = index.pairs_of(rows)
         return which, pairs, request[which] * num_items + index.items[pairs]
     searches = int((candidates.lengths[request] * (rows >= 0)).sum())
-    places = len(key_lengths) * num_items
-    if places <= MAX_PLACES and index.num_pairs(rows) + places // 8 < 4 * searches:
+    if _cheaper_to_filter(index.num_pairs(rows), len(key_lengths) * num_items, searches):
         return _filter(index, rows, request, candidates, num_items)
     return _search(index, rows, request, candidates)
+
+
+def _cheaper_to_filter(pairs: int, places: int, searches: int) -> bool:
+    return places <= MAX_PLACES and pairs + places // 8 < 4 * searches
 
 
 def _filter(index: PairIndex, rows: Int64s, request: Int64s, candidates: Jagged, num_items: int) -> Located:

@@ -108,7 +108,8 @@ class PairIndex:
         """
         try:
             sizes = json.loads((folder / "index.json").read_text())
-        except (OSError, ValueError) as error:
+            sizes = {name: int(sizes[name]) for name in cls.arrays}
+        except (OSError, ValueError, LookupError, TypeError) as error:
             raise DamagedIndexError(f"'{folder}' has no readable index.json ({error}); {REMEDY}") from None
         return cls(**{name: _map(folder / name, dtype, sizes[name]) for name, dtype in cls.arrays.items()})
 
