@@ -47,11 +47,13 @@ class Source:
 
     def batches(self, sql: str, size: int = 65_536) -> Iterator[Any]:
         """Arrow record batches of a query, one in memory at a time."""
-        yield from self.db.cursor().sql(sql).to_arrow_reader(size)
+        with self.db.cursor() as cursor:
+            yield from cursor.sql(sql).to_arrow_reader(size)
 
     def table(self, sql: str) -> Any:
         """A query as one Arrow table."""
-        return self.db.cursor().sql(sql).to_arrow_table()
+        with self.db.cursor() as cursor:
+            return cursor.sql(sql).to_arrow_table()
 
 
 def quote(name: str) -> str:
