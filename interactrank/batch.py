@@ -131,8 +131,8 @@ class SearchBatch(Pipelineable):
         lexical: [C, Y] float32, match of the query's and the item's text.
         labels: [C, H] float32, 0 or 1.
         weights: [C] float32, weight of each candidate in the loss.
-        sampling_log_q: [C] float32, logarithm of the expected number of times that the candidate was drawn
-            as a negative; 0 for logged candidates.
+        sampling_log_q: [C] float32, logarithm of the chance that the candidate was drawn as a negative; 0 for
+            logged candidates.
     """
 
     request_index: Tensor

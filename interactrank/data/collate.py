@@ -43,7 +43,7 @@ class Candidates:
         weights: [C].
         iqp_rate: [C, X].
         lexical: [C, Y].
-        log_q: [C] logarithm of the expected number of draws; 0 for logged candidates.
+        log_q: [C] logarithm of the chance that the candidate is there; 0 for logged candidates.
     """
 
     items: Jagged
@@ -72,12 +72,12 @@ class Requests:
 
     def matrix(self, column: str, width: int) -> NDArray[np.float32]:
         """A list column whose values are rows of ``width``."""
-        values = self.jagged(column).values
-        return values.reshape(-1, width) if width else np.empty((self._rows(column), 0), np.float32)
-
-    def _rows(self, column: str) -> int:
+        if width:
+            return self.jagged(column).values.reshape(-1, width)
         per_candidate = column in ("labels", "iqp_rate", "lexical")
-        return int(self.jagged("candidates").lengths.sum()) if per_candidate else len(self)
+        return np.empty(
+            (len(self.jagged("candidates").values) if per_candidate else len(self), 0), np.float32
+        )
 
     def candidates(self) -> Candidates:
         """The logged candidates."""
@@ -141,24 +141,24 @@ def collate(requests: Requests, candidates: Candidates, items: ItemTable) -> Sea
 
 def request_batch(requests: Requests) -> SearchBatch:
     """Requests without candidates and items: what the query tower alone needs."""
-    return _batch(requests.layout, requests, None, np.empty(0, np.int64), **_no_candidates(len(requests)))
+    return _batch(requests.layout, requests, None, NONE, **_no_candidates(requests.layout, len(requests)))
 
 
 def item_batch(items: ItemTable, rows: NDArray[np.int64], layout: BatchLayout) -> SearchBatch:
     """Items without requests: what the item tower alone needs."""
-    return _batch(layout, None, items, rows, **_no_candidates(0))
+    return _batch(layout, None, items, rows, **_no_candidates(layout, 0))
 
 
-def _no_candidates(num_requests: int) -> dict[str, torch.Tensor]:
-    none = torch.empty(0)
+def _no_candidates(layout: BatchLayout, num_requests: int) -> dict[str, torch.Tensor]:
+    schema = layout.schema
     return {
         "candidate_lengths": torch.zeros(num_requests, dtype=torch.int64),
-        "candidate_item": none.long(),
-        "iqp_rate": none,
-        "lexical": none,
-        "labels": none,
-        "weights": none,
-        "sampling_log_q": none,
+        "candidate_item": torch.empty(0, dtype=torch.int64),
+        "iqp_rate": torch.empty(0, len(schema.iqp)),
+        "lexical": torch.empty(0, len(schema.lexical)),
+        "labels": torch.empty(0, len(schema.heads)),
+        "weights": torch.empty(0),
+        "sampling_log_q": torch.empty(0),
     }
 
 
@@ -192,7 +192,7 @@ def _batch(
     if requests is not None:
         support = requests.matrix("iqp_support", num_features)
     return SearchBatch(
-        request_index=torch.from_numpy(np.empty(0, np.int64) if requests is None else requests.index),
+        request_index=torch.from_numpy(NONE if requests is None else requests.index),
         item_index=torch.from_numpy(rows),
         request_ids=_ids(layout.request_slots, ("request",), found, sizes),
         item_ids=_ids(layout.item_slots, ("item",), found, sizes),
@@ -220,7 +220,7 @@ def _ids(
             name = getattr(slot, section)
             jagged = found[section].get(name) if name else None
             if jagged is None:
-                jagged = Jagged(np.empty(0, np.int64), np.zeros(sizes[section], np.int64))
+                jagged = Jagged(NONE, np.zeros(sizes[section], np.int64))
             elif sections == EVENT_SECTIONS and section != "event":
                 jagged = _one_each(jagged)
             values.append(jagged.values)

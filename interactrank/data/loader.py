@@ -94,7 +94,7 @@ class SearchLoader:
         return min(smallest, -(-largest // self.settings.batch_requests))  # so that no batch is empty
 
     def epoch(self, n: int = 0, start: int = 0) -> Iterator[SearchBatch]:
-        """Batches ``start``, ``start + 1``, ... of epoch ``n``."""
+        """Batches ``start``, ``start + 1``, ... of epoch ``n``; none from ``steps_per_epoch`` on."""
         batches = self._batches(n, start)
         return _ahead(batches, self.settings.prefetch) if self.settings.prefetch else batches
 
@@ -119,6 +119,8 @@ class SearchLoader:
         low = self.num_requests * self.rank // self.world_size
         high = self.num_requests * (self.rank + 1) // self.world_size
         steps = self.steps_per_epoch
+        if start >= steps:
+            return
         cuts = [low + (high - low) * s // steps for s in range(steps + 1)]
         held: Any = None  # read but not yet handed out: table and index
         step, position = start, 0
@@ -200,7 +202,8 @@ def _ahead(batches: Iterator[SearchBatch], depth: int) -> Iterator[SearchBatch]:
         except BaseException as error:
             offer(error)
 
-    threading.Thread(target=work, name="interactrank-loader", daemon=True).start()
+    thread = threading.Thread(target=work, name="interactrank-loader", daemon=True)
+    thread.start()
     try:
         while (value := ready.get()) is not None:
             if isinstance(value, BaseException):
@@ -208,3 +211,4 @@ def _ahead(batches: Iterator[SearchBatch], depth: int) -> Iterator[SearchBatch]:
             yield value
     finally:
         stopped.set()
+        thread.join()  # the files are free for the next epoch

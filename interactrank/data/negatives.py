@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -10,61 +12,65 @@ from interactrank.iqp.features import CrossFeatures, Jagged
 
 
 class NegativeSampler:
-    """Draws items in proportion to (training count + 1)^power, without the request's own candidates.
+    """Draws items in proportion to (training count + 1)^power, without what the request engaged with.
+
+    A draw that hits one of the request's candidates, one of its excluded items (``exclude_repeats``), or an
+    item that was drawn before for it, is dropped; so an item is there with probability 1 - (1 - share)^count.
 
     Args:
         train_count: [N] how often each item was a candidate in training.
-        count: draws for each request; a draw that hits one of the request's candidates, or an item drawn
-            before for it, is dropped.
+        count: draws for each request; N or more stand for the whole catalogue.
         power: 0 draws all items alike, 1 in proportion to popularity.
         cross: computes the cross features of what was drawn, as of the request.
-
-    Raises:
-        ValueError: there are no items.
     """
 
     def __init__(
         self, *, train_count: NDArray[np.int64], count: int, power: float, cross: CrossFeatures
     ) -> None:
         weights = (train_count + 1.0) ** power
-        self.share = weights / weights.sum()
-        self.cumulative = np.cumsum(self.share)
-        self.count, self.cross = count, cross
+        share = weights / weights.sum()
+        self.num_items, self.count, self.cross = len(share), count, cross
+        self.whole = count >= self.num_items
+        self._cumulative = np.cumsum(share)
+        log_q = np.zeros(self.num_items) if self.whole else np.log(-np.expm1(count * np.log1p(-share)))
+        self.log_q = log_q.astype(np.float32)
 
     def add(self, requests: Requests, candidates: Candidates, seed: tuple[int, ...]) -> Candidates:
         """The candidates with negatives behind those of each request; ``seed`` decides the draws."""
-        num_requests, num_items = len(requests), len(self.share)
-        random = np.random.default_rng(seed)
-        if self.count >= num_items:  # the whole catalogue
-            drawn = np.tile(np.arange(num_items), num_requests)
-            log_q = np.zeros(num_items, np.float32)
-        else:
-            drawn = np.searchsorted(self.cumulative, random.random(num_requests * self.count))
-            drawn = np.minimum(drawn, num_items - 1)
-            # An item is in the sample if any of the draws hits it.
-            log_q = np.log(-np.expm1(self.count * np.log1p(-self.share))).astype(np.float32)
-        request = np.repeat(np.arange(num_requests), len(drawn) // max(num_requests, 1))
-        own = np.repeat(np.arange(num_requests), candidates.items.lengths)
-        taken = own * num_items + candidates.items.values
-        fresh = np.setdiff1d(np.unique(request * num_items + drawn), taken)
-        request, items = fresh // num_items, fresh % num_items
-        lengths = np.bincount(request, minlength=num_requests)
+        own = np.repeat(np.arange(len(requests)), candidates.items.lengths)
+        request, items = np.divmod(self._draw(requests, candidates, seed), self.num_items)
+        lengths = np.bincount(request, minlength=len(requests))
         negatives = Jagged(items.astype(np.int32), lengths)
-        rate, _ = self.cross.history(requests.keys(), negatives)
-        heads = candidates.labels.shape[1]
+        keys = requests.keys()
+        rate, _ = self.cross.history(keys, negatives)
         order = np.argsort(np.concatenate([own, request]), kind="stable")
 
-        def join(first: NDArray[np.float32], second: NDArray[np.float32]) -> NDArray[np.float32]:
+        def join(first: NDArray[Any], second: NDArray[Any]) -> NDArray[Any]:
             return np.concatenate([first, second])[order]
 
+        weight = self.cross.schema.impression_weight
         return Candidates(
-            Jagged(
-                np.concatenate([candidates.items.values, negatives.values])[order],
-                candidates.items.lengths + lengths,
-            ),
-            join(candidates.labels, np.zeros((len(items), heads), np.float32)),
-            join(candidates.weights, np.ones(len(items), np.float32)),
+            Jagged(join(candidates.items.values, negatives.values), candidates.items.lengths + lengths),
+            join(candidates.labels, np.zeros((len(items), candidates.labels.shape[1]), np.float32)),
+            join(candidates.weights, np.full(len(items), weight, np.float32)),
             join(candidates.iqp_rate, rate),
-            join(candidates.lexical, self.cross.match(requests.keys(), negatives)),
-            join(candidates.log_q, log_q[items]),
+            join(candidates.lexical, self.cross.match(keys, negatives)),
+            join(candidates.log_q, self.log_q[items]),
         )
+
+    def _draw(self, requests: Requests, candidates: Candidates, seed: tuple[int, ...]) -> NDArray[np.int64]:
+        """The drawn (request, item) pairs as request * N + item, ascending, none twice."""
+        taken = self._pairs(candidates.items)
+        if self.cross.schema.exclude_repeats:
+            taken = np.concatenate([taken, self._pairs(requests.jagged("excluded"))])
+        if self.whole:
+            free = np.ones(len(requests) * self.num_items, bool)
+            free[taken] = False
+            return np.flatnonzero(free)
+        chance = np.random.default_rng(seed).random(len(requests) * self.count)
+        drawn = np.minimum(np.searchsorted(self._cumulative, chance), self.num_items - 1)
+        request = np.repeat(np.arange(len(requests)), self.count)
+        return np.setdiff1d(request * self.num_items + drawn, taken)
+
+    def _pairs(self, items: Jagged) -> NDArray[np.int64]:
+        return np.repeat(np.arange(len(items.lengths)), items.lengths) * self.num_items + items.values

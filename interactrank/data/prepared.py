@@ -74,16 +74,20 @@ class PreparedLog:
 
     def num_requests(self, split: str) -> int:
         """Requests of a split."""
-        return int(self.manifest["requests"][split])
+        return int(self.manifest["requests"][_known(split)])
 
     def files(self, split: str) -> list[Path]:
         """Parquet files of a split, in order of time."""
-        if split not in SPLITS:
-            raise LogError(f"no split '{split}'; allowed: {', '.join(SPLITS)}")
-        return sorted((self.folder / split).glob("*.parquet"))
+        return sorted((self.folder / _known(split)).glob("*.parquet"))
 
     def read(self, split: str, columns: list[str]) -> Any:
-        """Some columns of a split as one Arrow table; for columns that fit into memory."""
+        """Some columns of a split as one Arrow table; for columns that fit into memory.
+
+        Raises:
+            LogError: the split has no requests.
+        """
+        if not self.num_requests(split):
+            raise LogError(f"the prepared log '{self.folder}' has no {split} requests")
         pa, pq = require("pyarrow", extra="data"), require("pyarrow.parquet", extra="data")
         return pa.concat_tables([pq.read_table(f, columns=columns) for f in self.files(split)])
 
@@ -97,15 +101,8 @@ class PreparedLog:
         """The catalogue."""
         table = require("pyarrow.parquet", extra="data").read_table(self.folder / "items.parquet")
         features = {f.name: from_arrow(table[f"feature.{f.name}"]) for f in self.layout.sparse("item")}
-        width = self.layout.dense_width("item")
-        return ItemTable(
-            table["id"].to_pylist(),
-            table["train_count"].to_numpy(),
-            features,
-            from_arrow(table["dense"]).values.reshape(-1, width)
-            if width
-            else np.empty((len(table), 0), np.float32),
-        )
+        dense = from_arrow(table["dense"]).values.reshape(len(table), self.layout.dense_width("item"))
+        return ItemTable(table["id"].to_pylist(), table["train_count"].to_numpy(), features, dense)
 
     @cached_property
     def cross(self) -> CrossFeatures:
@@ -115,3 +112,9 @@ class PreparedLog:
     def vocabulary(self, table: str) -> Vocabulary:
         """How values become rows of an ID table."""
         return Vocabulary.open(self.schema.tables[table], self.folder / "vocabulary" / f"{table}.parquet")
+
+
+def _known(split: str) -> str:
+    if split not in SPLITS:
+        raise LogError(f"no split '{split}'; allowed: {', '.join(SPLITS)}")
+    return split

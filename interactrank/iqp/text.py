@@ -10,7 +10,7 @@ from functools import lru_cache
 _PART = re.compile(r"[^\W\d_]+|\d+")
 
 
-@lru_cache(maxsize=1 << 18)
+@lru_cache(maxsize=1 << 16)
 def normalize(text: str) -> str:
     """NFKC, lower case, blanks collapsed.
 
@@ -61,7 +61,7 @@ def trigrams(text: str) -> list[str]:
     return [marked[i : i + 3] for i in range(len(marked) - 2)]
 
 
-@lru_cache(maxsize=1 << 20)
+@lru_cache(maxsize=1 << 17)
 def hash63(text: str) -> int:
     """A hash in 0 .. 2^63 - 1 that is the same on every machine and in every version.
 
