@@ -19,7 +19,7 @@ from interactrank.data.collate import Requests, collate
 from interactrank.data.negatives import NegativeSampler
 from interactrank.data.prepared import PreparedLog
 from interactrank.data.settings import LoaderSettings
-from interactrank.data.source import LogError
+from interactrank.data.source import LogError, first_line
 from interactrank.extras import require
 
 
@@ -65,7 +65,7 @@ class SearchLoader:
             try:
                 file = pq.ParquetFile(path, memory_map=True)
             except Exception as error:
-                raise LogError(f"cannot read '{path}': {error}; prepare the log again") from None
+                raise LogError(f"cannot read '{path}': {first_line(error)}; prepare the log again") from None
             self._files.append(file)
             for g in range(file.num_row_groups):
                 rows = file.metadata.row_group(g).num_rows
@@ -166,7 +166,7 @@ class SearchLoader:
             return self._files[group.file].read_row_group(group.group, columns=columns)
         except Exception as error:
             path = self.log.files(self.split)[group.file]
-            raise LogError(f"cannot read '{path}': {error}; prepare the log again") from None
+            raise LogError(f"cannot read '{path}': {first_line(error)}; prepare the log again") from None
 
     def _columns(self, everything: bool) -> list[str]:
         """Columns to read; ``everything`` includes what cross features of other items need."""

@@ -65,7 +65,7 @@ def prepare(log: Path, output: Path, schema: SearchSchema, settings: PrepareSett
     """
     log, output = Path(log), Path(os.path.abspath(output))
     fingerprint = _fingerprint(log, schema, settings)
-    existing = _read_manifest(output)
+    existing = read_manifest(output)
     if existing is not None and existing.get("fingerprint") == fingerprint:
         return existing
     if existing is None and output.exists() and not (output.is_dir() and not any(output.iterdir())):
@@ -117,7 +117,7 @@ def _replace(staging: Path, output: Path) -> None:
     shutil.rmtree(old, ignore_errors=True)
 
 
-def _read_manifest(folder: Path) -> dict[str, Any] | None:
+def read_manifest(folder: Path) -> dict[str, Any] | None:
     """The manifest of a prepared log; None where there is none."""
     try:
         manifest = json.loads((folder / "manifest.json").read_text())

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -13,7 +12,7 @@ from numpy.typing import NDArray
 
 from interactrank.batch import BatchLayout
 from interactrank.data.jagged import from_arrow
-from interactrank.data.prepare import FORMAT
+from interactrank.data.prepare import FORMAT, read_manifest
 from interactrank.data.source import SPLITS, LogError
 from interactrank.data.vocabulary import Vocabulary
 from interactrank.extras import require
@@ -53,12 +52,12 @@ class PreparedLog:
 
     def __init__(self, folder: str | Path) -> None:
         self.folder = Path(folder)
-        try:
-            self.manifest: dict[str, Any] = json.loads((self.folder / "manifest.json").read_text())
-        except (OSError, ValueError):
+        manifest = read_manifest(self.folder)
+        if manifest is None:
             raise LogError(
                 f"'{folder}' is not a prepared log (no readable manifest.json); run interactrank prepare"
-            ) from None
+            )
+        self.manifest = manifest
         if self.manifest.get("format") != FORMAT:
             raise LogError(
                 f"'{folder}' has format {self.manifest.get('format')}, not {FORMAT}; prepare the log again"

@@ -1,0 +1,57 @@
+"""PreparedLog: what is and is not a prepared log."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from interactrank.data.prepared import PreparedLog
+from interactrank.data.source import LogError
+from tests.data.logs import event, item, minimal, prepared
+
+EVENTS = [event("r", "u", q, "a", n, click=1) for n, q in enumerate(["p", "q", " P", "r"])]
+
+
+@pytest.fixture
+def log(tmp_path: Path) -> PreparedLog:
+    split = {"split": {"validation_share": 0, "test_share": 0.25}}
+    return prepared(tmp_path, EVENTS, [item("a"), item("b")], schema=minimal(), settings=split)
+
+
+def test_contents(log: PreparedLog) -> None:
+    assert [log.num_requests(s) for s in ("train", "validation", "test")] == [3, 0, 1]
+    assert log.schema == minimal()
+    assert sorted(log.train_queries().tolist()) == [1, 2]
+    assert log.items.ids == ["a", "b"]
+    assert len(log.items) == 2
+    assert log.items.dense.shape == (2, 0)
+    assert log.layout.table_rows == {"word": 50}
+    assert log.vocabulary("word").rows == 50
+    assert log.items is log.items  # read once
+
+
+def test_unknown_and_empty_splits(log: PreparedLog) -> None:
+    for ask in (log.files, log.num_requests):
+        with pytest.raises(LogError, match="no split 'tset'; allowed: train, validation, test"):
+            ask("tset")
+    with pytest.raises(LogError, match=r"the prepared log '.*out' has no validation requests"):
+        log.read("validation", ["query"])
+
+
+@pytest.mark.parametrize("text", [None, "{", "[]"])
+def test_not_a_prepared_log(tmp_path: Path, text: str | None) -> None:
+    if text is not None:
+        (tmp_path / "manifest.json").write_text(text)
+    with pytest.raises(
+        LogError, match=r"is not a prepared log \(no readable manifest.json\); run interactrank prepare"
+    ):
+        PreparedLog(tmp_path)
+
+
+def test_another_format(log: PreparedLog) -> None:
+    path = log.folder / "manifest.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"format": 1}))
+    with pytest.raises(LogError, match=r"has format 1, not 2; prepare the log again"):
+        PreparedLog(log.folder)
