@@ -33,7 +33,7 @@ test: install lint
 	$(BIN)/pytest
 
 examples: install
-	@for example in examples/[0-9]*.py; do \
+	@for example in $(sort $(wildcard examples/[0-9]*.py)); do \
 		echo "== $$example" && $(BIN)/python "$$example" || exit 1; \
 	done
 
