@@ -88,7 +88,8 @@ class UserHistory:
         files = [(folder / name).open("wb") for name in names]
         try:
             for user, *columns in blocks:
-                counts[1:] += np.bincount(user, minlength=num_users)
+                if len(user):  # a block has neighbouring users alone
+                    counts[user[0] + 1 : user[-1] + 2] += np.bincount(user - user[0])
                 for name, file, column in zip(names, files, columns, strict=True):
                     file.write(np.ascontiguousarray(column, cls.arrays[name]).data)
         finally:
