@@ -141,7 +141,7 @@ class IdTable(Config):
     ``1 + hash(value) mod (rows - 1)`` and row 0 stands for a missing value.
     """
 
-    dim: int = Field(ge=1)
+    dim: int = Field(ge=4, multiple_of=4, description="width; FBGEMM's kernels need a multiple of 4")
     ids: Literal["vocabulary", "hash"] = "vocabulary"
     min_count: int = Field(1, ge=1)
     max_rows: int = Field(10_000_000, ge=2)
@@ -184,7 +184,7 @@ class IqpFeature(Config):
     """
 
     key: Literal["query", "compact", "words", "trigrams", "user", "history", "all"] = "query"
-    engagement: Name
+    engagement: Name = Field(description="an engagement, or a head: what its label counts")
     window: str | None = Field(None, description="such as 90d; without it all of the past")
     segment: str | None = Field(None, description="a column of segments: count within the user's own segment")
     average: Literal["arithmetic", "geometric"] = "arithmetic"
@@ -281,6 +281,10 @@ class SearchSchema(Config):
         features = [*self.features.request, *self.features.item]
         return {f.table for f in features if f.name in names and f.kind == "id" and f.table is not None}
 
+    def head(self, name: str) -> Head:
+        """The head of that name."""
+        return next(h for h in self.heads if h.name == name)
+
     def feature(self, name: str) -> Feature:
         """The request or item feature of that name."""
         for f in [*self.features.request, *self.features.item]:
@@ -357,7 +361,6 @@ class SearchSchema(Config):
         for where, wanted in [
             *((f"head '{h.name}'", [*h.engagements, *h.unless]) for h in self.heads),
             ("label_weights", list(self.label_weights)),
-            *((f"iqp '{i.name}'", [i.engagement]) for i in self.iqp),
             ("sequence", self.sequence_engagements),
         ]:
             for e in wanted:
@@ -385,13 +388,26 @@ class SearchSchema(Config):
             if name is not None and name not in ids:
                 which = "an item" if key == "item" else "a request"
                 found.append(f"sequence.{key}: '{name}' is not {which} feature of kind id{near(name, ids)}")
+        dims = {t: self.tables[t].dim for t in sorted(self.sequence_tables) if t in self.tables}
+        if len(set(dims.values())) > 1:
+            listed = ", ".join(f"{table} {dim}" for table, dim in dims.items())
+            found.append(
+                "sequence: the tables of its item and query lie in one collection, which has one dim, "
+                f"not {listed}"
+            )
         if s.end == "session" and self.events.session is None:
             found.append("sequence.end: session needs events.session, the column of the session")
         return found
 
     def _history_problems(self) -> list[str]:
         found = []
+        counted = [
+            *self.events.engagements,
+            *(h for h in self.head_names if h not in self.events.engagements),
+        ]
         for i in self.iqp:
+            if i.engagement not in counted:
+                found.append(f"iqp '{i.name}': no engagement '{i.engagement}'{near(i.engagement, counted)}")
             if i.segment is not None and i.segment not in self.segments:
                 found.append(f"iqp '{i.name}': no segment '{i.segment}'{near(i.segment, self.segments)}")
             if i.key == "user" and self.events.user is None:

@@ -136,17 +136,29 @@ class RequestBlock:
         return Jagged(self.candidates["item"].to_numpy().astype(np.int32), self.candidate_lengths)
 
     def engaged(self, engagement: str) -> NDArray[np.bool_]:
-        """[C] whether the candidate had that engagement, or ``any``."""
+        """[C] whether the candidate had that engagement, or ``any``, or the label of that head."""
         if engagement == ANY:
             return np.any([self.engaged(e) for e in self.schema.events.engagements], axis=0)
+        if engagement not in self.schema.events.engagements:
+            return self._engaged_by_head(engagement)
         return np.asarray(self.candidates[f"e_{engagement}"].to_numpy(), bool)
 
     def engaged_at(self, engagement: str) -> NDArray[np.int64]:
         """[C] milliseconds of the first such engagement (or of ``any``); meaningless where there was none."""
-        if engagement != ANY:
+        known = self.schema.events.engagements
+        if engagement in known:
             return self.candidates[f"t_{engagement}"].to_numpy().astype(np.int64)
-        each = [np.where(self.engaged(e), self.engaged_at(e), NEVER) for e in self.schema.events.engagements]
+        names = list(known) if engagement == ANY else self.schema.head(engagement).engagements
+        each = [np.where(self.engaged(e), self.engaged_at(e), NEVER) for e in names]
         return np.asarray(np.min(each, axis=0))
+
+    def _engaged_by_head(self, name: str) -> NDArray[np.bool_]:
+        """[C] the head's label as known when the engagement happens: what cancels it later does not count."""
+        head = self.schema.head(name)
+        happened = np.any([self.engaged(e) for e in head.engagements], axis=0)
+        for e in head.unless:
+            happened &= ~(self.engaged(e) & (self.engaged_at(e) <= self.engaged_at(name)))
+        return np.asarray(happened)
 
     @cached_property
     def events(self) -> Events:
