@@ -117,7 +117,7 @@ def test_without_a_sequence_there_are_no_sequence_engagements_and_tables() -> No
         (["features.item.1.table=wrod"], "feature 'title': no table 'wrod'; did you mean 'word'?"),
         (["features.item.1.table=zz"], "feature 'title': no table 'zz'; allowed: query, word, item"),
         (
-            ["tables.spare={dim: 2}"],
+            ["tables.spare={dim: 4}"],
             "tables: no feature uses 'spare'; remove it or name it in a feature",
         ),
         (
@@ -129,11 +129,11 @@ def test_without_a_sequence_there_are_no_sequence_engagements_and_tables() -> No
             "tables.word: rows goes with ids: hash, and only there (a vocabulary counts its own rows)",
         ),
         (
-            ["tables.word={dim: 2, ids: hash, rows: 9, min_count: 2}"],
+            ["tables.word={dim: 4, ids: hash, rows: 9, min_count: 2}"],
             "tables.word: min_count goes with ids: vocabulary (a hashed table counts no values)",
         ),
         (
-            ["tables.word={dim: 2, ids: hash, rows: 9, max_rows: 2}"],
+            ["tables.word={dim: 4, ids: hash, rows: 9, max_rows: 2}"],
             "tables.word: max_rows goes with ids: vocabulary (a hashed table counts no values)",
         ),
         (
@@ -145,7 +145,13 @@ def test_without_a_sequence_there_are_no_sequence_engagements_and_tables() -> No
             "feature 'title': table 'item' is the user sequence's, where a value has one row; kind words "
             "needs a table of its own",
         ),
-        (["tables.word.dim=0"], "tables.word.dim: input should be greater than or equal to 1, found 0"),
+        (["tables.word.dim=0"], "tables.word.dim: input should be greater than or equal to 4, found 0"),
+        (["tables.word.dim=6"], "tables.word.dim: input should be a multiple of 4, found 6"),
+        (
+            ["sequence.query=query_id", "tables.query.dim=8"],
+            "sequence: the tables of its item and query lie in one collection, which has one dim, "
+            "not item 4, query 8",
+        ),
         # engagements
         (["heads.0.engagements.0=clik"], "head 'like': no engagement 'clik'; did you mean 'click'?"),
         (["heads.0.unless=[zz]"], "head 'like': no engagement 'zz'; allowed: click, save"),
@@ -279,7 +285,7 @@ def test_all_kinds_of_mistakes_at_once() -> None:
         "features.item.1.kind: input should be 'id', 'words', 'trigrams', 'number' or 'vector', found "
         "'wordz'; did you mean 'words'?",
         "features.request.0.tabel: unknown key; did you mean 'table'?",
-        "tables.item.dim: input should be greater than or equal to 1, found -4",
+        "tables.item.dim: input should be greater than or equal to 4, found -4",
         "head 'like': no engagement 'clik'; did you mean 'click'?",
         "sequence.length: input should be greater than or equal to 1, found 0",
         "sequence.item: 'itm' is not an item feature of kind id; did you mean 'item'?",

@@ -29,6 +29,8 @@ from interactrank.evaluation.slices import (
 from interactrank.evaluation.table import RequestTable, concatenate_tables
 from interactrank.progress import track
 
+LOGGED_CANDIDATES = 50  # of a request, about, to size the blocks
+
 
 def evaluate(
     scorer: Scorer,
@@ -60,23 +62,31 @@ def evaluate(
             f"the log has no {settings.split} requests to evaluate on; see prepare.split or evaluation.split"
         )
     head = ranking_head(log, settings)
-    num_items = len(log.items)
-    per_request = num_items if settings.candidates == "catalogue" else 50
-    block = LoaderSettings(batch_requests=max(1, settings.block_scores // per_request), prefetch=0)
+    per_request = len(log.items) if settings.candidates == "catalogue" else LOGGED_CANDIDATES
+    block = max(1, settings.block_scores // per_request)
+    every = 1 if limit is None else -(-log.num_requests(settings.split) // limit)
     ranks, rank = (dist.get_world_size(), dist.get_rank()) if dist.is_initialized() else (1, 0)
-    loader = SearchLoader(log, settings.split, block, rank=rank, world_size=ranks, shuffle=False)
+    loader = SearchLoader(
+        log,
+        settings.split,
+        LoaderSettings(batch_requests=block * every, prefetch=0),
+        rank=rank,
+        world_size=ranks,
+        shuffle=False,
+    )
     tables: list[RequestTable] = []
     for requests in track(loader.requests(), loader.steps_per_epoch, label):
-        if limit is not None:
-            step = -(-loader.num_requests // limit)
-            requests = requests.take(np.arange(0, len(requests), step))
-        table = _rank(scorer, requests, settings, head, num_items)
-        tables.append({"request_index": requests.index, **table})
+        some = requests.take(np.arange(0, len(requests), every))
+        tables.append({"request_index": some.index, **_rank(scorer, some, settings, head)})
     return gather_table(concatenate_tables(tables), key="request_index")
 
 
 def ranking_head(log: PreparedLog, settings: EvaluationSettings) -> int:
     """Position of the head that ranks.
+
+    Args:
+        log: names the heads.
+        settings: names the head; the first one when left out.
 
     Raises:
         LogError: there is no head of that name.
@@ -89,29 +99,47 @@ def ranking_head(log: PreparedLog, settings: EvaluationSettings) -> int:
     return names.index(settings.head)
 
 
-def _rank(
-    scorer: Scorer, requests: Requests, settings: EvaluationSettings, head: int, num_items: int
-) -> RequestTable:
+def _rank(scorer: Scorer, requests: Requests, settings: EvaluationSettings, head: int) -> RequestTable:
     logged = requests.jagged("candidates")
+    num_items = len(requests.items)
     labels = requests.matrix("labels", len(requests.layout.schema.heads))[:, head]
-    if settings.candidates == "logged":
-        scores = scorer(requests, logged)
-        return request_metrics(ranks_of_candidates(scores, labels, logged.lengths), ks=settings.ks)
-    scores = scorer(requests, None).view(len(requests), num_items)
     request = np.repeat(np.arange(len(requests)), logged.lengths)
-    engaged = labels > 0
-    relevant = (request[engaged], logged.values[engaged].astype(np.int64))
-    excluded = None
-    if requests.layout.schema.exclude_repeats:
-        repeats = requests.jagged("excluded")
-        pairs = np.repeat(np.arange(len(requests)), repeats.lengths) * num_items + repeats.values
-        pairs = np.setdiff1d(pairs, relevant[0] * num_items + relevant[1])
-        excluded = (pairs // num_items, pairs % num_items)
-    return request_metrics(ranks_of_relevant(scores, relevant, excluded), ks=settings.ks)
+    pairs = request * num_items + logged.values
+    repeats = _repeats(requests, num_items)
+    if settings.candidates == "logged":
+        scores = scorer(requests, logged).numpy()
+        kept = (labels > 0) | ~np.isin(pairs, repeats)
+        lengths = np.bincount(request[kept], minlength=len(requests))
+        return request_metrics(ranks_of_candidates(scores[kept], labels[kept], lengths), ks=settings.ks)
+    relevant = pairs[labels > 0]
+    excluded = np.setdiff1d(repeats, relevant)
+    ranks = ranks_of_relevant(
+        scorer(requests, None),
+        np.divmod(relevant, num_items),
+        np.divmod(excluded, num_items) if len(excluded) else None,
+    )
+    return request_metrics(ranks, ks=settings.ks)
+
+
+def _repeats(requests: Requests, num_items: int) -> NDArray[np.int64]:
+    """request * N + item of what the user engaged with before after the same query, if that is left out."""
+    if not requests.layout.schema.exclude_repeats:
+        return np.empty(0, np.int64)
+    items = requests.jagged("excluded")
+    return np.repeat(np.arange(len(requests)), items.lengths) * num_items + items.values
 
 
 def request_slices(log: PreparedLog, split: str) -> dict[str, Slice]:
-    """Slices of a split's requests: seen and unseen, head to tail queries, history length, segments."""
+    """Slices of a split's requests.
+
+    Args:
+        log: the prepared log.
+        split: whose requests, in their order.
+
+    Returns:
+        ``query`` (seen and unseen in training), ``frequency`` (head to tail), ``history`` (its length, where
+        there is one) and one for each segment.
+    """
     segments = [f"segment.{s}" for s in log.schema.segments]
     table = log.read(split, ["train_frequency", "events.item", *segments])
     frequency = table["train_frequency"].to_numpy()

@@ -1,11 +1,12 @@
 """Scorers: what an evaluation can rank with. A model, BM25, and the truth of a simulated log.
 
-Shapes: R requests, N items of the catalogue, C candidates, H heads, D embedding dim.
+Shapes: R requests, N items of the catalogue, C candidates, H heads, D embedding dim, X history and Y lexical
+features.
 """
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -23,57 +24,72 @@ class Scorer(Protocol):
     """Scores the candidates of requests; higher is better."""
 
     def __call__(self, requests: Requests, candidates: Jagged | None) -> Tensor:
-        """[C] float32 scores of the candidates (None: all N items of the catalogue, C = R * N)."""
+        """[C] float32 scores of the candidates; [R, N] of the whole catalogue where they are None."""
 
 
 class ModelScorer:
-    """An InteractRank (sharded or not); the catalogue is encoded once.
+    """An InteractRank (sharded or not); the catalogue is encoded once, each request once.
 
     With a sharded model all ranks must make and call it together.
 
     Args:
-        model: an :class:`interactrank.models.InteractRank`.
+        model: in evaluation mode.
         log: the prepared log that the requests come from.
         head: position of the head that ranks.
         device: where the model is.
-        chunk: items encoded at a time.
+        chunk: items encoded, and logged candidates scored, at a time.
     """
 
     def __init__(
-        self, model: InteractRank, log: PreparedLog, head: int, device: torch.device, chunk: int = 8192
+        self, model: InteractRank, log: PreparedLog, head: int, device: torch.device, chunk: int = 1 << 13
     ) -> None:
-        self.model, self.log, self.head, self.device = model, log, head, device
-        layout = log.layout
+        self.model, self.log, self.head, self.device, self.chunk = model, log, head, device, chunk
+        rows = np.arange(len(log.items))
+        blocks = (rows[first : first + chunk] for first in range(0, len(rows), chunk))
         with torch.no_grad():
             self.items = torch.cat(
-                [
-                    model.encode_items(
-                        item_batch(log.items, np.arange(i, min(i + chunk, len(log.items))), layout).to(device)
-                    )
-                    for i in range(0, len(log.items), chunk)
-                ]
+                [model.encode_items(item_batch(log.items, b, log.layout).to(device)) for b in blocks]
             )
 
     @torch.no_grad()
     def __call__(self, requests: Requests, candidates: Jagged | None) -> Tensor:
-        """Scores of the ranking head."""
+        """Scores of the ranking head, on the CPU.
+
+        Args:
+            requests: R of them.
+            candidates: items of each request; None for all N items.
+
+        Returns:
+            [C] or [R, N] float32.
+        """
         query = self.model.encode_requests(request_batch(requests).to(self.device))
-        num_requests, num_items = len(requests), len(self.items)
+        rate, support, lexical = (torch.from_numpy(x) for x in self._cross(requests, candidates))
         if candidates is None:
-            lengths, items = np.full(num_requests, num_items), np.tile(np.arange(num_items), num_requests)
-        else:
-            lengths, items = candidates.lengths, candidates.values
-        cross, keys = self.log.cross, requests.keys()
-        rate, support = cross.history(keys, candidates)
-        inputs = [
-            torch.from_numpy(np.repeat(np.arange(num_requests), lengths)),
-            torch.from_numpy(items.astype(np.int64)),
-            torch.from_numpy(rate),
-            torch.from_numpy(support),
-            torch.from_numpy(cross.match(keys, candidates)),
-        ]
-        scores: Tensor = self.model.fuse(query, self.items, *(x.to(self.device) for x in inputs))
-        return scores[:, self.head].cpu()
+            shape = (len(requests), len(self.items))
+            dense = (rate.view(*shape, rate.shape[1]), support, lexical.view(*shape, lexical.shape[1]))
+            scores = self.model.fuse.catalogue(query, self.items, *(x.to(self.device) for x in dense))
+            return scores[..., self.head].cpu()
+        request = torch.from_numpy(np.repeat(np.arange(len(requests)), candidates.lengths))
+        item = torch.from_numpy(candidates.values.astype(np.int64))
+        blocks = []
+        for first in range(0, len(item), self.chunk):
+            c = slice(first, first + self.chunk)
+            pairs = (request[c], item[c], rate[c], support, lexical[c])
+            scores = self.model.fuse(query, self.items, *(x.to(self.device) for x in pairs))
+            blocks.append(scores[:, self.head].cpu())
+        return torch.cat(blocks)
+
+    def _cross(self, requests: Requests, candidates: Jagged | None) -> tuple[NDArray[np.float32], ...]:
+        """(rate [C, X], support [R, X], lexical [C, Y]); no column where the model reads none."""
+        size = len(requests) * len(self.items) if candidates is None else len(candidates.values)
+        keys = requests.keys()
+        rate, support = np.empty((size, 0), np.float32), np.empty((len(requests), 0), np.float32)
+        lexical = np.empty((size, 0), np.float32)
+        if self.model.fuse.uses_history:
+            rate, support = self.log.cross.history(keys, candidates)
+        if self.model.fuse.uses_lexical:
+            lexical = self.log.cross.match(keys, candidates)
+        return rate, support, lexical
 
 
 class Bm25Scorer:
@@ -96,13 +112,20 @@ class Bm25Scorer:
         """BM25 scores; ties are broken by popularity in training, as a search engine would."""
         items = self.log.items
         scores = self.log.cross.match_one(self.name, requests.keys().parts["words"], candidates)
-        shown = np.tile(np.arange(len(items)), len(requests)) if candidates is None else candidates.values
-        popularity = items.train_count[shown] / (items.train_count.max() + 1)
-        return torch.from_numpy((scores + 1e-4 * popularity).astype(np.float32))
+        popularity = 1e-4 * items.train_count / (items.train_count.max() + 1)
+        result: NDArray[Any]
+        if candidates is None:
+            result = scores.reshape(len(requests), len(items)) + popularity
+        else:
+            result = scores + popularity[candidates.values]
+        return torch.from_numpy(result.astype(np.float32))
 
 
 class TrueProbabilityScorer:
     """The chance of an engagement that a simulated log states: no ranker can do better.
+
+    Args:
+        log: the prepared log.
 
     Raises:
         LogError: the schema names no column with it.

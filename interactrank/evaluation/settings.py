@@ -23,4 +23,4 @@ class EvaluationSettings(Config):
     resamples: int = Field(2000, ge=100, description="of the bootstrap intervals")
     seed: int = 0
     by_user: bool = Field(False, description="resample users instead of requests")
-    block_scores: int = Field(2_000_000, ge=1, description="candidates scored at a time")
+    block_scores: int = Field(500_000, ge=1, description="candidates scored at a time")

@@ -51,7 +51,7 @@ class RankingLoss(nn.Module):
     def forward(
         self, batch: SearchBatch, candidate_request: Tensor, scores: Tensor, query: Tensor, item: Tensor
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        """(the loss, its parts by name before their weights).
+        """The loss of a batch, and what to report of it.
 
         Args:
             batch: labels, weights and ids.
@@ -59,9 +59,13 @@ class RankingLoss(nn.Module):
             scores: [C, H] logits.
             query: [R, H, D].
             item: [I, D].
+
+        Returns:
+            The scalar loss, and detached: ``scores`` and ``labels`` [C, H] and ``loss/<name>`` of each part,
+            before its weight.
         """
         parts: dict[str, Tensor] = {}
-        total = scores.new_zeros(())
+        total = 0 * scores.sum()  # every weight gets a gradient, whichever parts there are
         s = self.settings
         if s.pointwise_weight:
             parts["pointwise"] = self.heads(self._pointwise(batch, scores))
@@ -83,7 +87,8 @@ class RankingLoss(nn.Module):
             )
             parts["in_batch"] = (mean_over_positive(losses, batch.labels > 0) * self.heads.weights).sum()
             total = total + s.in_batch_weight * parts["in_batch"]
-        return total, parts
+        reported = {f"loss/{name}": value.detach() for name, value in parts.items()}
+        return total, {"scores": scores.detach(), "labels": batch.labels, **reported}
 
     def _pointwise(self, batch: SearchBatch, scores: Tensor) -> Tensor:
         weights = batch.weights.unsqueeze(-1)

@@ -1,6 +1,7 @@
 """The score: the one function that training optimises, evaluation reports and serving returns.
 
-Shapes: R requests, I items, C candidates, H heads, D embedding dim, X history and Y lexical features.
+Shapes: R requests, I items, C candidates, N items of a catalogue, H heads, D embedding dim, X history and Y
+lexical features.
 """
 
 from __future__ import annotations
@@ -11,9 +12,14 @@ from torch import Tensor, nn
 from interactrank.models.settings import ModelSettings
 from interactrank.modules import CrossInteraction, HistoryTransform, candidate_dots
 
+LEXICAL_FLOOR = 0.1  # log(match + 0.1): no shared word lies 2.4 below a full match
+
 
 class FusedScore(nn.Module):
     """score = w <query, item> + v [history, lexical] + c for every candidate (paper, section 3).
+
+    Candidates come as pairs (:meth:`forward`) or as all items for all requests (:meth:`catalogue`); the
+    scores are the same.
 
     Args:
         heads: H.
@@ -45,6 +51,16 @@ class FusedScore(nn.Module):
             initial_cross_weight=settings.initial_cross_weight,
         )
 
+    @property
+    def uses_history(self) -> bool:
+        """Whether history features are read at all."""
+        return self.transform is not None
+
+    @property
+    def uses_lexical(self) -> bool:
+        """Whether lexical features are read at all."""
+        return self.lexical > 0
+
     def forward(
         self,
         query: Tensor,
@@ -70,14 +86,35 @@ class FusedScore(nn.Module):
             [C, H] float32 logits.
         """
         dots = candidate_dots(query, item, candidate_request, candidate_item)
+        return self._fuse(dots, iqp_rate, iqp_support[candidate_request], lexical)
+
+    def catalogue(
+        self, query: Tensor, item: Tensor, iqp_rate: Tensor, iqp_support: Tensor, lexical: Tensor
+    ) -> Tensor:
+        """Scores of all items for all requests, without an index for each pair.
+
+        Args:
+            query: [R, H, D].
+            item: [N, D].
+            iqp_rate: [R, N, X].
+            iqp_support: [R, X].
+            lexical: [R, N, Y].
+
+        Returns:
+            [R, N, H] float32 logits.
+        """
+        dots = (query.float() @ item.float().t()).transpose(1, 2)
+        return self._fuse(dots, iqp_rate, iqp_support.unsqueeze(1), lexical)
+
+    def _fuse(self, dots: Tensor, rate: Tensor, support: Tensor, lexical: Tensor) -> Tensor:
+        """[..., H] scores; ``support`` may be one for several candidates."""
         parts, missing = [], []
         if self.transform is not None:
-            support = iqp_support.index_select(0, candidate_request)
-            parts.append(self.transform(iqp_rate, support))
+            parts.append(self.transform(rate, support))
             missing.append(self.transform.missing(support))
         if self.lexical:
-            parts.append(torch.log(lexical + 0.1))
-            missing.append(torch.zeros_like(lexical, dtype=torch.bool))
+            parts.append(torch.log(lexical + LEXICAL_FLOOR))
+            missing.append(support.new_zeros(*support.shape[:-1], self.lexical, dtype=torch.bool))
         if not parts:
-            return self.project(dots, dots.new_empty(dots.shape[0], 0))
+            return self.project(dots, dots.new_empty(*dots.shape[:-1], 0))
         return self.project(dots, torch.cat(parts, -1), torch.cat(missing, -1))

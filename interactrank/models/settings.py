@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
 from interactrank.schema import Config
 
@@ -32,11 +32,11 @@ class SequenceSettings(Config):
     transformer_layers: int = Field(0, ge=0, description="encoder layers over the events before pooling")
     transformer_heads: int = Field(2, ge=1)
 
-    @model_validator(mode="after")
-    def _check(self) -> SequenceSettings:
+    def problems(self) -> list[str]:
+        """Something must summarise the events."""
         if not (self.pooling or self.attention):
-            raise ValueError("turn on pooling or attention, or leave the section out")
-        return self
+            return ["turn on pooling or attention, or set model.use_sequence to false"]
+        return []
 
 
 class HistorySettings(Config):
@@ -73,11 +73,11 @@ class LossSettings(Config):
     log_q: bool = Field(True, description="correct in-batch negatives for how often they are drawn")
     temperature: float = Field(1.0, gt=0, description="first temperature of the in-batch softmax; learned")
 
-    @model_validator(mode="after")
-    def _check(self) -> LossSettings:
+    def problems(self) -> list[str]:
+        """At least one part must count."""
         if self.pointwise_weight + self.request_softmax_weight + self.in_batch_weight == 0:
-            raise ValueError("every part of the loss has weight 0; there is nothing to learn from")
-        return self
+            return ["every part of the loss has weight 0; there is nothing to learn from"]
+        return []
 
 
 class ModelSettings(Config):
@@ -98,5 +98,11 @@ class ModelSettings(Config):
     loss: LossSettings = Field(default_factory=lambda: LossSettings())
 
     def two_tower(self) -> ModelSettings:
-        """The same towers without sequence, history and lexical features."""
+        """The same towers without sequence, history and lexical features.
+
+        Example::
+
+            >>> ModelSettings(dim=8).two_tower().use_history
+            False
+        """
         return self.model_copy(update={"use_sequence": False, "use_history": False, "use_lexical": False})

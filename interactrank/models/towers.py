@@ -6,25 +6,20 @@ Shapes: N rows (R requests or I items), H heads, D embedding dim.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
 from interactrank.batch import BatchLayout
 from interactrank.models.settings import TowerSettings
-from interactrank.modules import (
-    MLP,
-    DCNv2,
-    NumericNorm,
-    NumericStats,
-    ParallelMaskNet,
-    Tower,
-    normalize_heads,
-)
+from interactrank.modules import MLP, DCNv2, NumericNorm, NumericStats, ParallelMaskNet, Tower
 
 
 class SideEncoder(nn.Module):
     """Embeddings, normalised numbers and vectors of one side -> unit vectors per head.
+
+    A side of which nothing is known gets one learned input: the same vector for all its rows.
 
     Args:
         layout: the features of the side.
@@ -36,20 +31,27 @@ class SideEncoder(nn.Module):
     """
 
     def __init__(
-        self, *, layout: BatchLayout, side: str, settings: TowerSettings, heads: int, dim: int, extra: int = 0
+        self,
+        *,
+        layout: BatchLayout,
+        side: Literal["request", "item"],
+        settings: TowerSettings,
+        heads: int,
+        dim: int,
+        extra: int = 0,
     ) -> None:
         super().__init__()
-        self.features = [f.name for f in layout.sparse(side)]
-        numbers, vectors = layout.numbers(side), layout.vectors(side)
-        self.num_numbers, self.vector_dims = len(numbers), [int(f.dim or 0) for f in vectors]
-        stats = {f.name: NumericStats(**layout.number_stats[f.name]) for f in numbers}
-        self.numbers = NumericNorm(stats=stats) if numbers else None
-        self.vectors = nn.ModuleList(nn.LayerNorm(d) for d in self.vector_dims)
-        width = sum(layout.schema.tables[str(f.table)].dim for f in layout.sparse(side)) + extra
-        width += (self.numbers.out_dim if self.numbers else 0) + sum(self.vector_dims)
-        if width == 0:  # a side that knows nothing: one constant input
-            width = 1
-        self.width, self.heads = width, heads
+        sparse, numbers, vectors = layout.sparse(side), layout.numbers(side), layout.vectors(side)
+        self.embedded = [f.name for f in sparse]
+        self.sections = [len(numbers), *(int(f.dim or 0) for f in vectors)]
+        norm = NumericNorm(stats={f.name: NumericStats(**layout.number_stats[f.name]) for f in numbers})
+        self.numbers = norm if norm.out_dim else None  # without any, its weights would have no gradient
+        self.vectors = nn.ModuleList(nn.LayerNorm(width) for width in self.sections[1:])
+        embedded = sum(layout.schema.tables[str(f.table)].dim for f in sparse)
+        width = embedded + norm.out_dim + sum(self.sections[1:]) + extra
+        self.unknown = None
+        if width == 0:
+            width, self.unknown = dim, nn.Parameter(torch.randn(dim))
         crossing = _crossing(width, settings)
         mlp = MLP(
             in_dim=crossing.out_dim,
@@ -57,9 +59,8 @@ class SideEncoder(nn.Module):
             out_dim=heads * dim,
             dropout=settings.dropout,
         )
-        self.tower = Tower(crossing=crossing, mlp=mlp, heads=heads, dim=dim)
         self.dropout = nn.Dropout(settings.input_dropout)
-        self.residual = nn.Linear(width, heads * dim, bias=False) if settings.residual else None
+        self.tower = Tower(crossing=crossing, mlp=mlp, heads=heads, dim=dim, residual=settings.residual)
 
     def forward(self, embeddings: dict[str, Tensor], dense: Tensor, extra: Sequence[Tensor]) -> Tensor:
         """Encode rows.
@@ -72,20 +73,15 @@ class SideEncoder(nn.Module):
         Returns:
             [N, H, D] float32 unit vectors.
         """
-        parts = [embeddings[name] for name in self.features]
+        if self.unknown is not None:
+            return self.tower(self.unknown.expand(dense.shape[0], -1))
+        numbers, *vectors = dense.split(self.sections, dim=1)
+        parts = [embeddings[name] for name in self.embedded]
         if self.numbers is not None:
-            parts.append(self.numbers(dense[:, : self.num_numbers]))
-        start = self.num_numbers
-        for norm, width in zip(self.vectors, self.vector_dims, strict=True):
-            parts.append(norm(torch.nan_to_num(dense[:, start : start + width])))
-            start += width
-        parts.extend(extra)
-        x = torch.cat(parts, -1) if parts else dense.new_ones(dense.shape[0], 1)
-        x = self.dropout(x)
-        if self.residual is None:
-            return self.tower(x)
-        hidden = self.tower.mlp(self.tower.crossing(self.tower.norm(x)))
-        return normalize_heads(hidden + self.residual(x), heads=self.heads)
+            parts.append(self.numbers(numbers))
+        parts += [norm(torch.nan_to_num(x)) for norm, x in zip(self.vectors, vectors, strict=True)]
+        parts += extra
+        return self.tower(self.dropout(torch.cat(parts, -1)))
 
 
 class _Same(nn.Module):

@@ -91,7 +91,7 @@ class HistoryTransform(nn.Module):
 
     def missing(self, support: Tensor) -> Tensor:
         """Which outputs rest on no history at all: [C, X] support -> [C, F] bool."""
-        return (support <= 0).repeat(1, len(self.transforms))
+        return torch.cat([support <= 0] * len(self.transforms), -1)
 
     def names(self, features: Sequence[str]) -> list[str]:
         """Names of the F outputs, given the X names of the inputs."""

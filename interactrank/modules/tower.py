@@ -77,6 +77,7 @@ class Tower(nn.Module):
         mlp: maps [N, crossing.out_dim] to [N, heads * dim].
         heads: H.
         dim: D.
+        residual: add a plain linear map of the input, which learns ids faster on small logs.
 
     Raises:
         ValueError: the widths of the parts do not meet.
@@ -91,7 +92,9 @@ class Tower(nn.Module):
         True
     """
 
-    def __init__(self, *, crossing: nn.Module, mlp: nn.Module, heads: int, dim: int) -> None:
+    def __init__(
+        self, *, crossing: nn.Module, mlp: nn.Module, heads: int, dim: int, residual: bool = False
+    ) -> None:
         super().__init__()
         require_positive(heads=heads, dim=dim)
         self.in_dim, crossed = widths(crossing, "crossing")
@@ -104,6 +107,7 @@ class Tower(nn.Module):
         self.norm = nn.LayerNorm(self.in_dim)
         self.crossing = crossing
         self.mlp = mlp
+        self.residual = nn.Linear(self.in_dim, heads * dim, bias=False) if residual else None
 
     def forward(self, x: Tensor) -> Tensor:
         """Encode rows.
@@ -115,7 +119,10 @@ class Tower(nn.Module):
             [N, H, D] float32, every vector of length 1.
         """
         require_width(self, x, self.in_dim)
-        return normalize_heads(self.mlp(self.crossing(self.norm(x))), heads=self.heads)
+        hidden = self.mlp(self.crossing(self.norm(x)))
+        if self.residual is not None:
+            hidden = hidden + self.residual(x)
+        return normalize_heads(hidden, heads=self.heads)
 
 
 def mask_net_tower(

@@ -20,6 +20,16 @@ def test_another_crossing_fits():
     assert tower(torch.randn(3, 6)).shape == (3, 2, 4)
 
 
+def test_the_residual_adds_a_linear_map_of_the_input_before_the_norm():
+    parts = {"crossing": DCNv2(in_dim=6, layers=1), "mlp": MLP(in_dim=6, hidden_dims=[4], out_dim=8)}
+    tower = Tower(**parts, heads=2, dim=4, residual=True)
+    x = torch.randn(3, 6)
+    hidden = tower.mlp(tower.crossing(tower.norm(x))) + x @ tower.residual.weight.t()
+    expected = torch.nn.functional.normalize(hidden.view(3, 2, 4), dim=-1)
+    torch.testing.assert_close(tower(x), expected)
+    assert Tower(**parts, heads=2, dim=4).residual is None
+
+
 def test_concat_goes_by_name_and_promotes():
     concat = FeatureConcat(dims={"z": 1, "a": 2, "M": 1})
     features = {"a": torch.tensor([[1, 2]]), "z": torch.tensor([True]), "M": torch.tensor([0.5])}

@@ -1,0 +1,82 @@
+"""A small prepared log with every kind of feature, and models on it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from interactrank.batch import SearchBatch
+from interactrank.data.collate import Requests, collate
+from interactrank.data.loader import SearchLoader
+from interactrank.data.prepared import PreparedLog
+from interactrank.data.settings import LoaderSettings
+from interactrank.models import InteractRank, ModelSettings
+from interactrank.schema import SearchSchema, parse_config
+from tests.data import logs
+
+SMALL: dict[str, Any] = {
+    "dim": 8,
+    "request_tower": {"blocks": 2, "block_dim": 8, "hidden_dims": [8], "residual": True},
+    "item_tower": {"blocks": 2, "block_dim": 8, "hidden_dims": [8]},
+    "loss": {"pointwise_weight": 1.0, "request_softmax_weight": 1.0, "in_batch_weight": 0.1},
+}
+
+
+def prepared(folder: Path, *overrides: str, requests: int = 40) -> PreparedLog:
+    """A random log with impressions and every kind of feature."""
+    return logs.prepared(folder, *logs.random_log(3, requests=requests), schema=logs.schema(*overrides))
+
+
+def with_schema(log: PreparedLog, schema: SearchSchema) -> Any:
+    """The layout of another schema over the tables of a log."""
+    layout = log.layout
+    return type(layout)(schema, layout.table_rows, layout.num_items, layout.number_stats)
+
+
+def model(log: PreparedLog, seed: int = 0, **changes: Any) -> InteractRank:
+    """A model in evaluation mode whose every weight is away from its first value."""
+    torch.manual_seed(seed)
+    built = InteractRank(layout=log.layout, settings=parse_config(ModelSettings, {**SMALL, **changes}))
+    with torch.no_grad():
+        for parameter in built.parameters():
+            parameter.add_(0.2 * torch.randn_like(parameter))
+    return built.eval()
+
+
+def requests(log: PreparedLog, split: str = "train", rows: int = 1000) -> Requests:
+    """The first requests of a split, in one piece."""
+    loader = SearchLoader(log, split, LoaderSettings(batch_requests=rows, prefetch=0), shuffle=False)
+    return next(loader.requests())
+
+
+def batch(log: PreparedLog, rows: int = 8) -> SearchBatch:
+    """The first training requests with their logged candidates."""
+    chosen = requests(log, rows=rows)
+    return collate(chosen, chosen.candidates(), log.items)
+
+
+class RowCounter:
+    """Rows of the first output (or its values) of each call of some modules.
+
+    Example::
+
+        with RowCounter(model.query_tower) as rows: ...
+    """
+
+    def __init__(self, *modules: nn.Module | None) -> None:
+        self.modules = [m for m in modules if m is not None]
+        self.rows: list[int] = []
+
+    def __enter__(self) -> list[int]:
+        def count(module: nn.Module, inputs: Any, output: torch.Tensor) -> None:
+            self.rows.append(output.shape[0])
+
+        self.handles = [m.register_forward_hook(count) for m in self.modules]
+        return self.rows
+
+    def __exit__(self, *error: object) -> None:
+        for handle in self.handles:
+            handle.remove()

@@ -1,0 +1,297 @@
+"""The model: how often each tower runs, and that a score depends on its own request and item alone."""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+from torchrec.sparse.jagged_tensor import KeyedJaggedTensor
+
+from interactrank.batch import SearchBatch
+from interactrank.data.collate import collate, item_batch, request_batch
+from interactrank.data.prepared import PreparedLog
+from interactrank.iqp.features import Jagged
+from interactrank.models import InteractRank, two_tower
+from tests.models.search import RowCounter, batch, model, requests
+
+NAN = float("nan")
+
+
+def sizes(batch: SearchBatch) -> tuple[int, int, int]:
+    return batch.num_requests, batch.num_items, batch.num_candidates
+
+
+@pytest.mark.parametrize("method", ["forward", "score"])
+def test_the_query_tower_runs_once_per_request_and_the_item_tower_once_per_item(log, method) -> None:
+    b, m = batch(log), model(log)
+    r, i, c = sizes(b)
+    assert r < i < c  # 8 requests, at most 12 items, 2 to 5 candidates of each request
+    with RowCounter(m.query_tower) as queries, RowCounter(m.item_tower) as items:
+        getattr(m, method)(b)
+    assert queries == [r]
+    assert items == [i]
+
+
+def test_each_request_item_and_event_is_looked_up_once(log: PreparedLog) -> None:
+    b, m = batch(log), model(log)
+    r, i, _ = sizes(b)
+    events = b.event_action.shape[0]
+    looked: dict[str, list[Any]] = {}
+    for name, module in m.tables.named_children():
+        module.register_forward_hook(
+            lambda _, args, out, name=name: looked.setdefault(name, []).append(args[0])
+        )
+    m.score(b)
+    assert {name: len(calls) for name, calls in looked.items()} == {"items": 1, "shared": 1, "events": 1}
+    rows = {
+        name: dict(zip(calls[0].keys(), calls[0].length_per_key(), strict=True))
+        for name, calls in looked.items()
+    }
+    # Pooled keys have a bag for each row; the sequence's have one id for each request, item and event.
+    assert looked["items"][0].stride() == i
+    assert looked["shared"][0].stride() == r + i
+    assert rows["events"] == {"item_0": i + events, "query_0": r + events}
+
+
+def test_training_optimises_what_score_returns(log: PreparedLog) -> None:
+    b, m = batch(log), model(log)
+    loss, outputs = m(b)
+    torch.testing.assert_close(outputs["scores"], m.score(b), rtol=0, atol=0)
+    assert torch.equal(outputs["labels"], b.labels)
+    parts = {name.removeprefix("loss/"): value for name, value in outputs.items() if name.startswith("loss/")}
+    # The weights of the parts in SMALL: 1, 1 and 0.1.
+    expected = parts["pointwise"] + parts["request_softmax"] + 0.1 * parts["in_batch"]
+    torch.testing.assert_close(loss, expected)
+    assert not any(value.requires_grad for value in outputs.values())
+
+
+def test_a_score_is_the_projection_of_the_dot_product_and_the_features(log: PreparedLog) -> None:
+    b, m = batch(log), model(log)
+    query, item = m.encode_requests(b), m.encode_items(b)
+    torch.testing.assert_close(query.norm(dim=-1), torch.ones(query.shape[:2]))
+    weight, bias = m.fuse.project.projection()
+    assert m.fuse.transform is not None
+    expected = []
+    start = 0
+    for r, length in enumerate(b.candidate_lengths.tolist()):
+        for c in range(start, start + length):
+            dots = query[r] @ item[b.candidate_item[c]]
+            history = m.fuse.transform(b.iqp_rate[c : c + 1], b.iqp_support[r : r + 1])[0]
+            unknown = b.iqp_support[r] <= 0
+            history = torch.where(unknown, m.fuse.project.default[: len(history)], history)
+            flags = (unknown.float() @ m.fuse.project.flag_weight[:, : len(history)].t()).expand(2)
+            lexical = torch.log(b.lexical[c] + 0.1)
+            cross = torch.cat([history, lexical])
+            expected.append(weight[:, -1] * dots + weight[:, :-1] @ cross + flags + bias)
+        start += length
+    torch.testing.assert_close(m.score(b), torch.stack(expected))
+
+
+def test_encoding_one_side_needs_nothing_of_the_other(log: PreparedLog) -> None:
+    b, m = batch(log), model(log)
+    chosen = requests(log, rows=8)
+    torch.testing.assert_close(m.encode_requests(request_batch(chosen)), m.encode_requests(b))
+    items = item_batch(log.items, b.item_index.numpy(), log.layout)
+    torch.testing.assert_close(m.encode_items(items), m.encode_items(b))
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_score_depends_on_its_own_request_and_item_alone(log: PreparedLog, seed: int) -> None:
+    """Requests in another order, candidates in another order, and one request at a time: the same scores."""
+    m = model(log)
+    chosen = requests(log)
+    shuffle = torch.Generator().manual_seed(seed)
+
+    def by_pair(rows: Any, permute: bool) -> dict[tuple[int, int], torch.Tensor]:
+        some = chosen.take(rows.numpy())
+        candidates = some.candidates()
+        order = torch.arange(len(candidates.items.values))
+        if permute:  # within each request
+            keys = torch.rand(len(order), generator=shuffle)
+            request = torch.repeat_interleave(torch.from_numpy(candidates.items.lengths))
+            order = torch.argsort(request + keys)
+        candidates = replace(
+            candidates,
+            items=Jagged(candidates.items.values[order.numpy()], candidates.items.lengths),
+            **{
+                n: getattr(candidates, n)[order.numpy()] for n in ("labels", "weights", "iqp_rate", "lexical")
+            },
+        )
+        b = collate(some, candidates, log.items)
+        pairs = zip(
+            b.request_index[b.candidate_request()].tolist(),
+            b.item_index[b.candidate_item].tolist(),
+            strict=True,
+        )
+        return dict(zip(pairs, m.score(b), strict=True))
+
+    every = torch.arange(len(chosen))
+    expected = by_pair(every, permute=False)
+    shuffled = by_pair(torch.randperm(len(chosen), generator=shuffle), permute=True)
+    single: dict[tuple[int, int], torch.Tensor] = {}
+    for row in every:
+        single |= by_pair(row[None], permute=False)
+    for found in (shuffled, single):
+        assert found.keys() == expected.keys()
+        for pair, score in expected.items():
+            torch.testing.assert_close(found[pair], score)
+
+
+def test_a_score_rises_with_the_dot_product(log: PreparedLog) -> None:
+    m = model(log)
+    query = torch.nn.functional.normalize(torch.randn(1, 2, 8), dim=-1)
+    angles = torch.linspace(-1, 1, 9)[:, None]
+    # Vectors from -q to q of the first head: their dot products with it rise.
+    items = angles * query[0, 0]
+    x, y = len(log.schema.iqp), len(log.schema.lexical)
+    rate, lexical = torch.rand(1, x).expand(9, -1), torch.rand(1, y).expand(9, -1)
+    for support in (torch.zeros(1, x), torch.full((1, x), 7.0)):
+        request, item = torch.zeros(9, dtype=torch.long), torch.arange(9)
+        scores = m.fuse(query, items, request, item, rate, support, lexical)
+        assert (scores[1:, 0] > scores[:-1, 0]).all()
+
+
+def test_all_items_at_once_get_the_scores_of_the_pairs(log: PreparedLog) -> None:
+    m = model(log)
+    r, n, x, y = 3, 5, len(log.schema.iqp), len(log.schema.lexical)
+    query, items = torch.randn(r, 2, 8), torch.randn(n, 8)
+    rate, lexical = torch.rand(r, n, x), torch.rand(r, n, y)
+    support = torch.tensor([[0.0] * x, [1.0] * x, [0.0, 5.0] * (x // 2)])
+    request, item = torch.arange(r).repeat_interleave(n), torch.arange(n).repeat(r)
+    pairs = m.fuse(query, items, request, item, rate.flatten(0, 1), support, lexical.flatten(0, 1))
+    torch.testing.assert_close(m.fuse.catalogue(query, items, rate, support, lexical).flatten(0, 1), pairs)
+
+
+def test_the_two_tower_reads_neither_sequence_nor_history_nor_lexical_features(log: PreparedLog) -> None:
+    torch.manual_seed(0)
+    m = two_tower(layout=log.layout, settings=model(log).settings).eval()
+    b = batch(log)
+    planted = replace(
+        b,
+        event_age=torch.full_like(b.event_age, NAN),
+        iqp_rate=torch.full_like(b.iqp_rate, NAN),
+        iqp_support=torch.full_like(b.iqp_support, NAN),
+        lexical=torch.full_like(b.lexical, NAN),
+    )
+    assert torch.equal(m.score(planted), m.score(b))
+    assert torch.equal(m(planted)[0], m(b)[0])
+    assert not m.fuse.uses_history
+    assert not m.fuse.uses_lexical
+    assert m.sequence is None
+
+
+def test_what_the_two_tower_leaves_out_matters_to_interactrank(log: PreparedLog) -> None:
+    b, m = batch(log), model(log)
+    before = m.score(b)
+    for changed in (
+        replace(b, event_age=b.event_age + 1000),
+        replace(b, event_action=1 - b.event_action),
+        replace(b, iqp_rate=(b.iqp_rate + 0.1).clamp(max=1)),
+        replace(b, lexical=b.lexical + 0.1),
+    ):
+        assert not torch.allclose(m.score(changed), before)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"loss": {"pointwise": "bce"}},
+        {"loss": {"pointwise_weight": 0, "in_batch_weight": 1}},  # the projection is not in the loss
+        {"use_sequence": False, "use_history": False, "use_lexical": False},
+        {"use_lexical": False, "history": {"transforms": ["rate", "log_count"]}},
+        {"shared_projection": False},
+        {"sequence": {"attention": False}},
+        {"sequence": {"pooling": False, "transformer_layers": 1}},
+        {"request_tower": {"crossing": "dcn"}, "item_tower": {"crossing": "none", "hidden_dims": []}},
+    ],
+)
+def test_every_weight_learns(log: PreparedLog, changes: dict[str, Any]) -> None:
+    """Replicated weights without a gradient would stop distributed training."""
+    m = model(log, **changes)
+    m.train()
+    loss, _ = m(batch(log))
+    loss.backward()
+    without = [name for name, p in m.named_parameters() if p.numel() and p.grad is None]
+    assert not [name for name in without if not name.startswith("tables.")]
+    assert torch.isfinite(loss)
+
+
+@pytest.mark.parametrize("kept", [[], ["price"]])
+def test_sides_of_which_nothing_is_known(log: PreparedLog, kept: list[str]) -> None:
+    """No feature at all, or one that is the same everywhere: every row gets the same unit vector."""
+    schema = log.schema.model_copy(
+        update={
+            "sequence": None,
+            "tables": {},
+            "features": log.schema.features.model_copy(
+                update={"request": [], "item": [f for f in log.schema.features.item if f.name in kept]}
+            ),
+        }
+    )
+    constant = {"minimum": 3.0, "maximum": 3.0, "mean": 3.0, "std": 0.0}
+    layout = type(log.layout)(schema, {}, log.layout.num_items, {"price": constant})
+    m = InteractRank(layout=layout, settings=model(log).settings).eval()
+    b = batch(log)
+    empty = replace(
+        b, request_ids=None, item_ids=None, shared_ids=None, event_ids=None,
+        request_dense=b.request_dense[:, :0], item_dense=torch.full((b.num_items, len(kept)), 3.0),
+    )  # fmt: skip
+    query = m.encode_requests(empty)
+    assert query.shape == (b.num_requests, 2, 8)
+    torch.testing.assert_close(query, query[:1].expand_as(query))
+    torch.testing.assert_close(m.encode_items(empty).norm(dim=-1), torch.ones(b.num_items))
+
+
+def test_missing_numbers_and_vectors_give_finite_scores(log: PreparedLog) -> None:
+    b, m = batch(log), model(log)
+    blank = replace(
+        b, request_dense=torch.full_like(b.request_dense, NAN), item_dense=torch.full_like(b.item_dense, NAN)
+    )
+    assert torch.isfinite(m.score(blank)).all()
+
+
+def test_requests_without_a_history_are_scored(log: PreparedLog) -> None:
+    b, m = batch(log), model(log)
+    assert b.event_ids is not None
+    keys, none = b.event_ids.keys(), torch.zeros(b.num_requests, dtype=torch.long)
+    values, lengths = [], []
+    for key in keys:
+        jagged = b.event_ids[key]
+        rows = jagged.lengths().numel() - b.num_requests
+        ids = int(jagged.lengths()[:rows].sum())
+        values.append(jagged.values()[:ids])
+        lengths.append(torch.cat([jagged.lengths()[:rows], none]))
+    bare = replace(
+        b,
+        event_ids=KeyedJaggedTensor(keys=keys, values=torch.cat(values), lengths=torch.cat(lengths)),
+        event_lengths=none,
+        event_action=b.event_action[:0],
+        event_age=b.event_age[:0],
+    )
+    assert torch.isfinite(m.score(bare)).all()
+
+
+def test_a_history_longer_than_100_events_fits_the_transformer(log: PreparedLog) -> None:
+    schema = log.schema.model_copy(
+        update={"sequence": log.schema.sequence.model_copy(update={"length": 250})}
+    )
+    layout = type(log.layout)(schema, log.layout.table_rows, log.layout.num_items, log.layout.number_stats)
+    settings = model(log, sequence={"transformer_layers": 1}).settings
+    m = InteractRank(layout=layout, settings=settings)
+    assert m.sequence is not None
+    assert isinstance(m.sequence.embedder.encoder, nn.Module)
+    assert m.sequence.embedder.encoder.max_len == 250
+
+
+def test_attention_without_a_feature_to_ask_with(log: PreparedLog) -> None:
+    features = log.schema.features.model_copy(update={"request": log.schema.features.request[2:]})
+    sequence = log.schema.sequence.model_copy(update={"query": None})
+    schema = log.schema.model_copy(update={"features": features, "sequence": sequence})
+    layout = type(log.layout)(schema, log.layout.table_rows, log.layout.num_items, log.layout.number_stats)
+    m = InteractRank(layout=layout, settings=model(log).settings)
+    assert m.sequence is not None
+    assert m.sequence.embedder.attention is None
+    with pytest.raises(ValueError, match="without pooling and without attention"):
+        InteractRank(layout=layout, settings=model(log, sequence={"pooling": False}).settings)
