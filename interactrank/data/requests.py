@@ -17,7 +17,7 @@ from interactrank.iqp.features import Jagged, KeySpace, RequestKeys, key_spaces
 from interactrank.iqp.text import ANALYZERS, compact, hash63, normalize
 from interactrank.schema import SearchSchema
 
-ANY = "any"
+ANY = "ANY"  # no engagement can be called so: names are in lower case
 NEVER = np.iinfo(np.int64).max
 REPEATS = KeySpace("repeats", ANY, None)  # what a user already engaged with after the same query
 
@@ -136,7 +136,7 @@ class RequestBlock:
         return Jagged(self.candidates["item"].to_numpy().astype(np.int32), self.candidate_lengths)
 
     def engaged(self, engagement: str) -> NDArray[np.bool_]:
-        """[C] whether the candidate had that engagement, or ``any``, or the label of that head."""
+        """[C] whether the candidate had that engagement, or :data:`ANY`, or the label of that head."""
         if engagement == ANY:
             return np.any([self.engaged(e) for e in self.schema.events.engagements], axis=0)
         if engagement not in self.schema.events.engagements:
@@ -144,7 +144,7 @@ class RequestBlock:
         return np.asarray(self.candidates[f"e_{engagement}"].to_numpy(), bool)
 
     def engaged_at(self, engagement: str) -> NDArray[np.int64]:
-        """[C] milliseconds of the first such engagement (or of ``any``); meaningless where there was none."""
+        """[C] milliseconds of the first such engagement (or of :data:`ANY`); meaningless where there was none."""
         known = self.schema.events.engagements
         if engagement in known:
             return self.candidates[f"t_{engagement}"].to_numpy().astype(np.int64)

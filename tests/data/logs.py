@@ -75,6 +75,7 @@ SCHEMA: dict[str, Any] = {
         {"key": "user", "engagement": "click"},
         {"key": "history", "engagement": "click"},
         {"key": "all", "engagement": "click"},
+        {"key": "query", "engagement": "only_click"},  # a head
     ],
     "lexical": [{"columns": ["title"]}, {"columns": ["title", "brand"], "analyzer": "trigrams"}],
     "exclude_repeats": True,

@@ -101,12 +101,12 @@ def test_tensors(log: PreparedLog) -> None:
 
     same(batch.labels, "labels", 2)
     same(batch.weights, "weights", 1)
-    same(batch.iqp_rate, "iqp_rate", 9)
-    same(batch.iqp_support, "iqp_support", 9)
+    same(batch.iqp_rate, "iqp_rate", 10)
+    same(batch.iqp_support, "iqp_support", 10)
     same(batch.lexical, "lexical", 2)
     same(batch.request_dense, "dense", 4)
     same(batch.event_age, "events.age", 1)
-    assert batch.iqp_support.shape == (6, 9)
+    assert batch.iqp_support.shape == (6, 10)
     assert batch.event_lengths.tolist() == [len(r["events.item"]) for r in rows]
     assert batch.event_action.tolist() == [v for r in rows for v in r["events.action"]]
     assert torch.equal(batch.item_dense, torch.from_numpy(log.items.dense[batch.item_index.numpy()]))
@@ -122,7 +122,7 @@ def test_prepared_cross_features_are_those_that_are_looked_up(log: PreparedLog) 
         candidates = part.candidates()
         rate, support = log.cross.history(part.keys(), candidates.items)
         assert np.array_equal(candidates.iqp_rate, rate)
-        assert np.array_equal(part.matrix("iqp_support", 9), support)
+        assert np.array_equal(part.matrix("iqp_support", 10), support)
         assert np.array_equal(candidates.lexical, log.cross.match(part.keys(), candidates.items))
 
 
@@ -171,7 +171,7 @@ def test_request_batch_and_item_batch_together_are_the_batch(log: PreparedLog) -
     assert ids(items.shared_ids, "word_0", 0, size) == ids(whole.shared_ids, "word_0", n, size)
     for half in (alone, items):
         assert half.labels.shape == (0, 2)
-        assert half.iqp_rate.shape == (0, 9)
+        assert half.iqp_rate.shape == (0, 10)
         assert half.lexical.shape == (0, 2)
         assert half.candidate_request().tolist() == []
         assert half.candidate_item.dtype == half.candidate_lengths.dtype == torch.int64

@@ -153,7 +153,7 @@ def test_sequences(rows: dict[str, Any]) -> None:
 
 
 def features_of(rows: dict[str, Any], request: str, column: int) -> tuple[list[float], float]:
-    row, width = rows[request], 9
+    row, width = rows[request], 10
     return row["iqp_rate"][column::width], row["iqp_support"][column]
 
 
@@ -173,6 +173,13 @@ def test_an_engagement_counts_from_its_own_time(rows: dict[str, Any]) -> None:
     # v saved a a day after clicking on it: r3 does not know, r5 does (a once, b once at 2 h).
     assert features_of(rows, "r3", 1) == ([0, 0, 0], 0)
     assert features_of(rows, "r5", 1) == ([0.5, 0.5], 2)
+
+
+def test_history_of_a_head_is_what_was_known_then(rows: dict[str, Any]) -> None:
+    # only_click: the click of r1, and that of r2, which the save of the next day does not undo.
+    assert features_of(rows, "r3", 9) == ([0.5, 0.5, 0], 2)
+    # b of r3 was clicked and saved at once: not only clicked.
+    assert features_of(rows, "r5", 9) == ([0.5, 0.5], 2)
 
 
 def test_history_of_the_segment(rows: dict[str, Any]) -> None:
@@ -272,7 +279,7 @@ def test_sequence_of_some_engagements_and_of_another_feature(tmp_path: Path) -> 
         "sequence.engagements=[save]",
         "sequence.query=hour_id",
         "features.request.2={name: hour_id, kind: id, column: hour, table: hour}",
-        "tables.hour={dim: 2}",
+        "tables.hour={dim: 4}",
     )
     log = prepared(tmp_path, events, [item("a"), item("b")], [user("u")], schema=wanted)
     last = requests(log)[2]
@@ -399,3 +406,14 @@ def test_the_user_history_is_not_part_of_the_output(log_: PreparedLog) -> None:
     assert sorted(p.name for p in log_.folder.iterdir()) == [
         "history", "items.parquet", "lexical", "manifest.json", "test", "train", "validation", "vocabulary",
     ]  # fmt: skip
+
+
+def test_an_engagement_may_be_called_any(tmp_path: Path) -> None:
+    wanted = minimal(
+        "events.engagements={any: click, save: save}",
+        "heads=[{name: any, engagements: [any]}]",
+        "events.impressions=true",
+    )
+    events = [event("r", "u", "q", "a", 0, click=1), event("r", "u", "q", "b", 0, save=1)]
+    log = prepared(tmp_path, events, [item("a"), item("b")], schema=wanted)
+    assert requests(log)[0]["labels"] == [1, 0]
