@@ -51,7 +51,7 @@ def commands():
                 yield words[program + 1 :]
 
 
-@pytest.mark.parametrize("words", commands(), ids=" ".join)
+@pytest.mark.parametrize("words", list(commands()), ids=" ".join)
 def test_command_lines_are_accepted(words):
     assert parse(words).verb == words[0]
 
