@@ -62,7 +62,7 @@ def test_files_and_columns(log: Path) -> None:
     items, users = pq.read_table(log / "items.parquet"), pq.read_table(log / "users.parquet")
     assert items.column_names == ["item_id", "title", "category", "price", "rating"]
     assert items["item_id"].to_pylist() == list(range(1000))
-    assert users["user_id"].to_pylist() == list(range(2000))
+    assert users["user_id"].to_pylist() == list(range(1500))
     assert set(users["gender"].to_pylist()) == {"female", "male"}
     assert set(users["country"].to_pylist()) == {"US", "DE", "FR", "BR"}
     record = json.loads((log / "simulation.json").read_text())

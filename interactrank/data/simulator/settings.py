@@ -30,7 +30,7 @@ class SimulationSettings(Config):
 
     # Size. Memory grows with users, items and intents (times pool), never with requests.
     seed: int = Field(0, ge=0, description="Same seed and settings: same log, row for row.")
-    users: int = Field(2000, ge=1, description="Number of users.")
+    users: int = Field(1500, ge=1, description="Number of users.")
     items: int = Field(1000, ge=2, description="Number of items in the catalogue.")
     intents: int = Field(100, ge=1, description="Number of search intents; each has several query texts.")
     requests: int = Field(30_000, ge=1, description="Number of search requests.")
@@ -45,7 +45,7 @@ class SimulationSettings(Config):
     days: float = Field(120.0, gt=0, description="Length of the log in days.")
     train_share: float = Field(0.7, gt=0, lt=1, description="Share of the time span in the train split.")
     validation_share: float = Field(0.08, ge=0, lt=1, description="Share of the time span for validation.")
-    session_requests: float = Field(5.0, ge=1, description="Mean number of requests of one user in a row.")
+    session_requests: float = Field(6.0, ge=1, description="Mean number of requests of one user in a row.")
 
     # Text.
     topics: int = Field(12, ge=1, description="Number of topics; every item and every intent has one.")
@@ -68,16 +68,16 @@ class SimulationSettings(Config):
     activity_spread: float = Field(0.8, ge=0, description="Log-normal spread of how often users search.")
 
     # Causes of engagement, in logits.
-    base: float = Field(-7.8, description="Logit of an off-topic item of average quality.")
+    base: float = Field(-7.9, description="Logit of an off-topic item of average quality.")
     topic_strength: float = Field(2.0, ge=0, description="Item has the topic of the intent.")
     aspect_strength: float = Field(2.0, ge=0, description="Item has the aspect of the intent.")
-    quality_strength: float = Field(2.0, ge=0, description="One standard deviation of hidden item quality.")
+    quality_strength: float = Field(1.8, ge=0, description="One standard deviation of hidden item quality.")
     taste_strength: float = Field(
         0.4, ge=0, description="One standard deviation of a user's taste for a style."
     )
-    interest_strength: float = Field(3.2, ge=0, description="Item has the style that the user is after now.")
+    interest_strength: float = Field(3.7, ge=0, description="Item has the style that the user is after now.")
     affinity_strength: float = Field(
-        3.8, ge=0, description="Item suits the intent for reasons no text shows."
+        3.7, ge=0, description="Item suits the intent for reasons no text shows."
     )
     affinity_density: float = Field(
         0.08, ge=0, le=1, description="Share of (intent, item) with such affinity."
@@ -89,7 +89,7 @@ class SimulationSettings(Config):
         80.0, gt=0, description="Days after which an affinity is drawn anew (drift)."
     )
     interest_days: float = Field(
-        90.0, gt=0, description="Mean days until a user's present interest moves on."
+        60.0, gt=0, description="Mean days until a user's present interest moves on."
     )
     short_click_share: float = Field(0.15, ge=0, lt=1, description="Mean share of clicks that are regretted.")
 
