@@ -144,7 +144,7 @@ class RequestBlock:
         return np.asarray(self.candidates[f"e_{engagement}"].to_numpy(), bool)
 
     def engaged_at(self, engagement: str) -> NDArray[np.int64]:
-        """[C] milliseconds of the first such engagement (or of :data:`ANY`); meaningless where there was none."""
+        """[C] milliseconds of the first such engagement (see ``engaged``); meaningless without one."""
         known = self.schema.events.engagements
         if engagement in known:
             return self.candidates[f"t_{engagement}"].to_numpy().astype(np.int64)
