@@ -177,17 +177,23 @@ class IqpFeature(Config):
     """IQP_p(key) = C(p, key) / C(key): of the engagements after a key, the share that went to item p.
 
     Keys: ``query`` (the paper's), back-offs ``words``, ``trigrams`` and ``compact`` (the query without
-    blanks), ``user`` and ``history`` (each item of the user's sequence), and ``all`` (popularity).
-    A request with several keys averages over them: ``arithmetic`` averages the shares of the keys that have
-    a history; ``geometric`` averages over all keys the logarithm of (C(p, key) + 1 / N) / (C(key) + 1), N
-    items, so that an item must go well with every word.
+    blanks), ``user``, and ``all`` (popularity). A request with several keys averages over them:
+    ``arithmetic`` averages the shares of the keys that have a history; ``geometric`` averages over all keys
+    the logarithm of (C(p, key) + 1 / N) / (C(key) + 1), N items, so that an item must go well with every
+    word.
+
+    Key ``history`` (each item s of the user's sequence) and ``history_query`` (those items of it that
+    followed the same query) count users instead: U(p, s) engaged with both items, and ``cosine`` averages
+    U(p, s) / sqrt(U(p) U(s)) over the items s.
     """
 
-    key: Literal["query", "compact", "words", "trigrams", "user", "history", "all"] = "query"
-    engagement: Name = Field(description="an engagement, or a head: what its label counts")
+    key: Literal["query", "compact", "words", "trigrams", "user", "history", "history_query", "all"] = "query"
+    engagement: Name | None = Field(
+        None, description="an engagement, or a head: what its label counts; left out for the keys history"
+    )
     window: str | None = Field(None, description="such as 90d; without it all of the past")
     segment: str | None = Field(None, description="a column of segments: count within the user's own segment")
-    average: Literal["arithmetic", "geometric"] = "arithmetic"
+    average: Literal["arithmetic", "geometric", "cosine"] = "arithmetic"
 
     @property
     def name(self) -> str:
@@ -202,6 +208,11 @@ class IqpFeature(Config):
         """Length of the window in milliseconds; None for all of the past."""
         return None if self.window is None else parse_duration(self.window)
 
+    @property
+    def of_user_history(self) -> bool:
+        """Whether the keys are items of the user's sequence."""
+        return self.key in ("history", "history_query")
+
     def problems(self) -> list[str]:
         """The window must be a duration, and only several keys can be averaged."""
         found = []
@@ -209,8 +220,18 @@ class IqpFeature(Config):
             _ = self.window_ms
         except ValueError as error:
             found.append(f"window: {error}")
-        if self.average == "geometric" and self.key not in ("words", "trigrams", "history"):
+        if self.average == "geometric" and self.key not in ("words", "trigrams"):
             found.append(f"average: geometric needs a key with several values, not '{self.key}'")
+        if self.average == "cosine" and not self.of_user_history:
+            found.append(f"average: cosine goes with the keys history and history_query, not '{self.key}'")
+        if self.of_user_history and self.average != "cosine":
+            found.append(f"average: key {self.key} is averaged by cosine, not {self.average}")
+        if self.of_user_history and self.engagement is not None:
+            found.append(f"engagement: key {self.key} counts the sequence's events; leave engagement out")
+        if not self.of_user_history and self.engagement is None:
+            found.append(f"engagement: key {self.key} needs one to count")
+        if self.of_user_history and self.segment is not None:
+            found.append(f"segment: key {self.key} is the user's own; leave segment out")
         return found
 
 
@@ -406,14 +427,16 @@ class SearchSchema(Config):
             *(h for h in self.head_names if h not in self.events.engagements),
         ]
         for i in self.iqp:
-            if i.engagement not in counted:
+            if i.engagement is not None and i.engagement not in counted:
                 found.append(f"iqp '{i.name}': no engagement '{i.engagement}'{near(i.engagement, counted)}")
             if i.segment is not None and i.segment not in self.segments:
                 found.append(f"iqp '{i.name}': no segment '{i.segment}'{near(i.segment, self.segments)}")
             if i.key == "user" and self.events.user is None:
                 found.append(f"iqp '{i.name}': key user needs events.user")
-            if i.key == "history" and self.sequence is None:
-                found.append(f"iqp '{i.name}': key history needs the section sequence")
+            if i.of_user_history and self.sequence is None:
+                found.append(f"iqp '{i.name}': key {i.key} needs the section sequence")
+            elif i.key == "history_query" and self.sequence is not None and self.sequence.query is None:
+                found.append(f"iqp '{i.name}': key history_query needs sequence.query, the query of an event")
         for what, of in (("iqp", [i.name for i in self.iqp]), ("lexical", [x.name for x in self.lexical])):
             for name in sorted({n for n in of if of.count(n) > 1}):
                 found.append(f"{what}: '{name}' is defined more than once")

@@ -198,7 +198,14 @@ class _Preparation:
         step = self.settings.block_requests
         for start in range(0, self.source.num_requests, step):
             stop = min(start + step, self.source.num_requests)
-            yield RequestBlock.read(self.source, self.schema, start, stop, self.user_history)
+            yield RequestBlock.read(
+                self.source, self.schema, start, stop, self.user_history, self._query_vocabulary()
+            )
+
+    def _query_vocabulary(self) -> Vocabulary | None:
+        s = self.schema.sequence
+        table = None if s is None or s.query is None else self.schema.feature(s.query).table
+        return None if table is None else self.vocabularies[table]
 
     def _train_count(self) -> NDArray[np.int64]:
         """[N] engagements of each item in the train split; impressions of it where the log has them."""
@@ -289,7 +296,8 @@ class _Preparation:
     def _build_histories(self) -> None:
         """One store for each key space: exploded block by block, sorted by DuckDB, written as arrays."""
         pa, pq = require("pyarrow", extra="data"), require("pyarrow.parquet", extra="data")
-        spaces = [*key_spaces(self.schema), *([REPEATS] if self.schema.exclude_repeats else [])]
+        wanted = [s.store for s in key_spaces(self.schema)]
+        spaces = list(dict.fromkeys([*wanted, *([REPEATS] if self.schema.exclude_repeats else [])]))
         if not spaces:
             return
         work = self.output / "work"
@@ -299,8 +307,13 @@ class _Preparation:
             total = -(-self.source.num_requests // self.settings.block_requests)
             for block in track(self._blocks(), total, "history keys"):
                 for space, writer in writers.items():
-                    exploded = dict(zip(fields.names, block.explode(space), strict=True))
-                    writer.write_table(pa.table(exploded, fields))
+                    if space.key != "history":
+                        exploded = dict(zip(fields.names, block.explode(space), strict=True))
+                        writer.write_table(pa.table(exploded, fields))
+            for space, writer in writers.items():
+                if space.key == "history" and self.user_history is not None and self.schema.sequence:
+                    for rows in self.user_history.shared(self.schema.sequence.length):
+                        writer.write_table(pa.table(dict(zip(fields.names, rows, strict=True)), fields))
         finally:
             for writer in writers.values():
                 writer.close()

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from interactrank.data.jagged import constant, per_row, take
 from interactrank.data.source import Source, request_column
 from interactrank.data.user_history import Events, UserHistory
+from interactrank.data.vocabulary import Vocabulary
 from interactrank.iqp.features import Jagged, KeySpace, RequestKeys, key_spaces
 from interactrank.iqp.text import ANALYZERS, compact, hash63, normalize
 from interactrank.schema import SearchSchema
@@ -46,7 +47,7 @@ def request_keys(
     queries: list[str],
     users: list[str | None],
     segments: dict[str, list[str | None]],
-    history: Jagged,
+    history: dict[str, Jagged],
     time: NDArray[np.int64],
     history_end: NDArray[np.int64],
 ) -> RequestKeys:
@@ -56,7 +57,8 @@ def request_keys(
         schema: says which keys are needed.
         queries, users: of the R requests; a user may be None.
         segments: segment -> the value of each request's user; None where it is not known.
-        history: items of each request's user sequence.
+        history: distinct items of each request's user sequence: ``history`` all of them, ``history_query``
+            those that followed the same query.
         time, history_end: [R] milliseconds.
     """
     keys: dict[KeySpace, Jagged] = {}
@@ -65,8 +67,8 @@ def request_keys(
             found = constant(0, len(queries))
         elif space.key == "user":
             found = per_row([[] if u is None else [hash63(u)] for u in users])
-        elif space.key == "history":
-            found = Jagged(history.values.astype(np.int64), history.lengths)
+        elif space.key in history:
+            found = history[space.key]
         else:
             found = text_keys(space.key, queries)
         if space.segment is not None:
@@ -85,6 +87,12 @@ def _within(keys: Jagged, values: list[str | None]) -> Jagged:
     return Jagged((mixed >> np.uint64(1)).astype(np.int64)[kept], np.where(known, keys.lengths, 0))
 
 
+def _distinct(rows: NDArray[np.int64], values: NDArray[Any], num_rows: int) -> Jagged:
+    """Distinct values of each row."""
+    pairs = np.unique(np.stack([rows, values.astype(np.int64)]), axis=1)
+    return Jagged(pairs[1], np.bincount(pairs[0], minlength=num_rows))
+
+
 @dataclass(frozen=True)
 class RequestBlock:
     """Consecutive requests with their candidates.
@@ -94,22 +102,30 @@ class RequestBlock:
         table: Arrow table with a row for each request.
         candidates: Arrow table with a row for each candidate, in order of request.
         user_history: all users' engagements; None where the schema has no sequence.
+        query_vocabulary: of the table of ``sequence.query``; None without it.
     """
 
     schema: SearchSchema
     table: Any
     candidates: Any
     user_history: UserHistory | None
+    query_vocabulary: Vocabulary | None = None
 
     @classmethod
     def read(
-        cls, source: Source, schema: SearchSchema, start: int, stop: int, user_history: UserHistory | None
+        cls,
+        source: Source,
+        schema: SearchSchema,
+        start: int,
+        stop: int,
+        user_history: UserHistory | None,
+        query_vocabulary: Vocabulary | None = None,
     ) -> RequestBlock:
         """Requests ``start..stop`` of the staged log."""
         where = f"WHERE request >= {start} AND request < {stop}"
         table = source.table(f"SELECT * FROM requests {where} ORDER BY request")
         candidates = source.table(f"SELECT * FROM candidates {where} ORDER BY request, position, row")
-        return cls(schema, table, candidates, user_history)
+        return cls(schema, table, candidates, user_history, query_vocabulary)
 
     def __len__(self) -> int:
         return int(self.table.num_rows)
@@ -180,7 +196,7 @@ class RequestBlock:
             queries=self.queries,
             users=self.table["user"].to_pylist(),
             segments=columns,
-            history=self.events.item,
+            history=self._histories(),
             time=self.time,
             history_end=self.table["history_end"].to_numpy().astype(np.int64),
         )
@@ -189,6 +205,17 @@ class RequestBlock:
         """Value of a segment column for each request."""
         column = request_column(self.schema, name, self.schema.segments[name])
         return [None if v is None else str(v) for v in self.table[column].to_pylist()]
+
+    def _histories(self) -> dict[str, Jagged]:
+        """Distinct items of each sequence: all, and those that followed the request's own query."""
+        items = self.events.item
+        request = np.repeat(np.arange(len(self)), items.lengths)
+        result = {"history": _distinct(request, items.values, len(self))}
+        if self.query_vocabulary is not None:
+            own = self.query_vocabulary.lookup(list(self.queries))[request]
+            same = (self.events.query == own) & (own > 0)  # row 0 is many queries
+            result["history_query"] = _distinct(request[same], items.values[same], len(self))
+        return result
 
     @property
     def repeat_keys(self) -> Jagged:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -109,3 +109,38 @@ class UserHistory:
             return np.memmap(folder / name, dtype, "r", shape=(size,)) if size else np.empty(0, dtype)
 
         return cls(**{name: read(name, dtype) for name, dtype in cls.arrays.items()})
+
+    def shared(self, length: int, block_events: int = 500_000) -> Iterator[tuple[Int64s, Int64s, Int64s]]:
+        """Blocks of (item, other item, time): from ``time`` on a user had engaged with both.
+
+        Each item also comes with itself. Of a user's distinct items, those within ``length`` places in order
+        of first engagement make a pair, so that the work is at most 2 * ``length`` rows for each event.
+
+        Example::
+
+            >>> one_user = UserHistory(
+            ...     offsets=np.array([0, 3]), time=np.array([10, 20, 30]), item=np.array([5, 7, 5]),
+            ...     query=np.zeros(3, int), action=np.zeros(3, int))
+            >>> [tuple(map(int, row)) for block in one_user.shared(10) for row in zip(*block)]
+            [(5, 5, 10), (7, 7, 20), (7, 5, 20), (5, 7, 20)]
+        """
+        users = len(self.offsets) - 1
+        first = 0
+        while first < users:
+            last = int(np.searchsorted(self.offsets, self.offsets[first] + block_events, "right")) - 1
+            last = min(max(last, first + 1), users)
+            low, high = int(self.offsets[first]), int(self.offsets[last])
+            user = np.repeat(np.arange(first, last), np.diff(self.offsets[first : last + 1]))
+            pairs = np.stack([user, np.asarray(self.item[low:high], np.int64)])
+            _, at = np.unique(pairs, axis=1, return_index=True)  # events of a user lie in order of time
+            at = np.sort(at)
+            user, item, time = user[at], pairs[1][at], np.asarray(self.time[low:high], np.int64)[at]
+            for apart in range(min(length, len(at))):
+                one = np.flatnonzero(user[apart:] == user[: len(user) - apart]) + apart
+                if not len(one):
+                    break
+                other = one - apart
+                yield item[one], item[other], time[one]
+                if apart:
+                    yield item[other], item[one], time[one]
+            first = last

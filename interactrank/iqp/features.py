@@ -40,13 +40,18 @@ class KeySpace(NamedTuple):
 
     @property
     def name(self) -> str:
-        """Folder of the store; ``-`` is in no name, so different spaces have different folders."""
+        """Name in files; ``-`` is in no part of it, so different spaces have different names."""
         return "-".join(p for p in self if p)
+
+    @property
+    def store(self) -> KeySpace:
+        """The space whose store it reads: both kinds of user history read the same."""
+        return self._replace(key="history") if self.key == "history_query" else self
 
 
 def key_space(feature: IqpFeature) -> KeySpace:
     """The history that a feature reads."""
-    return KeySpace(feature.key, feature.engagement, feature.segment)
+    return KeySpace(feature.key, feature.engagement or "", feature.segment)
 
 
 def key_spaces(schema: SearchSchema) -> list[KeySpace]:
@@ -96,13 +101,15 @@ class CrossFeatures:
         """Open the stores that ``prepare`` wrote; nothing is read until it is looked up."""
         return cls(
             schema=schema,
-            stores={s: HistoryStore.open(folder / "history" / s.name) for s in key_spaces(schema)},
+            stores={s: HistoryStore.open(folder / "history" / s.store.name) for s in key_spaces(schema)},
             lexical={f.name: LexicalIndex.open(folder / "lexical" / f.name) for f in schema.lexical},
             num_items=num_items,
         )
 
     def history(self, requests: RequestKeys, candidates: Jagged | None = None) -> tuple[Floats, Floats]:
         """Rate [C, X] in 0..1 and support [R, X] of each history feature.
+
+        The support of a cosine, which is no share of a count, is 1 where the user has a history.
 
         Args:
             requests: their keys and times.
@@ -120,6 +127,9 @@ class CrossFeatures:
             lookup = _Lookup(store, requests.keys[space], end, candidates, self.num_items)
             for j in columns:
                 feature = self.schema.iqp[j]
+                if feature.average == "cosine":
+                    rate[:, j], support[:, j] = lookup.cosine(feature.window_ms)
+                    continue
                 geometric = feature.average == "geometric"
                 rate[:, j], support[:, j] = lookup.average(feature.window_ms, geometric=geometric)
         return rate, support
@@ -151,7 +161,7 @@ class _Lookup:
         self, store: HistoryStore, keys: Jagged, end: Int64s, candidates: Jagged | None, num_items: int
     ) -> None:
         self.store, self.num_requests, self.num_items = store, len(end), num_items
-        self.rows = store.rows(keys.values)
+        self.keys, self.rows = keys.values, store.rows(keys.values)
         self.request = np.repeat(np.arange(len(end)), keys.lengths)
         self.end = end[self.request]
         self.candidate_lengths = np.full(len(end), num_items) if candidates is None else candidates.lengths
@@ -183,6 +193,31 @@ class _Lookup:
             gain / np.repeat(keys, self.candidate_lengths) + np.repeat(base, self.candidate_lengths)
         )
         return np.where(np.repeat(seen > 0, self.candidate_lengths), rate / self.num_items, 0.0), support
+
+    def cosine(self, window: int | None) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Mean cosine [C] of each candidate and the request's keys, and whether there is one [R].
+
+        The store holds the users of each pair of items, and of each item with itself.
+        """
+        both = self._users(self.pairs, self.which, window)
+        own = np.arange(len(self.rows))
+        of_key = self._users(self.store.find(self.rows, self.keys), own, window)
+        items = self.store.items[self.pairs].astype(np.int64)
+        of_item = self._users(self.store.find(self.store.rows(items), items), self.which, window)
+        cosine = both / np.sqrt(np.maximum(of_key[self.which] * of_item, 1))
+        seen = np.bincount(self.request, of_key > 0, self.num_requests)
+        seen_of = np.repeat(np.maximum(seen, 1), self.candidate_lengths)
+        return np.bincount(self.out, cosine, self.size) / seen_of, (seen > 0).astype(np.float64)
+
+    def _users(self, pairs: Int64s, which: Int64s, window: int | None) -> Int64s:
+        """Count of each pair (0 for pair -1) as of the request of its key."""
+        if not len(self.store.items):
+            return np.zeros(len(pairs), np.int64)
+        known, end = np.maximum(pairs, 0), self.end[which]
+        counts = self.store.pair_counts(known, end)
+        if window is not None:
+            counts = counts - self.store.pair_counts(known, end - window)
+        return np.where(pairs < 0, 0, counts)
 
 
 Located = tuple[Int64s, Int64s, Int64s]
