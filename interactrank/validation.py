@@ -79,7 +79,7 @@ def parse_config(kind: type[ConfigT], values: Any, source: str = "config") -> Co
             parsed = kind.model_validate(values, context=DEFER)
             break
         except ValidationError as error:
-            errors = error.errors()
+            errors = [e for e in error.errors() if not _only_follows(e, error.errors())]
         own = [e for e in errors if not any(e["loc"][: len(w)] == w for w in wrong)]  # none of a stand-in's
         lines += [m for e in own for m in _messages(kind, e) if not _about(m, names)]
         wrong += [e["loc"] for e in errors if e["type"] != "extra_forbidden"]
@@ -126,8 +126,16 @@ def _messages(kind: type[BaseModel], e: Any) -> list[str]:
     return [_at(place, text)]
 
 
+def _only_follows(e: Any, errors: Sequence[Any]) -> bool:
+    """Whether a list is called too short only because wrong values were left out of it."""
+    place = e["loc"]
+    return e["type"] == "too_short" and any(o["loc"][: len(place)] == place and o != e for o in errors)
+
+
 def _repair(kind: type[BaseModel], values: Any, e: Any) -> set[str]:
     """Put something valid in the place of the error; returns the names that are lost by it."""
+    if not e["loc"]:
+        raise LookupError("the whole has nothing to stand in for it")
     *parents, last = e["loc"]
     if last == "[key]":  # of a mapping
         *parents, last = parents

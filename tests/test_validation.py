@@ -96,6 +96,10 @@ def test_good_values_are_parsed_and_left_unchanged() -> None:
             {"leaves": [{"name": "oak"}, {"size": 2}]},
             ["leaves.1.name: required, but missing"],
         ),
+        (
+            {"leaves": ["oak"]},  # and not that the list is empty
+            ["leaves.0: input should be a valid dictionary or instance of Leaf, found 'oak'"],
+        ),
         ({"favourite": "oka"}, ["favourite: no leaf 'oka'; did you mean 'oak'?"]),
         ({"favourite": "zz"}, ["favourite: no leaf 'zz'; allowed: oak, elm"]),
         (
@@ -125,6 +129,25 @@ def test_mistakes_of_values_do_not_hide_mistakes_between_values() -> None:
         "favourit: unknown key; did you mean 'favourite'?",
         "favourite: no leaf 'aok'; did you mean 'oak'?",
     }
+
+
+def test_a_validator_of_the_whole_that_raises() -> None:
+    class Whole(Config):
+        old: Old = Old()
+        size: int = 1
+
+        @model_validator(mode="after")
+        def _check(self) -> Whole:
+            raise ValueError("never right\nin two ways")
+
+    with pytest.raises(ConfigError) as error:
+        parse_config(Whole, {"old": {"low": 5}, "size": "x"})
+    assert [line.removeprefix("  - ") for line in str(error.value).split("\n")[1:]] == [
+        "old: low 5 is above high 1",
+        "size: input should be a valid integer, unable to parse string as an integer, found 'x'",
+        "never right",
+        "in two ways",
+    ]
 
 
 def test_no_message_is_about_a_stand_in() -> None:
