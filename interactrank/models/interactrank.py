@@ -16,7 +16,7 @@ from interactrank.batch import BatchLayout, SearchBatch
 from interactrank.models.loss import RankingLoss
 from interactrank.models.scoring import FusedScore
 from interactrank.models.sequence import SequenceEncoder
-from interactrank.models.settings import ModelSettings
+from interactrank.models.settings import HistorySettings, ModelSettings
 from interactrank.models.tables import Looked, SearchTables
 from interactrank.models.towers import SideEncoder
 
@@ -55,9 +55,8 @@ class InteractRank(nn.Module):
         )
         self.fuse = FusedScore(
             heads=self.heads,
-            history=len(schema.iqp),
+            priors=_priors(layout, settings.history),
             lexical=len(schema.lexical),
-            num_items=layout.num_items,
             settings=settings,
         )
         self.loss = RankingLoss(head_weights=[h.weight for h in schema.heads], settings=settings.loss)
@@ -111,3 +110,9 @@ def two_tower(*, layout: BatchLayout, settings: ModelSettings) -> InteractRank:
         settings: of the full model.
     """
     return InteractRank(layout=layout, settings=settings.two_tower())
+
+
+def _priors(layout: BatchLayout, settings: HistorySettings) -> list[float]:
+    """Rate to expect of each history feature where there is no history."""
+    share = settings.uniform_prior or 1 / max(layout.num_items, 2)
+    return [settings.cosine_prior if f.average == "cosine" else share for f in layout.schema.iqp]

@@ -6,6 +6,8 @@ lexical features.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 
@@ -23,30 +25,28 @@ class FusedScore(nn.Module):
 
     Args:
         heads: H.
-        history: X, history features of the schema.
+        priors: of the X history features of the schema, the rate to expect without history.
         lexical: Y, lexical features of the schema.
-        num_items: items of the catalogue.
         settings: which of them are used, and how.
     """
 
-    def __init__(
-        self, *, heads: int, history: int, lexical: int, num_items: int, settings: ModelSettings
-    ) -> None:
+    priors: Tensor
+
+    def __init__(self, *, heads: int, priors: Sequence[float], lexical: int, settings: ModelSettings) -> None:
         super().__init__()
         use = settings.history
         self.transform = None
-        if settings.use_history and history:
+        if settings.use_history and priors:
             self.transform = HistoryTransform(
-                features=history,
-                transforms=use.transforms,
-                prior_strength=use.prior_strength,
-                uniform_prior=use.uniform_prior or 1 / max(num_items, 2),
+                features=len(priors), transforms=use.transforms, prior_strength=use.prior_strength
             )
+            self.register_buffer("priors", torch.tensor(list(priors)), persistent=False)
         self.lexical = lexical if settings.use_lexical else 0
         self.project = CrossInteraction(
             heads=heads,
             features=(self.transform.out_dim if self.transform else 0) + self.lexical,
             shared=settings.shared_projection,
+            missing="learned" if self.transform is not None else "zero",
             initial_dot_weight=settings.initial_dot_weight,
             initial_cross_weight=settings.initial_cross_weight,
         )
@@ -110,7 +110,7 @@ class FusedScore(nn.Module):
         """[..., H] scores; ``support`` may be one for several candidates."""
         parts, missing = [], []
         if self.transform is not None:
-            parts.append(self.transform(rate, support))
+            parts.append(self.transform(rate, support, self.priors.expand_as(rate)))
             missing.append(self.transform.missing(support))
         if self.lexical:
             parts.append(torch.log(lexical + LEXICAL_FLOOR))

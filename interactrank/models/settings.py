@@ -52,8 +52,9 @@ class HistorySettings(Config):
         None,
         gt=0,
         lt=1,
-        description="rate to expect without history; 1 / items of the catalogue when left out",
+        description="share to expect without history; 1 / items of the catalogue when left out",
     )
+    cosine_prior: float = Field(0.02, gt=0, lt=1, description="cosine to expect without history")
 
 
 class LossSettings(Config):

@@ -73,7 +73,8 @@ SCHEMA: dict[str, Any] = {
         {"key": "words", "engagement": "click"},
         {"key": "trigrams", "engagement": "click", "average": "geometric"},
         {"key": "user", "engagement": "click"},
-        {"key": "history", "engagement": "click"},
+        {"key": "history", "average": "cosine"},
+        {"key": "history_query", "average": "cosine"},
         {"key": "all", "engagement": "click"},
         {"key": "query", "engagement": "only_click"},  # a head
     ],

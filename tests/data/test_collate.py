@@ -101,8 +101,8 @@ def test_tensors(log: PreparedLog) -> None:
 
     same(batch.labels, "labels", 2)
     same(batch.weights, "weights", 1)
-    same(batch.iqp_rate, "iqp_rate", 10)
-    same(batch.iqp_support, "iqp_support", 10)
+    same(batch.iqp_rate, "iqp_rate", 11)
+    same(batch.iqp_support, "iqp_support", 11)
     same(batch.lexical, "lexical", 2)
     same(batch.request_dense, "dense", 4)
     same(batch.event_age, "events.age", 1)
@@ -122,7 +122,7 @@ def test_prepared_cross_features_are_those_that_are_looked_up(log: PreparedLog) 
         candidates = part.candidates()
         rate, support = log.cross.history(part.keys(), candidates.items)
         assert np.array_equal(candidates.iqp_rate, rate)
-        assert np.array_equal(part.matrix("iqp_support", 10), support)
+        assert np.array_equal(part.matrix("iqp_support", 11), support)
         assert np.array_equal(candidates.lexical, log.cross.match(part.keys(), candidates.items))
 
 
