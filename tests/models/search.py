@@ -14,7 +14,7 @@ from interactrank.data.loader import SearchLoader
 from interactrank.data.prepared import PreparedLog
 from interactrank.data.settings import LoaderSettings
 from interactrank.models import InteractRank, ModelSettings
-from interactrank.schema import SearchSchema, parse_config
+from interactrank.schema import parse_config
 from tests.data import logs
 
 SMALL: dict[str, Any] = {
@@ -25,15 +25,13 @@ SMALL: dict[str, Any] = {
 }
 
 
-def prepared(folder: Path, *overrides: str, requests: int = 40) -> PreparedLog:
-    """A random log with impressions and every kind of feature."""
-    return logs.prepared(folder, *logs.random_log(3, requests=requests), schema=logs.schema(*overrides))
-
-
-def with_schema(log: PreparedLog, schema: SearchSchema) -> Any:
-    """The layout of another schema over the tables of a log."""
-    layout = log.layout
-    return type(layout)(schema, layout.table_rows, layout.num_items, layout.number_stats)
+def prepared(
+    folder: Path, *overrides: str, requests: int = 65, without: tuple[str, ...] = ("events.split",)
+) -> PreparedLog:
+    """A random log with impressions and every kind of feature; the last requests validate and test."""
+    schema = logs.schema(*overrides, without=without)
+    split = {"split": {"test_share": 0.2}}
+    return logs.prepared(folder, *logs.random_log(3, requests=requests), schema=schema, settings=split)
 
 
 def model(log: PreparedLog, seed: int = 0, **changes: Any) -> InteractRank:

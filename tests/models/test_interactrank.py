@@ -77,7 +77,8 @@ def test_a_score_is_the_projection_of_the_dot_product_and_the_features(log: Prep
     for r, length in enumerate(b.candidate_lengths.tolist()):
         for c in range(start, start + length):
             dots = query[r] @ item[b.candidate_item[c]]
-            history = m.fuse.transform(b.iqp_rate[c : c + 1], b.iqp_support[r : r + 1])[0]
+            priors = m.fuse.priors.expand(1, -1)
+            history = m.fuse.transform(b.iqp_rate[c : c + 1], b.iqp_support[r : r + 1], priors)[0]
             unknown = b.iqp_support[r] <= 0
             history = torch.where(unknown, m.fuse.project.default[: len(history)], history)
             flags = (unknown.float() @ m.fuse.project.flag_weight[:, : len(history)].t()).expand(2)
@@ -157,7 +158,7 @@ def test_all_items_at_once_get_the_scores_of_the_pairs(log: PreparedLog) -> None
     r, n, x, y = 3, 5, len(log.schema.iqp), len(log.schema.lexical)
     query, items = torch.randn(r, 2, 8), torch.randn(n, 8)
     rate, lexical = torch.rand(r, n, x), torch.rand(r, n, y)
-    support = torch.tensor([[0.0] * x, [1.0] * x, [0.0, 5.0] * (x // 2)])
+    support = torch.tensor([[0.0] * x, [1.0] * x, ([0.0, 5.0] * x)[:x]])
     request, item = torch.arange(r).repeat_interleave(n), torch.arange(n).repeat(r)
     pairs = m.fuse(query, items, request, item, rate.flatten(0, 1), support, lexical.flatten(0, 1))
     torch.testing.assert_close(m.fuse.catalogue(query, items, rate, support, lexical).flatten(0, 1), pairs)

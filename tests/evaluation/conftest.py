@@ -1,0 +1,11 @@
+from pathlib import Path
+
+import pytest
+
+from interactrank.data.prepared import PreparedLog
+from tests.models import search
+
+
+@pytest.fixture(scope="session")
+def log(tmp_path_factory: pytest.TempPathFactory) -> PreparedLog:
+    return search.prepared(Path(tmp_path_factory.mktemp("log")))

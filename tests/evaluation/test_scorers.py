@@ -1,0 +1,104 @@
+"""Scorers: the model's is the score that training optimises; BM25 and the truth of a simulated log."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from interactrank.data.collate import collate
+from interactrank.data.prepared import PreparedLog
+from interactrank.data.source import LogError
+from interactrank.evaluation.scorers import Bm25Scorer, ModelScorer, TrueProbabilityScorer
+from tests.data import logs
+from tests.models.search import RowCounter, model, requests
+
+CPU = torch.device("cpu")
+
+
+def test_training_logged_and_catalogue_evaluation_give_one_score(log: PreparedLog) -> None:
+    m, chosen = model(log), requests(log, "test")
+    batch = collate(chosen, chosen.candidates(), log.items)
+    trained = m.score(batch).detach()
+    logged = chosen.jagged("candidates")
+    pairs = np.repeat(np.arange(len(chosen)), logged.lengths), logged.values.copy()
+    for head in (0, 1):
+        score = ModelScorer(m, log, head, CPU)
+        torch.testing.assert_close(score(chosen, logged), trained[:, head])
+        catalogue = score(chosen, None)
+        assert catalogue.shape == (len(chosen), len(log.items))
+        torch.testing.assert_close(catalogue[pairs], trained[:, head])
+
+
+def test_the_size_of_blocks_changes_nothing(log: PreparedLog) -> None:
+    m, chosen = model(log), requests(log, "test")
+    logged = chosen.jagged("candidates")
+    small, large = ModelScorer(m, log, 0, CPU, chunk=3), ModelScorer(m, log, 0, CPU)
+    torch.testing.assert_close(small(chosen, logged), large(chosen, logged))
+    torch.testing.assert_close(small(chosen, None), large(chosen, None))
+
+
+@pytest.mark.parametrize("catalogue", [True, False])
+def test_evaluation_encodes_each_request_and_each_item_once(log: PreparedLog, catalogue: bool) -> None:
+    m, chosen = model(log), requests(log, "test")
+    with RowCounter(m.query_tower) as queries, RowCounter(m.item_tower) as items:
+        score = ModelScorer(m, log, 0, CPU, chunk=5)
+        score(chosen, None if catalogue else chosen.jagged("candidates"))
+    assert queries == [len(chosen)]
+    assert items == [5, 5, 2]  # the 12 items of the catalogue
+
+
+def test_a_two_tower_reads_no_history(log: PreparedLog) -> None:
+    m = model(log, use_sequence=False, use_history=False, use_lexical=False)
+    without = PreparedLog(log.folder)
+    without.__dict__["cross"] = None  # nothing there to read
+    chosen = requests(log, "test")
+    for candidates in (None, chosen.jagged("candidates")):
+        expected = ModelScorer(m, log, 0, CPU)(chosen, candidates)
+        torch.testing.assert_close(ModelScorer(m, without, 0, CPU)(chosen, candidates), expected)
+
+
+def test_bm25_breaks_ties_by_popularity(tmp_path: Path) -> None:
+    items = [logs.item("a", "red shoe"), logs.item("b", "red shoe"), logs.item("c", "blue hat")]
+    events = [
+        logs.event("r1", "u", "red", "b", 0, click=1),
+        logs.event("r2", "u", "hat", "c", 60, click=1),
+        logs.event("r2", "u", "hat", "b", 60),
+        logs.event("r3", "u", "red", "a", 120, split="test", click=1),
+        logs.event("r3", "u", "red", "c", 120, split="test"),
+    ]
+    log = logs.prepared(tmp_path, events, items, [logs.user("u")], schema=logs.schema())
+    chosen, score = requests(log, "test"), Bm25Scorer(log)
+    (row,) = score(chosen, None)
+    a, b, c = (row[log.items.ids.index(name)].item() for name in "abc")
+    # a and b have the same text; b was shown twice in training, c once, a never. c shares no word.
+    assert b > a > 0.1 > c > 0
+    assert b - a == pytest.approx(1e-4 * 2 / 3, rel=0.01)
+    assert c == pytest.approx(1e-4 * 1 / 3, rel=0.01)
+    logged = chosen.jagged("candidates")
+    assert torch.equal(score(chosen, logged), row[torch.from_numpy(logged.values.astype(np.int64))])
+
+
+def test_bm25_needs_a_feature_over_words(tmp_path: Path) -> None:
+    events = [logs.event("r1", "u", "red", "a", 0, click=1)]
+    log = logs.prepared(tmp_path, events, [logs.item("a")], schema=logs.minimal())
+    with pytest.raises(LogError, match="bm25 needs a lexical feature with analyzer words"):
+        Bm25Scorer(log)
+
+
+def test_the_truth_of_a_simulated_log(tmp_path: Path) -> None:
+    events = [
+        logs.event("r1", "u", "red", name, 0, click=int(name == "a"), truth=p)
+        for name, p in (("a", 0.25), ("b", 0.75))
+    ]
+    items, schema = [logs.item("a"), logs.item("b")], logs.schema("events.true_probability=truth")
+    log = logs.prepared(tmp_path / "simulated", events, items, [logs.user("u")], schema=schema)
+    chosen = requests(log)
+    truth = TrueProbabilityScorer(log)(chosen, chosen.jagged("candidates"))
+    shown = [log.items.ids[i] for i in chosen.jagged("candidates").values]
+    assert dict(zip(shown, truth.tolist(), strict=True)) == {"a": 0.25, "b": 0.75}
+    with pytest.raises(LogError, match="for the logged candidates only"):
+        TrueProbabilityScorer(log)(chosen, None)
+    real = logs.prepared(tmp_path / "real", events, items, [logs.user("u")], schema=logs.schema())
+    with pytest.raises(LogError, match="only a simulated log"):
+        TrueProbabilityScorer(real)
