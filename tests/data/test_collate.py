@@ -106,7 +106,7 @@ def test_tensors(log: PreparedLog) -> None:
     same(batch.lexical, "lexical", 2)
     same(batch.request_dense, "dense", 4)
     same(batch.event_age, "events.age", 1)
-    assert batch.iqp_support.shape == (6, 10)
+    assert batch.iqp_support.shape == (6, 11)
     assert batch.event_lengths.tolist() == [len(r["events.item"]) for r in rows]
     assert batch.event_action.tolist() == [v for r in rows for v in r["events.action"]]
     assert torch.equal(batch.item_dense, torch.from_numpy(log.items.dense[batch.item_index.numpy()]))
@@ -171,7 +171,7 @@ def test_request_batch_and_item_batch_together_are_the_batch(log: PreparedLog) -
     assert ids(items.shared_ids, "word_0", 0, size) == ids(whole.shared_ids, "word_0", n, size)
     for half in (alone, items):
         assert half.labels.shape == (0, 2)
-        assert half.iqp_rate.shape == (0, 10)
+        assert half.iqp_rate.shape == (0, 11)
         assert half.lexical.shape == (0, 2)
         assert half.candidate_request().tolist() == []
         assert half.candidate_item.dtype == half.candidate_lengths.dtype == torch.int64

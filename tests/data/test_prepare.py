@@ -153,7 +153,7 @@ def test_sequences(rows: dict[str, Any]) -> None:
 
 
 def features_of(rows: dict[str, Any], request: str, column: int) -> tuple[list[float], float]:
-    row, width = rows[request], 10
+    row, width = rows[request], 11
     return row["iqp_rate"][column::width], row["iqp_support"][column]
 
 
@@ -177,9 +177,9 @@ def test_an_engagement_counts_from_its_own_time(rows: dict[str, Any]) -> None:
 
 def test_history_of_a_head_is_what_was_known_then(rows: dict[str, Any]) -> None:
     # only_click: the click of r1, and that of r2, which the save of the next day does not undo.
-    assert features_of(rows, "r3", 9) == ([0.5, 0.5, 0], 2)
+    assert features_of(rows, "r3", 10) == ([0.5, 0.5, 0], 2)
     # b of r3 was clicked and saved at once: not only clicked.
-    assert features_of(rows, "r5", 9) == ([0.5, 0.5], 2)
+    assert features_of(rows, "r5", 10) == ([0.5, 0.5], 2)
 
 
 def test_history_of_the_segment(rows: dict[str, Any]) -> None:
@@ -194,10 +194,39 @@ def test_history_of_the_segment(rows: dict[str, Any]) -> None:
 def test_history_of_words_user_sequence_and_all(rows: dict[str, Any]) -> None:
     assert features_of(rows, "r3", 4) == ([0.5, 0.5, 0], 2)  # red and shoe have the same history
     assert features_of(rows, "r3", 6) == ([0, 1, 0], 1)  # u clicked on b
-    # r3 is the first request of somebody with b in the sequence; r5 knows that b was clicked there.
-    assert features_of(rows, "r3", 7) == ([0, 0, 0], 0)
-    assert features_of(rows, "r5", 7) == ([0, 1], 1)
-    assert features_of(rows, "r4", 8) == (pytest.approx([0, 1 / 3]), 3)
+    assert features_of(rows, "r4", 9) == (pytest.approx([0, 1 / 3]), 3)
+
+
+@pytest.mark.parametrize("column", [7, 8])  # of all the sequence, and of what followed the same query
+def test_cosine_with_the_users_items(rows: dict[str, Any], column: int) -> None:
+    # u's sequence is b; u alone engaged with b, v alone with a.
+    assert features_of(rows, "r3", column) == ([0, 1, 0], 1)
+    assert features_of(rows, "r5", column) == ([0, 1], 1)
+    assert features_of(rows, "r2", column) == ([0], 0)  # v had none yet
+
+
+def test_cosine_with_what_followed_the_same_query(tmp_path: Path) -> None:
+    events = [
+        event("r1", "u", "one", "a", 0, click=1),
+        event("r2", "u", "two", "b", 1, click=1),
+        event("r3", "v", "one", "a", 2, click=1),
+        event("r4", "v", "one", "c", 3, click=1),
+        event("r5", "u", "one", "c", 4, click=1),
+        event("r5", "u", "one", "b", 4),
+    ]
+    items = [item(x) for x in "abc"]
+    found = {}
+    for name, end in (("request", "request"), ("day", "day")):
+        log = prepared(tmp_path / name, events, items, [user("u")], schema=schema(f"sequence.end={end}"))
+        found[name] = {r["request_id"]: r for r in requests(log)}
+    # Users of a: u, v; of b: u; of c: v; of a and b: u; of a and c: v.
+    c_a, b_a = 1 / (2 * 1) ** 0.5, 1 / (2 * 1) ** 0.5
+    # All of u's sequence, a and b: of c (c_a + 0) / 2, of b (b_a + 1) / 2.
+    assert features_of(found["request"], "r5", 7) == (pytest.approx([c_a / 2, (b_a + 1) / 2]), 1)
+    # After the same query u engaged with a alone.
+    assert features_of(found["request"], "r5", 8) == (pytest.approx([c_a, b_a]), 1)
+    # A history that ends at the start of the day has nothing yet.
+    assert features_of(found["day"], "r5", 7) == ([0, 0], 0)
 
 
 def test_geometric_history_of_trigrams(rows: dict[str, Any]) -> None:
