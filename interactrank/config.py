@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import Any, Literal
 
 import yaml
-from pydantic import Field, model_validator
+from pydantic import Field
 
 from interactrank.data.settings import LoaderSettings, PrepareSettings
 from interactrank.data.simulator import SimulationSettings
 from interactrank.evaluation.settings import EvaluationSettings
 from interactrank.models import ModelSettings
-from interactrank.schema import Config, ConfigError, SearchSchema, apply_overrides, parse_config
+from interactrank.schema import Config, ConfigError, SearchSchema, apply_overrides, near, parse_config
 from interactrank.training.settings import TrainingSettings
 
 TRAINED = ("interactrank", "two_tower")
@@ -41,39 +41,68 @@ class RunConfig(Config):
     )
     ranks: int = Field(2, ge=1, description="processes that `interactrank run` trains with on this machine")
 
-    @model_validator(mode="after")
-    def _check(self) -> RunConfig:
-        problems = []
-        if not self.search.events.impressions and not self.loader.negatives:
-            problems.append(
+    def problems(self) -> list[str]:
+        """What sections ask of each other."""
+        return [*self._candidate_problems(), *self._model_problems(), *self._evaluation_problems()]
+
+    def _candidate_problems(self) -> list[str]:
+        if self.search.events.impressions:
+            return []
+        found = []
+        if not self.loader.negatives:
+            found.append(
                 "loader.negatives is 0, but the log shows engagements only (events.impressions: false): "
                 "set how many items to draw as negatives for each request"
             )
-        if not self.search.events.impressions and self.evaluation.candidates == "logged":
-            problems.append(
+        if self.evaluation.candidates == "logged":
+            found.append(
                 "evaluation.candidates: logged ranks positives among themselves on a log without "
                 "impressions; set it to catalogue"
             )
+        return found
+
+    def _model_problems(self) -> list[str]:
+        found = []
+        if len(set(self.models)) < len(self.models):
+            found.append("models: a model is named more than once")
         if "bm25" in self.models and not any(f.analyzer == "words" for f in self.search.lexical):
-            problems.append("models: bm25 needs a lexical feature with analyzer words in the schema")
-        head = self.evaluation.head
-        if head is not None and head not in self.search.head_names:
-            problems.append(
-                f"evaluation.head: no head '{head}'; allowed: {', '.join(self.search.head_names)}"
-            )
-        unknown = sorted(set(self.training.sharding) - set(self.search.tables))
-        problems += [f"training.sharding: no table '{name}'" for name in unknown]
-        if problems:
-            raise ValueError("\n".join(problems))
-        return self
+            found.append("models: bm25 needs a lexical feature with analyzer words in the schema")
+        for table in self.training.sharding:
+            if table not in self.search.tables:
+                found.append(f"training.sharding: no table '{table}'{near(table, self.search.tables)}")
+        layers, heads = self.model.sequence.transformer_layers, self.model.sequence.transformer_heads
+        for table in sorted(self.search.sequence_tables & set(self.search.tables)):
+            dim = self.search.tables[table].dim
+            if layers and self.model.use_sequence and dim % heads:
+                found.append(
+                    f"model.sequence.transformer_heads: {heads} heads cannot share the {dim} columns of "
+                    f"table '{table}'"
+                )
+        return found
+
+    def _evaluation_problems(self) -> list[str]:
+        found = []
+        head, names = self.evaluation.head, self.search.head_names
+        if head is not None and head not in names:
+            found.append(f"evaluation.head: no head '{head}'{near(head, names)}")
+        if self.evaluation.by_user and self.search.events.user is None:
+            found.append("evaluation.by_user: needs schema.events.user, the column of who searched")
+        return found
 
     def dump(self) -> str:
-        """As YAML, defaults included."""
+        """As YAML, defaults included; :func:`load_config` reads it back."""
         return str(yaml.safe_dump(self.model_dump(mode="json", by_alias=True), sort_keys=False))
 
 
 def load_config(path: str | Path, overrides: Sequence[str] = ()) -> RunConfig:
     """Read a run's YAML file and apply ``section.key=value`` settings to it.
+
+    Args:
+        path: the file.
+        overrides: settings that replace those of the file.
+
+    Returns:
+        The checked config.
 
     Raises:
         ConfigError: the file cannot be read, or lists every mistake in it.

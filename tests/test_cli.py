@@ -1,8 +1,17 @@
 """The command line: what it accepts, and what it says to what it does not."""
 
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 
 from interactrank.cli import main, parse
+from interactrank.errors import USER_ERRORS, UserError
+from tests.runs import config as run_config
+from tests.runs import raw_log
 
 
 def test_overrides_stand_anywhere_behind_the_config():
@@ -79,3 +88,85 @@ def test_interruption(monkeypatch, capsys):
     monkeypatch.setattr("interactrank.cli._run", interrupt)
     assert main(["run", "a.yaml"]) == 130
     assert capsys.readouterr().err == "interactrank run: interrupted\n"
+
+
+@pytest.mark.parametrize("kind", [*USER_ERRORS, type("OurError", (UserError, ValueError), {})])
+def test_what_the_user_can_mend_is_one_line(kind, monkeypatch, capsys):
+    def fail(options):
+        raise kind("the log is empty; give another")
+
+    monkeypatch.setattr("interactrank.cli._run", fail)
+    assert main(["run", "a.yaml"]) == 1
+    assert capsys.readouterr().err == "interactrank run: the log is empty; give another\n"
+
+
+def test_our_own_mistakes_keep_their_traceback(monkeypatch):
+    def fail(options):
+        raise ZeroDivisionError("a bug")
+
+    monkeypatch.setattr("interactrank.cli._run", fail)
+    with pytest.raises(ZeroDivisionError):
+        main(["run", "a.yaml"])
+
+
+@pytest.fixture
+def config(tmp_path):
+    path = tmp_path / "run.yaml"
+    path.write_text(run_config("models=[interactrank, bm25]").dump())
+    return str(path)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["prepare", "{config}", "--data", "{tmp}/none", "--output", "{tmp}/out"], "{tmp}/none"),
+        (["train", "{config}", "--data", "{tmp}/none", "--output", "{tmp}/out"], "is not a prepared log"),
+        (["evaluate", "{config}", "--data", "{tmp}/none", "--output", "{tmp}/out"], "is not a prepared log"),
+        (["simulate", "{config}", "--output", "{tmp}/out"], "the config has no section simulate"),
+        (["run", "{config}", "--output", "{tmp}/out"], "the config has no section simulate"),
+        (["run", "{tmp}/none.yaml"], "cannot read"),
+        (["run", "{config}", "training.stepz=3"], "training.stepz: unknown key; did you mean 'steps'?"),
+    ],
+)
+def test_every_verb_says_what_is_wrong(arguments, said, config, tmp_path, capsys):
+    assert main([a.format(config=config, tmp=tmp_path) for a in arguments]) == 1
+    error = capsys.readouterr().err
+    assert error.startswith(f"interactrank {arguments[0]}: ")
+    assert said.format(tmp=tmp_path) in error
+    assert "Traceback" not in error
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_verbs_one_by_one(config, tmp_path, capsys):
+    log, prepared, model, report = (str(tmp_path / n) for n in ("log", "prepared", "model", "report"))
+    raw_log(Path(log))
+    assert main(["prepare", config, "--data", log, "--output", prepared, "--strict"]) == 0
+    assert "prepared " in capsys.readouterr().out
+    assert main(["train", config, "training.steps=3", "--data", prepared, "--output", model]) == 0
+    assert "step 3/3" in capsys.readouterr().err
+    run = ["--run", f"interactrank={model}"]
+    assert main(["evaluate", config, "--data", prepared, "--output", report, *run]) == 0
+    assert "hit@3" in capsys.readouterr().out
+    assert list(json.loads((tmp_path / "report/metrics.json").read_text())["models"]) == [
+        "interactrank",
+        "bm25",
+    ]
+
+
+def test_run_launches_two_ranks(config, tmp_path):
+    """As a user starts it: a process of its own, torchx and two ranks below."""
+    log, output = raw_log(tmp_path / "log"), tmp_path / "out"
+    command = [sys.executable, "-m", "interactrank.cli", "run", config, "--data", str(log)]
+    command += ["--output", str(output), "ranks=2", "training.evaluate_every=2"]
+    done = subprocess.run(
+        command, capture_output=True, text=True, timeout=300, check=False,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert "training interactrank on 2 ranks" in done.stderr
+    assert "queries seen in training, and others" in done.stdout
+    models = json.loads((output / "metrics.json").read_text())["models"]
+    assert list(models) == ["interactrank", "bm25"]
+    again = subprocess.run(command, capture_output=True, text=True, timeout=300, check=True)
+    assert "interactrank: trained already" in again.stderr
+    assert "training interactrank on" not in again.stderr

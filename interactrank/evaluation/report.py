@@ -182,6 +182,7 @@ def write_metrics_json(
     data: Mapping[str, Any] | None = None,
     slices: Mapping[str, Mapping[str, Mapping[str, SliceMetrics]]] | None = None,
     paired: Mapping[str, Mapping[str, PairedDifference]] | None = None,
+    per_user: ModelMetrics | None = None,
 ) -> dict[str, Any]:
     """Writes ``metrics.json`` whole or not at all.
 
@@ -191,10 +192,11 @@ def write_metrics_json(
         data: what was evaluated: numbers of requests and items, periods, paths. Numpy numbers are allowed.
         slices: ``{model: {slice: {label: SliceMetrics}}}``.
         paired: ``{"interactrank - two_tower": {metric: PairedDifference}}``.
+        per_user: as ``models``, every user counting once.
 
     Returns:
         What was written: ``{"models": {model: {metric: {"value", "low", "high", "requests"}}}, "data",
-        "slices", "paired", "versions"}``. NaN is written as ``null``, as JSON has no NaN.
+        "slices", "paired", "per_user", "versions"}``. NaN is written as ``null``, as JSON has no NaN.
 
     Raises:
         TypeError: ``data`` holds something that JSON cannot.
@@ -214,6 +216,7 @@ def write_metrics_json(
             "data": data or {},
             "slices": slices or {},
             "paired": paired or {},
+            "per_user": per_user or {},
             "versions": versions(),
         }
     )
