@@ -230,6 +230,8 @@ class IqpFeature(Config):
             found.append(f"engagement: key {self.key} counts the sequence's events; leave engagement out")
         if not self.of_user_history and self.engagement is None:
             found.append(f"engagement: key {self.key} needs one to count")
+        if self.of_user_history and self.window is not None:
+            found.append(f"window: key {self.key} counts a user once, from the first time; leave window out")
         if self.of_user_history and self.segment is not None:
             found.append(f"segment: key {self.key} is the user's own; leave segment out")
         return found

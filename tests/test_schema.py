@@ -201,6 +201,28 @@ def test_without_a_sequence_there_are_no_sequence_engagements_and_tables() -> No
             "iqp.0: window: '0d' is not a duration; write a positive number and h, d, w or y, such as 90d",
         ),
         (
+            ["iqp.0.average=cosine"],
+            "iqp.0: average: cosine goes with the keys history and history_query, not 'query'",
+        ),
+        (["iqp.0={key: history}"], "iqp.0: average: key history is averaged by cosine, not arithmetic"),
+        (
+            ["iqp.0={key: history, average: cosine, engagement: click}"],
+            "iqp.0: engagement: key history counts the sequence's events; leave engagement out",
+        ),
+        (["iqp.0={key: words}"], "iqp.0: engagement: key words needs one to count"),
+        (
+            ["iqp.0={key: history, average: cosine, segment: country}"],
+            "iqp.0: segment: key history is the user's own; leave segment out",
+        ),
+        (
+            ["iqp.0={key: history, average: cosine, window: 90d}"],
+            "iqp.0: window: key history counts a user once, from the first time; leave window out",
+        ),
+        (
+            ["iqp.0={key: history_query, average: cosine}", "sequence.query=null"],
+            "iqp 'history_query': key history_query needs sequence.query, the query of an event",
+        ),
+        (
             ["iqp.0.average=geometric"],
             "iqp.0: average: geometric needs a key with several values, not 'query'",
         ),

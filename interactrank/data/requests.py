@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from interactrank.data.features import normalized, table_rows
 from interactrank.data.jagged import constant, per_row, take
 from interactrank.data.source import Source, request_column
 from interactrank.data.user_history import Events, UserHistory
@@ -87,10 +88,10 @@ def _within(keys: Jagged, values: list[str | None]) -> Jagged:
     return Jagged((mixed >> np.uint64(1)).astype(np.int64)[kept], np.where(known, keys.lengths, 0))
 
 
-def _distinct(rows: NDArray[np.int64], values: NDArray[Any], num_rows: int) -> Jagged:
-    """Distinct values of each row."""
-    pairs = np.unique(np.stack([rows, values.astype(np.int64)]), axis=1)
-    return Jagged(pairs[1], np.bincount(pairs[0], minlength=num_rows))
+def _distinct(rows: NDArray[np.int64], items: NDArray[Any], num_rows: int) -> Jagged:
+    """Distinct items of each row."""
+    pairs = np.unique((rows << 32) + items)
+    return Jagged(pairs & 0xFFFF_FFFF, np.bincount(pairs >> 32, minlength=num_rows))
 
 
 @dataclass(frozen=True)
@@ -211,8 +212,12 @@ class RequestBlock:
         items = self.events.item
         request = np.repeat(np.arange(len(self)), items.lengths)
         result = {"history": _distinct(request, items.values, len(self))}
-        if self.query_vocabulary is not None:
-            own = self.query_vocabulary.lookup(list(self.queries))[request]
+        s = self.schema.sequence
+        if self.query_vocabulary is not None and s is not None and s.query is not None:
+            feature = self.schema.feature(s.query)
+            name = request_column(self.schema, feature.column, feature.file)
+            column = normalized(self.table[name]) if name == "query" else self.table[name]
+            own = table_rows(feature, column, self.query_vocabulary).values[request]
             same = (self.events.query == own) & (own > 0)  # row 0 is many queries
             result["history_query"] = _distinct(request[same], items.values[same], len(self))
         return result

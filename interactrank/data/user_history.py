@@ -131,10 +131,10 @@ class UserHistory:
             last = min(max(last, first + 1), users)
             low, high = int(self.offsets[first]), int(self.offsets[last])
             user = np.repeat(np.arange(first, last), np.diff(self.offsets[first : last + 1]))
-            pairs = np.stack([user, np.asarray(self.item[low:high], np.int64)])
-            _, at = np.unique(pairs, axis=1, return_index=True)  # events of a user lie in order of time
+            item = np.asarray(self.item[low:high], np.int64)
+            _, at = np.unique((user << 32) + item, return_index=True)  # a user's events lie in order of time
             at = np.sort(at)
-            user, item, time = user[at], pairs[1][at], np.asarray(self.time[low:high], np.int64)[at]
+            user, item, time = user[at], item[at], np.asarray(self.time[low:high], np.int64)[at]
             for apart in range(min(length, len(at))):
                 one = np.flatnonzero(user[apart:] == user[: len(user) - apart]) + apart
                 if not len(one):

@@ -123,12 +123,14 @@ class CrossFeatures:
             columns = [j for j, f in enumerate(self.schema.iqp) if key_space(f) == space]
             if not columns:
                 continue
-            end = requests.history_end if space.key == "user" else requests.time
+            # What only this user did, or is compared with it, ends where the user's history ends.
+            own = space.key in ("user", "history", "history_query")
+            end = requests.history_end if own else requests.time
             lookup = _Lookup(store, requests.keys[space], end, candidates, self.num_items)
             for j in columns:
                 feature = self.schema.iqp[j]
                 if feature.average == "cosine":
-                    rate[:, j], support[:, j] = lookup.cosine(feature.window_ms)
+                    rate[:, j], support[:, j] = lookup.cosine()
                     continue
                 geometric = feature.average == "geometric"
                 rate[:, j], support[:, j] = lookup.average(feature.window_ms, geometric=geometric)
@@ -194,30 +196,25 @@ class _Lookup:
         )
         return np.where(np.repeat(seen > 0, self.candidate_lengths), rate / self.num_items, 0.0), support
 
-    def cosine(self, window: int | None) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    def cosine(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Mean cosine [C] of each candidate and the request's keys, and whether there is one [R].
 
         The store holds the users of each pair of items, and of each item with itself.
         """
-        both = self._users(self.pairs, self.which, window)
-        own = np.arange(len(self.rows))
-        of_key = self._users(self.store.find(self.rows, self.keys), own, window)
+        of_key = self._users(self.store.find(self.rows, self.keys), self.end)
         items = self.store.items[self.pairs].astype(np.int64)
-        of_item = self._users(self.store.find(self.store.rows(items), items), self.which, window)
-        cosine = both / np.sqrt(np.maximum(of_key[self.which] * of_item, 1))
+        of_item = self._users(self.store.find(self.store.rows(items), items), self.end[self.which])
+        cosine = self.counts / np.sqrt(np.maximum(of_key[self.which] * of_item, 1))
         seen = np.bincount(self.request, of_key > 0, self.num_requests)
         seen_of = np.repeat(np.maximum(seen, 1), self.candidate_lengths)
         return np.bincount(self.out, cosine, self.size) / seen_of, (seen > 0).astype(np.float64)
 
-    def _users(self, pairs: Int64s, which: Int64s, window: int | None) -> Int64s:
-        """Count of each pair (0 for pair -1) as of the request of its key."""
-        if not len(self.store.items):
-            return np.zeros(len(pairs), np.int64)
-        known, end = np.maximum(pairs, 0), self.end[which]
-        counts = self.store.pair_counts(known, end)
-        if window is not None:
-            counts = counts - self.store.pair_counts(known, end - window)
-        return np.where(pairs < 0, 0, counts)
+    def _users(self, pairs: Int64s, end: Int64s) -> Int64s:
+        """Count of each pair before ``end``; 0 for pair -1."""
+        counts = np.zeros(len(pairs), np.int64)
+        known = np.flatnonzero(pairs >= 0)
+        counts[known] = self.store.pair_counts(pairs[known], end[known])
+        return counts
 
 
 Located = tuple[Int64s, Int64s, Int64s]

@@ -51,7 +51,7 @@ def test_count_parts_adds_the_times() -> None:
 
 
 def test_table_rows_are_never_empty() -> None:
-    vocabulary = Vocabulary(IdTable(dim=1), ["hat", "red"])
+    vocabulary = Vocabulary(IdTable(dim=4), ["hat", "red"])
     rows = table_rows(WORDS, pa.array(["red hat", None, "sock red"]), vocabulary)
     assert (rows.values.tolist(), rows.lengths.tolist()) == ([2, 1, 0, 0, 2], [2, 1, 2])
 

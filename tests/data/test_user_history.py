@@ -39,3 +39,26 @@ def test_the_last_events_before_the_end(
     ages = [t - e[1] for (_, t, _), row in zip(asked, expected, strict=True) for e in row]
     assert found.age.tolist() == ages
     assert all(age > 0 for age in ages)
+
+
+@given(events=events, length=st.integers(1, 4), block=st.integers(1, 6))
+def test_items_that_users_share(
+    tmp_path_factory: pytest.TempPathFactory, events: list[tuple[int, int, int]], length: int, block: int
+) -> None:
+    events.sort(key=lambda e: e[:2])
+    user, hour, item = np.array(events, np.int64).reshape(-1, 3).T
+    history = UserHistory.build(
+        tmp_path_factory.mktemp("users"), [(user, hour * HOUR, item, item, item % 2)], num_users=4
+    )
+    expected = []
+    for u in range(4):
+        first: dict[int, int] = {}  # item -> hour of the first engagement, in that order
+        for _, t, i in (e for e in events if e[0] == u):
+            first.setdefault(i, t)
+        items = list(first)
+        for x, one in enumerate(items):
+            for y, other in enumerate(items):
+                if abs(x - y) < length:
+                    expected.append((one, other, max(first[one], first[other]) * HOUR))
+    found = [row for b in history.shared(length, block) for row in zip(*(c.tolist() for c in b), strict=True)]
+    assert sorted(found) == sorted(expected)

@@ -195,3 +195,68 @@ def test_open_finds_all(tmp_path: Path) -> None:
     rate, _ = CrossFeatures.open(tmp_path, SCHEMA, N).history(keys)
     assert rate[:, 0].tolist() == [1, 0, 0, 0, 0, 0]
     assert rate[:, 4].tolist() == [0, 1, 0, 0, 0, 0]
+
+
+COSINE = SCHEMA.model_copy(
+    update={
+        "iqp": [
+            IqpFeature(key="history", average="cosine"),
+            IqpFeature(key="history_query", average="cosine"),
+        ]
+    }
+)
+HISTORY, SAME_QUERY = key_spaces(COSINE)
+
+
+@given(
+    shared=st.lists(st.tuples(st.integers(0, 5), st.integers(0, 5), st.integers(0, 9)), max_size=15),
+    asked=st.lists(
+        st.tuples(
+            st.lists(st.integers(0, N - 1), max_size=4, unique=True),
+            st.integers(0, 10),
+            st.integers(0, 10),
+            st.lists(st.integers(0, N - 1), max_size=4, unique=True),
+        ),
+        min_size=1,
+        max_size=3,
+    ),
+)
+@settings(deadline=None)
+def test_cosine_is_that_of_a_loop(
+    tmp_path_factory: pytest.TempPathFactory,
+    shared: list[Event],
+    asked: list[tuple[list[int], int, int, list[int]]],
+) -> None:
+    # A user had both items from that hour on; each item also comes with itself.
+    rows = [r for a, b, t in shared for r in {(a, b, t), (b, a, t), (a, a, t), (b, b, t)}]
+    table = np.array(rows, np.int64).reshape(-1, 3)
+    store = HistoryStore.from_events(
+        tmp_path_factory.mktemp("cosine"), table[:, 0], table[:, 1], table[:, 2] * HOUR
+    )
+    cross = CrossFeatures(
+        schema=COSINE, stores={HISTORY: store, SAME_QUERY: store}, lexical={}, num_items=N
+    )  # fmt: skip
+    sequences = jagged([a[0] for a in asked])
+    keys = RequestKeys(
+        {HISTORY: sequences, SAME_QUERY: jagged([a[0][:1] for a in asked])},
+        time=np.array([a[1] * HOUR for a in asked]),
+        history_end=np.array([min(a[1], a[2]) * HOUR for a in asked]),
+        parts={},
+    )
+    whole, support = cross.history(keys)
+    listed, _ = cross.history(keys, jagged([a[3] for a in asked]))
+    row = 0
+    for r, (sequence, time, end, candidates) in enumerate(asked):
+
+        def users(a: int, b: int, before: int = min(time, end)) -> int:
+            return sum((x, y) == (a, b) and t < before for x, y, t in rows)
+
+        for j, items in enumerate((sequence, sequence[:1])):
+            seen = [s for s in items if users(s, s)]
+            for p in range(N):
+                cosines = [users(p, s) / max(users(p, p) * users(s, s), 1) ** 0.5 for s in seen]
+                assert whole[r * N + p, j] == pytest.approx(sum(cosines) / max(len(seen), 1), abs=1e-6)
+            assert support[r, j] == (len(seen) > 0)
+        assert np.array_equal(listed[row : row + len(candidates)], whole[[r * N + p for p in candidates]])
+        row += len(candidates)
+    assert whole.max(initial=0) <= 1 + 1e-6
