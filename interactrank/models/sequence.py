@@ -19,6 +19,7 @@ class SequenceEncoder(nn.Module):
 
     Args:
         layout: of a schema with a section ``sequence``.
+        std: of the first weights of actions and times.
         settings: how events are summarised. Attention needs an ID feature of the request to ask with; without
             one, pooling alone is used.
 
@@ -26,7 +27,7 @@ class SequenceEncoder(nn.Module):
         ValueError: attention alone is asked for, and the request has no ID feature.
     """
 
-    def __init__(self, *, layout: BatchLayout, settings: SequenceSettings) -> None:
+    def __init__(self, *, layout: BatchLayout, settings: SequenceSettings, std: float) -> None:
         super().__init__()
         schema = layout.schema
         sequence = schema.sequence
@@ -54,6 +55,10 @@ class SequenceEncoder(nn.Module):
             query_dim=query_dim or None,
             encoder=encoder,
         )
+        # At the scale of the ID tables: at the modules' own they would drown the items of the events.
+        for part in (self.embedder.action, self.embedder.time and self.embedder.time.table):
+            if part is not None:
+                nn.init.normal_(part.weight, std=std)
         self.out_dim = self.embedder.out_dim
 
     def forward(self, batch: SearchBatch, looked: Looked) -> Tensor:
