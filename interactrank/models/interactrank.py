@@ -41,9 +41,7 @@ class InteractRank(nn.Module):
         self.tables = SearchTables(layout=layout, init_scale=math.sqrt(3) * settings.table_std)
         self.sequence = None
         if settings.use_sequence and schema.sequence is not None:
-            self.sequence = SequenceEncoder(
-                layout=layout, settings=settings.sequence, std=settings.table_std
-            )
+            self.sequence = SequenceEncoder(layout=layout, settings=settings.sequence, std=settings.table_std)
         self.query_tower = SideEncoder(
             layout=layout,
             side="request",

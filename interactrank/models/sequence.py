@@ -56,9 +56,10 @@ class SequenceEncoder(nn.Module):
             encoder=encoder,
         )
         # At the scale of the ID tables: at the modules' own they would drown the items of the events.
-        for part in (self.embedder.action, self.embedder.time and self.embedder.time.table):
-            if part is not None:
-                nn.init.normal_(part.weight, std=std)
+        if self.embedder.action is not None:
+            nn.init.normal_(self.embedder.action.weight, std=std)
+        if self.embedder.time is not None:
+            nn.init.normal_(self.embedder.time.table.weight, std=std)
         self.out_dim = self.embedder.out_dim
 
     def forward(self, batch: SearchBatch, looked: Looked) -> Tensor:
