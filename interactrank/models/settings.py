@@ -101,9 +101,22 @@ class ModelSettings(Config):
     def two_tower(self) -> ModelSettings:
         """The same towers without sequence, history and lexical features.
 
+        The dot product is then the whole score: its first weight is at least the default, however small the
+        model beside the history starts with it.
+
         Example::
 
             >>> ModelSettings(dim=8).two_tower().use_history
             False
+            >>> ModelSettings(initial_dot_weight=0.01).two_tower().initial_dot_weight
+            5.0
         """
-        return self.model_copy(update={"use_sequence": False, "use_history": False, "use_lexical": False})
+        default = type(self).model_fields["initial_dot_weight"].default
+        return self.model_copy(
+            update={
+                "use_sequence": False,
+                "use_history": False,
+                "use_lexical": False,
+                "initial_dot_weight": max(self.initial_dot_weight, default),
+            }
+        )
