@@ -26,18 +26,13 @@ REPEATS = KeySpace("repeats", ANY, None)  # what a user already engaged with aft
 
 def text_keys(kind: str, queries: list[str]) -> Jagged:
     """Hashed keys of each query: ``query``, ``compact``, ``words`` or ``trigrams``."""
-    parts: Callable[[str], list[str]]
-    if kind == "query":
-        parts = lambda text: [normalize(text)]  # noqa: E731
-    elif kind == "compact":
-        parts = lambda text: [compact(text)]  # noqa: E731
-    else:
-        parts = ANALYZERS[kind]
+    whole: dict[str, Callable[[str], str]] = {"query": normalize, "compact": compact}
     known: dict[str, list[int]] = {}
     rows = []
     for query in queries:
         if query not in known:
-            known[query] = list(dict.fromkeys(hash63(p) for p in parts(query)))
+            parts = [whole[kind](query)] if kind in whole else ANALYZERS[kind](query)
+            known[query] = list(dict.fromkeys(map(hash63, parts)))
         rows.append(known[query])
     return per_row(rows)
 
