@@ -2,7 +2,8 @@
 
 An epoch is one order of all requests: row groups shuffled, then requests shuffled among neighbouring
 groups. Each rank takes a contiguous share of that order and cuts it into the same number of batches, so
-that all ranks end together, no request is left out and none comes twice, however the files are cut.
+that all ranks end together, no request is left out and none comes twice, however the files are cut. What is
+left of an epoch can be dealt out anew to another number of ranks (:mod:`interactrank.data.places`).
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import numpy as np
 from interactrank.batch import SearchBatch
 from interactrank.data.collate import Requests, collate
 from interactrank.data.negatives import NegativeSampler
+from interactrank.data.places import Deal, Places
 from interactrank.data.prepared import PreparedLog
 from interactrank.data.settings import LoaderSettings
 from interactrank.data.source import LogError, first_line
@@ -89,62 +91,68 @@ class SearchLoader:
     @property
     def steps_per_epoch(self) -> int:
         """Batches of an epoch, the same on every rank."""
-        largest = -(-self.num_requests // self.world_size)
-        smallest = self.num_requests // self.world_size
-        return min(smallest, -(-largest // self.settings.batch_requests))  # so that no batch is empty
+        return self.deal().steps
 
-    def epoch(self, n: int = 0, start: int = 0) -> Iterator[SearchBatch]:
-        """Batches ``start``, ``start + 1``, ... of epoch ``n``; none from ``steps_per_epoch`` on."""
-        batches = self._batches(n, start)
+    def deal(self, places: Places | None = None) -> Deal:
+        """How these ranks share the given places of an epoch's order; None for the whole epoch."""
+        whole = ((0, self.num_requests),)
+        return Deal(whole if places is None else places, self.world_size, self.settings.batch_requests)
+
+    def epoch(self, n: int = 0, start: int = 0, places: Places | None = None) -> Iterator[SearchBatch]:
+        """Batches ``start``, ``start + 1``, ... of epoch ``n``; none from its last step on.
+
+        Args:
+            n: the epoch.
+            start: batches to leave out.
+            places: what other ranks left of the epoch (see :meth:`deal`); None for the whole of it.
+        """
+        batches = self._batches(n, start, places)
         return _ahead(batches, self.settings.prefetch) if self.settings.prefetch else batches
 
     def requests(self) -> Iterator[Requests]:
         """The requests of the epoch 0 batches, with all that cross features of other items need."""
-        for _, requests in self._requests(0, 0, self._columns(everything=True)):
+        for _, requests in self._requests(0, 0, None, self._columns(everything=True)):
             yield requests
 
-    def _batches(self, epoch: int, start: int) -> Iterator[SearchBatch]:
-        for step, requests in self._requests(
-            epoch, start, self._columns(everything=self._sampler is not None)
-        ):
+    def _batches(self, epoch: int, start: int, places: Places | None) -> Iterator[SearchBatch]:
+        columns = self._columns(everything=self._sampler is not None)
+        for step, requests in self._requests(epoch, start, places, columns):
             candidates = requests.candidates()
             if self._sampler is not None:
-                seed = (self.settings.seed, self.rank, epoch, step)
+                # What is left of an epoch has other requests at this step than the whole epoch has.
+                rest = () if places is None else (places[0][0],)
+                seed = (self.settings.seed, self.rank, epoch, step, *rest)
                 candidates = self._sampler.add(requests, candidates, seed)
             yield collate(requests, candidates, self.log.items)
 
-    def _requests(self, epoch: int, start: int, columns: list[str]) -> Iterator[tuple[int, Requests]]:
+    def _requests(
+        self, epoch: int, start: int, places: Places | None, columns: list[str]
+    ) -> Iterator[tuple[int, Requests]]:
         """(step, its requests) from step ``start`` on."""
         pa = require("pyarrow", extra="data")
-        low = self.num_requests * self.rank // self.world_size
-        high = self.num_requests * (self.rank + 1) // self.world_size
-        steps = self.steps_per_epoch
-        if start >= steps:
-            return
-        cuts = [low + (high - low) * s // steps for s in range(steps + 1)]
+        deal = self.deal(places)
+        mine = deal.share(self.rank, start)
         held: Any = None  # read but not yet handed out: table and index
         step, position = start, 0
         for window in self._windows(epoch):
             size = sum(g.rows for g in window)
-            if position + size <= cuts[step]:
-                position += size
-                continue
-            table = pa.concat_tables([self._read(g, columns) for g in window])
-            index = np.concatenate([np.arange(g.first, g.first + g.rows) for g in window])
-            order = self._order(epoch, position, size)
-            skip = max(0, cuts[step] - position) if held is None else 0
-            table, index = table.take(order[skip:]), index[order[skip:]]
-            if held is not None:
-                table, index = pa.concat_tables([held[0], table]), np.concatenate([held[1], index])
-            position += size
-            while step < steps and cuts[step + 1] <= position:
-                rows = cuts[step + 1] - cuts[step]
-                yield step, Requests(table.slice(0, rows), index[:rows], self._layout, self.log.items)
-                table, index = table.slice(rows), index[rows:]
-                step += 1
-            if step == steps:
+            pieces = _within(mine, position, position + size)
+            if pieces:
+                table = pa.concat_tables([self._read(g, columns) for g in window])
+                index = np.concatenate([np.arange(g.first, g.first + g.rows) for g in window])
+                order = self._order(epoch, position, size)
+                order = np.concatenate([order[first:last] for first, last in pieces])
+                table, index = table.take(order), index[order]
+                if held is not None:
+                    table, index = pa.concat_tables([held[0], table]), np.concatenate([held[1], index])
+                while step < deal.steps and (rows := deal.size(self.rank, step)) <= len(index):
+                    yield step, Requests(table.slice(0, rows), index[:rows], self._layout, self.log.items)
+                    table, index = table.slice(rows), index[rows:]
+                    step += 1
+                held = (table, index)
+            if step >= deal.steps:
                 return
-            held = (table, index)
+            position += size
 
     def _windows(self, epoch: int) -> Iterator[list[_Group]]:
         groups = self._groups
@@ -177,6 +185,11 @@ class SearchLoader:
             wanted |= {"time", "history_end", "excluded", "true_probability"}
             kinds += ("keys.", "parts.")
         return [n for n in names if n in wanted or n.startswith(kinds)]
+
+
+def _within(places: Places, first: int, last: int) -> Places:
+    """The places from ``first`` up to ``last``, counted from ``first``."""
+    return tuple((max(a, first) - first, min(b, last) - first) for a, b in places if a < last and b > first)
 
 
 def _ahead(batches: Iterator[SearchBatch], depth: int) -> Iterator[SearchBatch]:

@@ -95,6 +95,43 @@ def test_start_resumes_the_epoch(log: PreparedLog, rank: int, start: int) -> Non
         assert torch.equal(a.item_index, b.item_index)
 
 
+def test_a_change_of_ranks_in_an_epoch_shows_every_request_once(log: PreparedLog) -> None:
+    """2 ranks for 3 steps, then 1 rank for 4, then 2 ranks to the end: 53 requests, each once."""
+    seen: list[list[int]] = []
+    left = None
+    for ranks, steps in ((2, 3), (1, 4), (2, None)):
+        loaders = [loader(log, rank=r, ranks=ranks, negatives=2) for r in range(ranks)]
+        deal = loaders[0].deal(left)
+        for x in loaders:
+            got = order(x.epoch(2, places=left))
+            assert len(got) == deal.steps
+            assert order(x.epoch(2, start=2, places=left)) == got[2:]
+            assert order(x.epoch(2, start=deal.steps, places=left)) == []
+            seen += got[:steps]
+        left = deal.left(deal.steps if steps is None else steps)
+    assert left == ()
+    assert sorted(flat(seen)) == list(range(53))
+
+
+def test_fewer_requests_left_than_ranks(log: PreparedLog) -> None:
+    whole = flat(order(loader(log).epoch(2)))
+    loaders = [loader(log, rank=r, ranks=3) for r in range(3)]
+    assert [order(x.epoch(2, places=((50, 51), (52, 53)))) for x in loaders] == [
+        [[whole[50]]],
+        [[whole[52]]],
+        [[whole[50]]],
+    ]
+
+
+def test_negatives_of_a_rest_are_its_own(log: PreparedLog) -> None:
+    x = loader(log, negatives=3, shuffle=False)
+    (rest,) = x.epoch(0, places=((4, 8),))
+    again = next(x.epoch(0, places=((4, 8), (9, 21))))
+    assert torch.equal(rest.item_index[rest.candidate_item], again.item_index[again.candidate_item])
+    first = next(x.epoch(0))  # the same step number in the whole epoch
+    assert rest.item_index[rest.candidate_item].tolist() != first.item_index[first.candidate_item].tolist()
+
+
 def test_ranks_draw_different_negatives(log: PreparedLog) -> None:
     one, two = (
         SearchLoader(
