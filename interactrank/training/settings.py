@@ -150,12 +150,19 @@ class TrainingSettings(Config):
     log_every: int = Field(50, ge=1, description="steps between rows of the history")
     evaluate_every: int | None = Field(None, ge=1, description="steps between evaluations; also at the end")
     checkpoint_every: int | None = Field(None, ge=1, description="steps between checkpoints; also at the end")
+    checkpoint_async: bool = Field(
+        False, description="write checkpoints in the background, from a copy in memory, while training goes on"
+    )
     keep_checkpoints: int = Field(2, ge=1, description="newest checkpoints that are kept")
     tensorboard: bool = Field(False, description="write scalars for TensorBoard (extra: report)")
     timeout_s: int = Field(1800, ge=1, description="a rank waits so long for the others, then gives up")
 
-    def total_steps(self, steps_per_epoch: int) -> int:
-        """Steps of the whole run, given those of one pass over the data.
+    def total_steps(self, steps_per_epoch: int, more: int = 0) -> int:
+        """Steps of the whole run.
+
+        Args:
+            steps_per_epoch: steps of one pass over the data.
+            more: by how much fewer steps were needed until now, on other ranks, than these would have.
 
         Example::
 
@@ -163,7 +170,9 @@ class TrainingSettings(Config):
             30
             >>> TrainingSettings(epochs=3, steps=5).total_steps(10)
             5
+            >>> TrainingSettings(epochs=3).total_steps(10, more=4)
+            26
         """
         epochs = self.epochs if self.epochs or self.steps else 1
-        limits = [self.steps, epochs and epochs * steps_per_epoch]
+        limits = [self.steps, epochs and epochs * steps_per_epoch - more]
         return min(limit for limit in limits if limit)
