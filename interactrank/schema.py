@@ -184,7 +184,8 @@ class IqpFeature(Config):
 
     Key ``history`` (each item s of the user's sequence) and ``history_query`` (those items of it that
     followed the same query) count users instead: U(p, s) engaged with both items, and ``cosine`` averages
-    U(p, s) / sqrt(U(p) U(s)) over the items s.
+    U(p, s) / sqrt(U(p) U(s)) over the items s. With ``over: queries`` it is the cosine of what led to the
+    two items, of C(p, query) and C(s, query) over all queries.
     """
 
     key: Literal["query", "compact", "words", "trigrams", "user", "history", "history_query", "all"] = "query"
@@ -194,6 +195,10 @@ class IqpFeature(Config):
     window: str | None = Field(None, description="such as 90d; without it all of the past")
     segment: str | None = Field(None, description="a column of segments: count within the user's own segment")
     average: Literal["arithmetic", "geometric", "cosine"] = "arithmetic"
+    over: Literal["users", "queries"] = Field(
+        "users",
+        description="of a cosine: what led to both items, the same users or the same queries",
+    )
 
     @property
     def name(self) -> str:
@@ -201,6 +206,8 @@ class IqpFeature(Config):
         parts = [self.key, self.engagement, self.window, self.segment]
         if self.average == "geometric":
             parts.append("geometric")
+        if self.over == "queries":
+            parts.append("over_queries")
         return "_".join(p for p in parts if p)
 
     @property
@@ -226,6 +233,8 @@ class IqpFeature(Config):
             found.append(f"average: cosine goes with the keys history and history_query, not '{self.key}'")
         if self.of_user_history and self.average != "cosine":
             found.append(f"average: key {self.key} is averaged by cosine, not {self.average}")
+        if self.over != "users" and self.average != "cosine":
+            found.append(f"over: {self.over} goes with average: cosine")
         if self.of_user_history and self.engagement is not None:
             found.append(f"engagement: key {self.key} counts the sequence's events; leave engagement out")
         if not self.of_user_history and self.engagement is None:
@@ -437,8 +446,10 @@ class SearchSchema(Config):
                 found.append(f"iqp '{i.name}': key user needs events.user")
             if i.of_user_history and self.sequence is None:
                 found.append(f"iqp '{i.name}': key {i.key} needs the section sequence")
-            elif i.key == "history_query" and self.sequence is not None and self.sequence.query is None:
-                found.append(f"iqp '{i.name}': key history_query needs sequence.query, the query of an event")
+            elif (i.key == "history_query" or i.over == "queries") and (
+                self.sequence is not None and self.sequence.query is None
+            ):
+                found.append(f"iqp '{i.name}': needs sequence.query, the query of an event")
         for what, of in (("iqp", [i.name for i in self.iqp]), ("lexical", [x.name for x in self.lexical])):
             for name in sorted({n for n in of if of.count(n) > 1}):
                 found.append(f"{what}: '{name}' is defined more than once")

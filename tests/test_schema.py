@@ -220,8 +220,13 @@ def test_without_a_sequence_there_are_no_sequence_engagements_and_tables() -> No
         ),
         (
             ["iqp.0={key: history_query, average: cosine}", "sequence.query=null"],
-            "iqp 'history_query': key history_query needs sequence.query, the query of an event",
+            "iqp 'history_query': needs sequence.query, the query of an event",
         ),
+        (
+            ["iqp.0={key: history, average: cosine, over: queries}", "sequence.query=null"],
+            "iqp 'history_over_queries': needs sequence.query, the query of an event",
+        ),
+        (["iqp.0.over=queries"], "iqp.0: over: queries goes with average: cosine"),
         (
             ["iqp.0.average=geometric"],
             "iqp.0: average: geometric needs a key with several values, not 'query'",

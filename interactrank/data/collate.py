@@ -16,7 +16,8 @@ from torchrec.sparse.jagged_tensor import KeyedJaggedTensor
 from interactrank.batch import BatchLayout, SearchBatch, Slot
 from interactrank.data.jagged import from_arrow, take
 from interactrank.data.prepared import ItemTable
-from interactrank.iqp.features import Jagged, RequestKeys, key_spaces
+from interactrank.iqp.features import RequestKeys, key_spaces
+from interactrank.iqp.jagged import Jagged
 
 
 class BatchEvents(NamedTuple):

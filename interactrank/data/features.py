@@ -13,7 +13,7 @@ from interactrank.data.jagged import from_arrow, per_row
 from interactrank.data.source import LogError
 from interactrank.data.vocabulary import Vocabulary
 from interactrank.extras import require
-from interactrank.iqp.features import Jagged
+from interactrank.iqp.jagged import Jagged
 from interactrank.iqp.text import ANALYZERS, normalize
 from interactrank.schema import Feature
 

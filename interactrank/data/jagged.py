@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 
 from interactrank.extras import require
-from interactrank.iqp.features import Jagged
 from interactrank.iqp.index import Int64s, ranges
+from interactrank.iqp.jagged import Jagged
 
 
 def from_arrow(column: Any) -> Jagged:

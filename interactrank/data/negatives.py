@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from interactrank.data.collate import Candidates, Requests
-from interactrank.iqp.features import CrossFeatures, Jagged
+from interactrank.iqp.features import CrossFeatures
+from interactrank.iqp.jagged import Jagged
 
 
 class NegativeSampler:

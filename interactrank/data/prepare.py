@@ -307,12 +307,14 @@ class _Preparation:
             total = -(-self.source.num_requests // self.settings.block_requests)
             for block in track(self._blocks(), total, "history keys"):
                 for space, writer in writers.items():
-                    if space.key != "history":
+                    if space.key != "history":  # those come from the user sequences, below
                         exploded = dict(zip(fields.names, block.explode(space), strict=True))
                         writer.write_table(pa.table(exploded, fields))
             for space, writer in writers.items():
                 if space.key == "history" and self.user_history is not None and self.schema.sequence:
-                    for rows in self.user_history.shared(self.schema.sequence.length):
+                    length = self.schema.sequence.length
+                    history = self.user_history
+                    for rows in history.queries() if space.over else history.shared(length):
                         writer.write_table(pa.table(dict(zip(fields.names, rows, strict=True)), fields))
         finally:
             for writer in writers.values():

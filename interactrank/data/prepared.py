@@ -16,7 +16,8 @@ from interactrank.data.prepare import FORMAT, read_manifest
 from interactrank.data.source import SPLITS, LogError
 from interactrank.data.vocabulary import Vocabulary
 from interactrank.extras import require
-from interactrank.iqp.features import CrossFeatures, Jagged
+from interactrank.iqp.features import CrossFeatures
+from interactrank.iqp.jagged import Jagged
 from interactrank.schema import SearchSchema, parse_config
 
 

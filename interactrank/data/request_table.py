@@ -25,7 +25,8 @@ from interactrank.data.settings import PrepareSettings
 from interactrank.data.source import request_column
 from interactrank.data.vocabulary import Vocabulary
 from interactrank.extras import require
-from interactrank.iqp.features import CrossFeatures, Jagged
+from interactrank.iqp.features import CrossFeatures
+from interactrank.iqp.jagged import Jagged
 from interactrank.iqp.store import HistoryStore
 from interactrank.schema import SearchSchema
 

@@ -15,7 +15,8 @@ from interactrank.data.jagged import constant, per_row, take
 from interactrank.data.source import Source, request_column
 from interactrank.data.user_history import Events, UserHistory
 from interactrank.data.vocabulary import Vocabulary
-from interactrank.iqp.features import Jagged, KeySpace, RequestKeys, key_spaces
+from interactrank.iqp.features import KeySpace, RequestKeys, key_spaces
+from interactrank.iqp.jagged import Jagged
 from interactrank.iqp.text import ANALYZERS, compact, hash63, normalize
 from interactrank.schema import SearchSchema
 

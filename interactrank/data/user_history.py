@@ -11,8 +11,8 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from interactrank.iqp.features import Jagged
 from interactrank.iqp.index import Int64s, Ints, ranges, search_segments
+from interactrank.iqp.jagged import Jagged
 
 
 @dataclass(frozen=True)
@@ -109,6 +109,15 @@ class UserHistory:
             return np.memmap(folder / name, dtype, "r", shape=(size,)) if size else np.empty(0, dtype)
 
         return cls(**{name: read(name, dtype) for name, dtype in cls.arrays.items()})
+
+    def queries(self, block_events: int = 500_000) -> Iterator[tuple[Int64s, Int64s, Int64s]]:
+        """Blocks of (item, query, time) of all events whose query is known (row 0 is many queries)."""
+        for start in range(0, len(self.time), block_events):
+            block = slice(start, start + block_events)
+            query = np.asarray(self.query[block], np.int64)
+            known = query > 0
+            item = np.asarray(self.item[block], np.int64)
+            yield item[known], query[known], np.asarray(self.time[block], np.int64)[known]
 
     def shared(self, length: int, block_events: int = 500_000) -> Iterator[tuple[Int64s, Int64s, Int64s]]:
         """Blocks of (item, other item, time): from ``time`` on a user had engaged with both.

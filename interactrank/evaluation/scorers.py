@@ -16,7 +16,7 @@ from torch import Tensor
 from interactrank.data.collate import Requests, item_batch, request_batch
 from interactrank.data.prepared import PreparedLog
 from interactrank.data.source import LogError
-from interactrank.iqp.features import Jagged
+from interactrank.iqp.jagged import Jagged
 from interactrank.models import InteractRank
 
 

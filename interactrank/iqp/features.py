@@ -10,13 +10,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from interactrank.iqp.index import Int64s, PairIndex, ranges
+from interactrank.iqp.jagged import Jagged
 from interactrank.iqp.lexical import LexicalIndex
+from interactrank.iqp.query_cosine import query_cosine
 from interactrank.iqp.store import HistoryStore
 from interactrank.schema import IqpFeature, SearchSchema
 
@@ -24,19 +26,16 @@ Floats = NDArray[np.float32]
 MAX_PLACES = 1 << 24  # (request, item) places that one look-up may fill: 64 MiB
 
 
-class Jagged(NamedTuple):
-    """Values of all rows, one row after the other, and how many each row has."""
-
-    values: NDArray[Any]
-    lengths: Int64s
-
-
 class KeySpace(NamedTuple):
-    """What a history is counted by; several features (windows, averages) may share one."""
+    """What a history is counted by; several features (windows, averages) may share one.
+
+    ``over`` is only set for the user's history compared by queries, which has a store of its own.
+    """
 
     key: str
     engagement: str
     segment: str | None
+    over: str | None = None
 
     @property
     def name(self) -> str:
@@ -51,7 +50,8 @@ class KeySpace(NamedTuple):
 
 def key_space(feature: IqpFeature) -> KeySpace:
     """The history that a feature reads."""
-    return KeySpace(feature.key, feature.engagement or "", feature.segment)
+    over = "queries" if feature.over == "queries" else None
+    return KeySpace(feature.key, feature.engagement or "", feature.segment, over)
 
 
 def key_spaces(schema: SearchSchema) -> list[KeySpace]:
@@ -126,6 +126,12 @@ class CrossFeatures:
             # What only this user did, or is compared with it, ends where the user's history ends.
             own = space.key in ("user", "history", "history_query")
             end = requests.history_end if own else requests.time
+            if space.over is not None:
+                (j,) = columns
+                rate[:, j], support[:, j] = query_cosine(
+                    store, requests.keys[space], end, candidates, self.num_items
+                )
+                continue
             lookup = _Lookup(store, requests.keys[space], end, candidates, self.num_items)
             for j in columns:
                 feature = self.schema.iqp[j]

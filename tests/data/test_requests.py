@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from interactrank.data.requests import request_keys, text_keys
-from interactrank.iqp.features import Jagged, KeySpace
+from interactrank.iqp.features import KeySpace
+from interactrank.iqp.jagged import Jagged
 from interactrank.iqp.text import hash63
 from tests.data.logs import schema
 

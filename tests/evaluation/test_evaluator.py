@@ -12,7 +12,7 @@ from interactrank.data.prepared import PreparedLog
 from interactrank.data.source import LogError
 from interactrank.evaluation.evaluator import evaluate, ranking_head, request_slices, users
 from interactrank.evaluation.settings import EvaluationSettings
-from interactrank.iqp.features import Jagged
+from interactrank.iqp.jagged import Jagged
 from tests.data import logs
 from tests.distributed import run_ranks
 

@@ -12,7 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from interactrank.iqp import features
-from interactrank.iqp.features import CrossFeatures, Jagged, KeySpace, RequestKeys, key_space, key_spaces
+from interactrank.iqp.features import CrossFeatures, KeySpace, RequestKeys, key_space, key_spaces
+from interactrank.iqp.jagged import Jagged
 from interactrank.iqp.store import HistoryStore
 from interactrank.schema import IqpFeature, SearchSchema
 

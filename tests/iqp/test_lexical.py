@@ -11,7 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from interactrank.iqp.features import CrossFeatures, Jagged, RequestKeys
+from interactrank.iqp.features import CrossFeatures, RequestKeys
+from interactrank.iqp.jagged import Jagged
 from interactrank.iqp.lexical import LexicalIndex
 from interactrank.iqp.text import hash63
 from interactrank.schema import LexicalFeature, SearchSchema

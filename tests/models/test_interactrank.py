@@ -11,7 +11,7 @@ from torchrec.sparse.jagged_tensor import KeyedJaggedTensor
 from interactrank.batch import SearchBatch
 from interactrank.data.collate import collate, item_batch, request_batch
 from interactrank.data.prepared import PreparedLog
-from interactrank.iqp.features import Jagged
+from interactrank.iqp.jagged import Jagged
 from interactrank.models import InteractRank, two_tower
 from tests.models.search import RowCounter, batch, model, requests
 
