@@ -1,12 +1,14 @@
 """Sharded training: process group, sharding plan, optimizers, checkpoints and the loop."""
 
-from interactrank.training.checkpoint import CheckpointStore, Position
+from interactrank.training.checkpoint import CheckpointStore
+from interactrank.training.course import Course, Loader, Position, SharedLoader
 from interactrank.training.distributed import RankError, World, current_world, process_group
 from interactrank.training.errors import TrainingError
 from interactrank.training.history import read_history
 from interactrank.training.manifest import CheckpointError
 from interactrank.training.monitor import NonFiniteLoss
 from interactrank.training.plan import describe_plan, make_plan, print_plan
+from interactrank.training.preemption import EXIT_PREEMPTED, Preempted
 from interactrank.training.settings import (
     DenseOptimizer,
     Schedule,
@@ -19,13 +21,18 @@ from interactrank.training.trainer import TrainingResult, train
 from interactrank.training.weights import WeightsError, load_model, save_model
 
 __all__ = [
+    "EXIT_PREEMPTED",
     "CheckpointError",
     "CheckpointStore",
+    "Course",
     "DenseOptimizer",
+    "Loader",
     "NonFiniteLoss",
     "Position",
+    "Preempted",
     "RankError",
     "Schedule",
+    "SharedLoader",
     "TableOptimizer",
     "TableSharding",
     "TrainingError",

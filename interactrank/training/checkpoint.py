@@ -5,6 +5,9 @@ the tables) and a ``manifest.json``: the position in the data, the names and sha
 the size and SHA-256 of every file. It is written under a temporary name and renamed when all of it is on
 disk, so the newest folder with a manifest is complete. All ranks must see the same file system.
 
+In the background means: the state is copied in memory, and a thread writes the copy while training goes on,
+over connections of its own, as its collectives would else get between those of the steps.
+
 The ``.metadata`` file of torch.distributed.checkpoint is a pickle: a checkpoint is to be trusted like code.
 Its checksum is compared before it is opened.
 """
@@ -14,48 +17,40 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import threading
+import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import torch
+import torch.distributed as dist
 import torch.distributed.checkpoint as dcp
 from torch.distributed.checkpoint.api import CheckpointException
+from torch.distributed.checkpoint.staging import BlockingAsyncStager
 from torchrec.distributed.model_parallel import DistributedModelParallel
 from torchrec.optim.keyed import KeyedOptimizer
 
 from interactrank.files import atomic_write_text
-from interactrank.training.distributed import current_world, on_main, together
+from interactrank.training.buffers import buffers_of_ranks, copy_buffers
+from interactrank.training.course import Position
+from interactrank.training.distributed import current_world, gather, on_main, together
 from interactrank.training.manifest import (
     MANIFEST,
     VERSION,
     CheckpointError,
     compare,
     contents,
-    digests,
     read_manifest,
     verify,
 )
+from interactrank.training.random_state import random_state, set_random_state
+from interactrank.training.storage import HashingWriter
 
-__all__ = ["CheckpointStore", "Position"]
+__all__ = ["CheckpointStore"]
 
-
-@dataclass(frozen=True)
-class Position:
-    """How far a run has come.
-
-    Attributes:
-        step: steps done.
-        epoch: pass over the data in which the next step lies, from 0.
-        epoch_step: steps of that pass that are done.
-        steps_per_epoch: steps of a pass, on the number of ranks that ran it.
-    """
-
-    step: int = 0
-    epoch: int = 0
-    epoch_step: int = 0
-    steps_per_epoch: int = 1
+_VISIBLE_S = 10.0  # how long a network file system may take to show a new folder to the other machines
 
 
 class CheckpointStore:
@@ -64,11 +59,17 @@ class CheckpointStore:
     Args:
         folder: where the checkpoints lie; made when the first is saved.
         keep: how many of the newest stay.
+        background: whether :meth:`save` returns when the state is copied, and writes while training goes on.
     """
 
-    def __init__(self, folder: str | os.PathLike[str], keep: int = 2) -> None:
+    def __init__(self, folder: str | os.PathLike[str], keep: int = 2, background: bool = False) -> None:
         self.folder = Path(folder)
         self.keep = keep
+        self.background = background
+        self._stager = BlockingAsyncStager(cache_staged_state_dict=torch.cuda.is_available())
+        self._group: dist.ProcessGroup | None = None
+        self._thread: threading.Thread | None = None
+        self._error: BaseException | None = None
 
     def latest(self) -> Path | None:
         """The newest complete checkpoint, or None; unfinished ones do not count."""
@@ -78,44 +79,83 @@ class CheckpointStore:
     def save(self, dmp: DistributedModelParallel, optimizer: KeyedOptimizer, position: Position) -> Path:
         """Saves model, optimizer state, random state and position as ``step_<n>``; then drops the oldest.
 
+        In the background it waits for the checkpoint before it, and returns before this one is complete.
+
         Raises:
             CheckpointError: a file cannot be written, on any rank; earlier checkpoints stay as they were.
             OSError: likewise, for the manifest (on other ranks a RankError that quotes it).
         """
+        self.wait()
         world = current_world()
         final = self.folder / f"step_{position.step:010d}"
         temporary = self.folder / f".unfinished_{final.name}"
         on_main("preparing the checkpoint's folder", lambda: self._prepare(temporary))
+        with together("looking for the checkpoint's folder"):
+            _check_visible(temporary)
         state = _state(dmp, optimizer)
-        state["rng"] = _rng_state(world.rank)
-        _storage(f"writing {temporary}", lambda: dcp.save(state, checkpoint_id=temporary))
-        files = digests(temporary, world.rank, world.size)
         manifest = {
             "version": VERSION,
             "position": asdict(position),
             "world_size": world.size,
             "sharding": _sharding(dmp),
             "contents": contents(state),
-            "files": files,
         }
-
-        def finish() -> None:
-            atomic_write_text(temporary / MANIFEST, json.dumps(manifest, indent=1))
-            if final.exists():
-                shutil.rmtree(final)
-            os.rename(temporary, final)
-            _sync(self.folder)
-            for old in self._complete()[: -self.keep]:
-                shutil.rmtree(old)
-
-        on_main("finishing the checkpoint", finish)
+        state["rng"] = {f"{name}_{world.rank}": value for name, value in random_state().items()}
+        own, manifest["buffers_of_ranks"] = buffers_of_ranks(dmp)
+        if own:
+            state["buffers"] = own
+        if not self.background:
+            self._write(state, manifest, temporary, final, None)
+            return final
+        if self._group is None:
+            self._group = dist.new_group(backend="gloo")
+        staged = self._stage(state)
+        arguments = (staged, manifest, temporary, final, self._group)
+        self._thread = threading.Thread(
+            target=self._work, args=arguments, name="interactrank-checkpoint", daemon=True
+        )
+        self._thread.start()
         return final
 
-    def load(self, path: Path, dmp: DistributedModelParallel, optimizer: KeyedOptimizer) -> Position:
+    @property
+    def failed(self) -> bool:
+        """Whether writing in the background has failed on this rank; :meth:`wait` then raises why."""
+        return self._error is not None
+
+    def wait(self) -> None:
+        """Returns when nothing is being written any more.
+
+        Raises:
+            CheckpointError: writing in the background failed, on any rank (a RankError on the others).
+            OSError: likewise.
+        """
+        if self._thread is None:
+            return
+        self.join()
+        self._thread, error, self._error = None, self._error, None
+        with together("writing a checkpoint in the background"):
+            if error is not None:
+                raise error
+
+    def join(self) -> None:
+        """Waits for this rank's part of what is being written; the other ranks need not call it."""
+        if self._thread is not None:
+            self._thread.join()
+
+    def position(self, path: Path) -> Position:
+        """Where the run was at a checkpoint.
+
+        Raises:
+            CheckpointError: its manifest is missing, unreadable or of another format.
+        """
+        with together(f"reading the manifest of {path}"):
+            manifest = read_manifest(path)
+        return Position.from_json(manifest["position"])
+
+    def load(self, path: Path, dmp: DistributedModelParallel, optimizer: KeyedOptimizer) -> bool:
         """Fills model and optimizer from a checkpoint, after every check has passed.
 
-        The number of ranks and the sharding may differ from those at saving. The random state comes back
-        where the number of ranks is the same.
+        The number of ranks and the sharding may differ from those at saving.
 
         Args:
             path: a folder that :meth:`save` made.
@@ -123,7 +163,7 @@ class CheckpointStore:
             optimizer: of :func:`~interactrank.training.optimizers.build_optimizer`.
 
         Returns:
-            Where the run was.
+            Whether the random state came back, too, as it does where the number of ranks is the same.
 
         Raises:
             CheckpointError: a file is missing, truncated or changed, or the checkpoint is of another model.
@@ -137,15 +177,69 @@ class CheckpointStore:
         expected = contents(state)
         with together(f"comparing the checkpoint {path}"):
             compare(path, manifest, expected, _sharding(dmp))
-        same_ranks = manifest["world_size"] == world.size
+        same_ranks = bool(manifest["world_size"] == world.size)
         if same_ranks:
-            state["rng"] = _rng_state(world.rank)
+            state["rng"] = {f"{name}_{world.rank}": value for name, value in random_state().items()}
+            if own := manifest["buffers_of_ranks"]:
+                state["buffers"] = copy_buffers(dmp, own)
         _storage(f"reading {path}", lambda: dcp.load(state, checkpoint_id=path))
         dmp.load_state_dict(state["model"])
         optimizer.load_state_dict(state["optimizer"])
         if same_ranks:
-            _set_rng_state(state["rng"], world.rank)
-        return Position(**manifest["position"])
+            copy_buffers(dmp, manifest["buffers_of_ranks"], state.get("buffers"))
+            tail = f"_{world.rank}"
+            set_random_state({name.removesuffix(tail): value for name, value in state["rng"].items()})
+        return same_ranks
+
+    def _stage(self, state: dict[str, Any]) -> dict[str, Any]:
+        """A copy in the CPU's memory; later checkpoints reuse it, which is faster than new memory."""
+        names = sorted(state.get("buffers", ()))
+        if self._stager.state_dict_cache and names != sorted(
+            self._stager.state_dict_cache.get("buffers", ())
+        ):
+            self._stager = BlockingAsyncStager(cache_staged_state_dict=torch.cuda.is_available())
+        staged = self._stager.stage(state)
+        self._stager.cache_staged_state_dict = True
+        self._stager.state_dict_cache = staged
+        return staged
+
+    def _work(self, *arguments: Any) -> None:
+        try:
+            self._write(*arguments)
+        except BaseException as error:  # raised by `wait`, in the main thread
+            self._error = error
+
+    def _write(
+        self,
+        state: dict[str, Any],
+        manifest: dict[str, Any],
+        temporary: Path,
+        final: Path,
+        group: dist.ProcessGroup | None,
+    ) -> None:
+        writer = HashingWriter(temporary)
+        try:
+            _storage(
+                f"writing {temporary}",
+                lambda: dcp.save(state, storage_writer=writer, process_group=group),
+            )
+        finally:
+            writer.close()
+        files: dict[str, dict[str, Any]] = {}
+        for theirs in gather(writer.digests, group):
+            files.update(theirs)
+        text = json.dumps({**manifest, "files": dict(sorted(files.items()))}, indent=1)
+
+        def finish() -> None:
+            atomic_write_text(temporary / MANIFEST, text)
+            if final.exists():
+                _remove(final)
+            os.rename(temporary, final)
+            _sync(self.folder)
+            for old in self._complete()[: -self.keep]:
+                _remove(old)
+
+        on_main("finishing the checkpoint", finish, group)
 
     def _complete(self) -> list[Path]:
         return sorted(path.parent for path in self.folder.glob(f"step_*/{MANIFEST}"))
@@ -155,6 +249,23 @@ class CheckpointStore:
         for unfinished in self.folder.glob(".unfinished_*"):
             shutil.rmtree(unfinished)
         temporary.mkdir()
+
+
+def _check_visible(folder: Path) -> None:
+    deadline = time.monotonic() + _VISIBLE_S
+    while not folder.is_dir():
+        if time.monotonic() > deadline:
+            raise CheckpointError(
+                f"{folder.parent}: this rank does not see the folder that rank 0 made in it; checkpoints "
+                "need an output folder on a file system that all machines share"
+            )
+        time.sleep(0.1)
+
+
+def _remove(checkpoint: Path) -> None:
+    """Deletes a checkpoint, its manifest first: what is left of it after a kill does not look complete."""
+    (checkpoint / MANIFEST).unlink(missing_ok=True)
+    shutil.rmtree(checkpoint)
 
 
 def _storage(doing: str, call: Callable[[], object]) -> None:
@@ -169,19 +280,6 @@ def _storage(doing: str, call: Callable[[], object]) -> None:
 
 def _state(dmp: DistributedModelParallel, optimizer: KeyedOptimizer) -> dict[str, Any]:
     return {"model": dmp.state_dict(), "optimizer": optimizer.state_dict()}
-
-
-def _rng_state(rank: int) -> dict[str, torch.Tensor]:
-    state = {f"cpu_{rank}": torch.get_rng_state()}
-    if torch.cuda.is_initialized():
-        state[f"cuda_{rank}"] = torch.cuda.get_rng_state()
-    return state
-
-
-def _set_rng_state(state: dict[str, torch.Tensor], rank: int) -> None:
-    torch.set_rng_state(state[f"cpu_{rank}"])
-    if f"cuda_{rank}" in state:
-        torch.cuda.set_rng_state(state[f"cuda_{rank}"])
 
 
 def _sharding(dmp: DistributedModelParallel) -> dict[str, str]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import datetime
 import os
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -69,7 +70,8 @@ def process_group(device: Literal["auto", "cpu", "cuda"] = "auto", timeout_s: in
 
     Raises:
         TrainingError: CUDA is asked for and there is no GPU for this rank.
-        RankError: the connection to another rank broke while the block ran; that rank's error says why.
+        RankError: the connection to another rank broke while the block ran, and that rank's error says why;
+            or a rank gave no answer for ``timeout_s``.
 
     Example::
 
@@ -102,11 +104,52 @@ def process_group(device: Literal["auto", "cpu", "cuda"] = "auto", timeout_s: in
     try:
         yield world
     except RuntimeError as error:
-        if "Connection closed by peer" not in str(error) and "Connection reset by peer" not in str(error):
+        if (reason := _broken(error, timeout_s)) is None:
             raise
-        raise RankError(f"rank {world.rank}: another rank stopped; its own error says why") from error
+        raise RankError(f"rank {world.rank}: {reason}") from error
     finally:
         dist.destroy_process_group()
+
+
+def _broken(error: RuntimeError, timeout_s: int) -> str | None:
+    """What gloo's error says about another rank; None where the error is about something else."""
+    if isinstance(error, UserError):
+        return None
+    text = str(error)
+    if any(sign in text for sign in ("closed by peer", "reset by peer", "Broken pipe")):
+        return "another rank stopped; its own error says why"
+    if "Timed out waiting" not in text and "Application timeout" not in text:
+        return None
+    silent = silent_ranks()
+    who = f"rank {', '.join(map(str, silent))}" if silent else "another rank"
+    return (
+        f"{who} gave no answer for {timeout_s} s: it hangs, or is that much slower. Look at what it does "
+        "(for instance with py-spy dump), and raise training.timeout_s if a step may rightly take that long"
+    )
+
+
+def silent_ranks(patience_s: float = 2.0) -> list[int]:
+    """Ranks that do not call this at about the same time; none where the ranks' meeting place is gone, too.
+
+    Called after a collective ran into its timeout, when ranks cannot talk to each other by collectives.
+    """
+    try:
+        store = dist.TCPStore(
+            os.environ["MASTER_ADDR"],
+            int(os.environ["MASTER_PORT"]),
+            is_master=False,
+            timeout=datetime.timedelta(seconds=5),
+            wait_for_workers=False,
+        )
+        keys = [
+            f"interactrank/late/{os.environ.get('TORCHELASTIC_RESTART_COUNT', 0)}/{rank}"
+            for rank in range(dist.get_world_size())
+        ]
+        store.set(keys[dist.get_rank()], "1")
+        time.sleep(patience_s)
+        return [rank for rank, key in enumerate(keys) if not store.check([key])]
+    except (KeyError, RuntimeError):
+        return []
 
 
 def current_world() -> World:
@@ -132,21 +175,22 @@ def current_world() -> World:
     )
 
 
-def gather(value: T) -> list[T]:
+def gather(value: T, group: dist.ProcessGroup | None = None) -> list[T]:
     """The ``value`` of every rank, in the order of the ranks, on every rank. All ranks must call it."""
     values: list[Any] = [None] * dist.get_world_size()
-    dist.all_gather_object(values, value)
+    dist.all_gather_object(values, value, group=group)
     return values
 
 
 @contextmanager
-def together(doing: str) -> Iterator[None]:
+def together(doing: str, group: dist.ProcessGroup | None = None) -> Iterator[None]:
     """A block without collectives that fails on all ranks if it fails on any.
 
     All ranks must enter it. Without it a rank that fails leaves the others waiting in their next collective.
 
     Args:
         doing: what the block does, for the message: ``reading the checkpoint``.
+        group: all ranks, over connections of their own; for work in a thread.
 
     Raises:
         Exception: this rank's own error.
@@ -157,7 +201,7 @@ def together(doing: str) -> Iterator[None]:
         yield
     except Exception as caught:
         error = caught
-    failures = gather(None if error is None else f"{type(error).__name__}: {error}")
+    failures = gather(None if error is None else f"{type(error).__name__}: {error}", group)
     if error is not None:
         raise error
     for rank, failure in enumerate(failures):
@@ -165,21 +209,22 @@ def together(doing: str) -> Iterator[None]:
             raise RankError(f"rank {rank} failed while {doing}: {failure}")
 
 
-def on_main(doing: str, function: Callable[[], T]) -> T:
+def on_main(doing: str, function: Callable[[], T], group: dist.ProcessGroup | None = None) -> T:
     """Calls ``function`` on rank 0 alone and gives its result to every rank. All ranks must call it.
 
     Args:
         doing: what it does, for the message.
         function: called without arguments; must use no collectives, and its result must be picklable.
+        group: as of :func:`together`.
 
     Raises:
         Exception: on rank 0, what ``function`` raised; on the others a :class:`RankError` that quotes it.
     """
     result: list[Any] = [None]
-    with together(doing):
+    with together(doing, group):
         if dist.get_rank() == 0:
             result[0] = function()
-    dist.broadcast_object_list(result, src=0)
+    dist.broadcast_object_list(result, src=0, group=group)
     return result[0]
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import torch.distributed as dist
 
 from interactrank.errors import UserError
-from interactrank.training.distributed import gather, together
+from interactrank.training.distributed import gather
 
 __all__ = [
     "MANIFEST",
@@ -18,12 +18,11 @@ __all__ = [
     "CheckpointError",
     "compare",
     "contents",
-    "digests",
     "read_manifest",
     "verify",
 ]
 
-VERSION = 1
+VERSION = 2
 MANIFEST = "manifest.json"
 
 
@@ -133,19 +132,6 @@ def verify(path: Path, files: list[tuple[str, dict[str, Any]]]) -> None:
 
 def _remedy(path: Path) -> str:
     return f"delete the folder {path.name} to resume from the checkpoint before it"
-
-
-def digests(folder: Path, rank: int, size: int) -> dict[str, dict[str, Any]]:
-    """Size and SHA-256 of every file of a folder; each rank reads its share."""
-    mine: dict[str, dict[str, Any]] = {}
-    with together("reading the checkpoint back"):
-        names = sorted(file.name for file in folder.iterdir())
-        for name in names[rank::size]:
-            mine[name] = {"bytes": (folder / name).stat().st_size, "sha256": _sha256(folder / name)}
-    everyone: dict[str, dict[str, Any]] = {}
-    for theirs in gather(mine):
-        everyone.update(theirs)
-    return dict(sorted(everyone.items()))
 
 
 def _sha256(path: Path) -> str:

@@ -151,7 +151,7 @@ class TrainingSettings(Config):
     evaluate_every: int | None = Field(None, ge=1, description="steps between evaluations; also at the end")
     checkpoint_every: int | None = Field(None, ge=1, description="steps between checkpoints; also at the end")
     checkpoint_async: bool = Field(
-        False, description="write checkpoints in the background, from a copy in memory, while training goes on"
+        False, description="write checkpoints in the background, from a copy in memory, while steps go on"
     )
     keep_checkpoints: int = Field(2, ge=1, description="newest checkpoints that are kept")
     tensorboard: bool = Field(False, description="write scalars for TensorBoard (extra: report)")

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import Protocol
@@ -13,8 +13,8 @@ import torch
 from torch import nn
 from torchrec.distributed.model_parallel import DistributedModelParallel
 
-from interactrank.batch import SearchBatch
-from interactrank.training.checkpoint import CheckpointStore, Position
+from interactrank.training.checkpoint import CheckpointStore
+from interactrank.training.course import Course, Loader
 from interactrank.training.distributed import World, current_world, gather, say, together
 from interactrank.training.errors import TrainingError
 from interactrank.training.history import History, ProgressReport, Row
@@ -22,22 +22,13 @@ from interactrank.training.monitor import Window, check_finite_state
 from interactrank.training.optimizers import TrainingOptimizer, build_optimizer
 from interactrank.training.pipeline import Forward, make_pipeline
 from interactrank.training.plan import describe_plan, make_plan, print_plan
+from interactrank.training.preemption import Agreement, Preempted, StopSignal
+from interactrank.training.random_state import seed_everything
 from interactrank.training.settings import TrainingSettings
 from interactrank.training.sharding import shard_model
 from interactrank.training.weights import save_model
 
 __all__ = ["Evaluate", "Loader", "TrainingResult", "train"]
-
-
-class Loader(Protocol):
-    """What the trainer needs of a loader; :class:`interactrank.data.SearchLoader` is one."""
-
-    @property
-    def steps_per_epoch(self) -> int:
-        """Batches of a pass over the data; the same on every rank."""
-
-    def epoch(self, n: int, start: int = 0) -> Iterator[SearchBatch]:
-        """Batches of pass ``n`` from number ``start`` on; the same at every call."""
 
 
 class Evaluate(Protocol):
@@ -92,36 +83,44 @@ def train(
         TrainingError: settings, loader or an earlier run in ``output_dir`` do not fit.
         CheckpointError: the checkpoint is damaged or of another model.
         NonFiniteLoss: the loss became NaN or infinite; the last good checkpoint is kept.
+        Preempted: SIGTERM came to some rank; a checkpoint of this step was written.
     """
     world = current_world()
     output = Path(output_dir)
     with together("checking the arguments of train"):
         _check(settings, loader, evaluate)
     _check_equal_steps(loader)
-    store = CheckpointStore(output / "checkpoints", settings.keep_checkpoints)
+    store = CheckpointStore(
+        output / "checkpoints", settings.keep_checkpoints, background=settings.checkpoint_async
+    )
     checkpoint = store.latest()
     if checkpoint is not None and not resume:
         raise TrainingError(
             f"{output} holds a run with checkpoint {checkpoint.name}; resume it, or give another folder"
         )
-    torch.manual_seed(settings.seed * 1_000_003 + world.rank)  # dropout differs between ranks
+    position = None if checkpoint is None else store.position(checkpoint)
+    course = Course(loader, settings, position, ranks=world.size)
+    _warn_of_restarts(settings)
+    seed_everything(settings.seed, world.rank)
     dmp = _shard(model, settings, world)
-    total = settings.total_steps(loader.steps_per_epoch)
-    optimizer = build_optimizer(dmp, settings, total)
-    start = Position(steps_per_epoch=loader.steps_per_epoch)
+    optimizer = build_optimizer(dmp, settings, course.schedule_steps)
+    start = course.start.step
     if checkpoint is not None:
-        start = _fit(store.load(checkpoint, dmp, optimizer), loader.steps_per_epoch)
-        say(f"resuming from {checkpoint}: step {start.step}, epoch {start.epoch}, batch {start.epoch_step}")
+        if not store.load(checkpoint, dmp, optimizer):
+            seed_everything(settings.seed, world.rank, start)
+        say(f"resuming from {checkpoint}: step {start}, epoch {course.start.epoch}")
     with together("opening the history"):
-        history = History(output, step=start.step, write=world.is_main, tensorboard=settings.tensorboard)
-    run = _Run(dmp, optimizer, loader, settings, store, history, evaluate, total, start)
+        history = History(output, step=start, write=world.is_main, tensorboard=settings.tensorboard)
+    run = _Run(dmp, optimizer, settings, store, history, evaluate, course)
     try:
-        with ProgressReport(total=total, step=start.step, show=world.is_main) as progress:
-            run.steps(progress)
+        with StopSignal() as stop, ProgressReport(total=course.total, step=start, show=world.is_main) as bar:
+            run.steps(bar, stop)
+        store.wait()
     finally:
+        store.join()
         history.close()
     save_model(dmp, output / "model.safetensors")
-    return TrainingResult(max(total, start.step), history.rows, dmp)
+    return TrainingResult(max(course.total, start), history.rows, dmp)
 
 
 @dataclass
@@ -130,24 +129,25 @@ class _Run:
 
     dmp: DistributedModelParallel
     optimizer: TrainingOptimizer
-    loader: Loader
     settings: TrainingSettings
     store: CheckpointStore
     history: History
     evaluate: Evaluate | None
-    total: int
-    start: Position
+    course: Course
 
-    def steps(self, progress: ProgressReport) -> None:
-        """Runs the steps that are left."""
+    def steps(self, progress: ProgressReport, stop: StopSignal) -> None:
+        """Runs the steps that are left, or those until a rank is asked to stop."""
         forward = Forward(self.dmp, self.dmp.device, bf16=self.settings.autocast == "bf16")
         pipeline = make_pipeline(self.dmp, forward, self.optimizer, self.settings)
         # One iterator over all passes: a pipeline that reads ahead never has to be drained between them.
-        batches = islice(self._batches(), self.total - self.start.step)
+        start, total = self.course.start.step, self.course.total
+        batches = islice(self.course.batches(), total - start)
         window = Window()
+        agreement = Agreement()
         self.dmp.train()
-        for step in range(self.start.step + 1, self.total + 1):
-            self.optimizer.start_step(step)
+        for step in range(start + 1, total + 1):
+            agreement.ask(stop.requested, self.store.failed)
+            self.optimizer.start_step(self.course.schedule_step(step))
             pipeline.progress(batches)
             window.add(
                 step=step,
@@ -157,12 +157,15 @@ class _Run:
                 requests=forward.requests,
             )
             progress.advance()
+            stopping, failed = agreement.answer()
+            if failed:
+                self.store.wait()  # raises why
             evaluating = self.evaluate is not None and self._due(step, self.settings.evaluate_every)
-            saving = self._due(step, self.settings.checkpoint_every)
+            saving = stopping or self._due(step, self.settings.checkpoint_every)
             if not (evaluating or saving or self._due(step, self.settings.log_every)):
                 continue
-            row: Row = {"step": step, "epoch": self._position(step - 1).epoch}
-            row |= window.close(lambda at: next(iter(self._batches(at - 1))))
+            row: Row = {"step": step, "epoch": self.course.position(step - 1).epoch}
+            row |= window.close(lambda at: next(self.course.batches(at - 1)))
             row |= self._rates()
             if saving:
                 check_finite_state(self.dmp, step)
@@ -173,11 +176,16 @@ class _Run:
             self.history.add(row)
             progress.row(row)
             if saving:
-                self.store.save(self.dmp, self.optimizer, self._position(step))
+                self.store.save(self.dmp, self.optimizer, self.course.position(step))
+            if stopping and step < total:
+                self.store.wait()
+                raise Preempted(
+                    f"asked to stop (SIGTERM); step {step} of {total} is saved, start it again to go on"
+                )
             window.restart_clock()
 
     def _due(self, step: int, every: int | None) -> bool:
-        return step == self.total or (every is not None and step % every == 0)
+        return step == self.course.total or (every is not None and step % every == 0)
 
     def _evaluate(self, step: int) -> Row:
         assert self.evaluate is not None
@@ -190,28 +198,6 @@ class _Run:
     def _rates(self) -> Row:
         factor = self.optimizer.factor
         return {"lr": self.settings.dense.lr * factor, "lr_tables": self.settings.tables.lr * factor}
-
-    def _position(self, step: int) -> Position:
-        """Where the run is after ``step`` steps."""
-        per_epoch = self.loader.steps_per_epoch
-        epochs, epoch_step = divmod(self.start.epoch_step + step - self.start.step, per_epoch)
-        return Position(step, self.start.epoch + epochs, epoch_step, per_epoch)
-
-    def _batches(self, after: int | None = None) -> Iterator[SearchBatch]:
-        """Batches from the step behind ``after`` on, pass after pass, without end."""
-        position = self._position(self.start.step if after is None else after)
-        epoch, first = position.epoch, position.epoch_step
-        while True:
-            count = first
-            for batch in islice(self.loader.epoch(epoch, start=first), self.loader.steps_per_epoch - first):
-                count += 1
-                yield batch
-            if count < self.loader.steps_per_epoch:
-                raise TrainingError(
-                    f"the loader gave {count} batches in epoch {epoch} on this rank instead of the "
-                    f"{self.loader.steps_per_epoch} of its steps_per_epoch"
-                )
-            epoch, first = epoch + 1, 0
 
 
 def _shard(model: nn.Module, settings: TrainingSettings, world: World) -> DistributedModelParallel:
@@ -238,14 +224,10 @@ def _check_equal_steps(loader: Loader) -> None:
         )
 
 
-def _fit(position: Position, steps_per_epoch: int) -> Position:
-    """The position in passes of another length: the same share of the pass, on another number of ranks."""
-    if position.steps_per_epoch == steps_per_epoch:
-        return position
-    share = position.epoch_step / position.steps_per_epoch
-    say(
-        f"a pass had {position.steps_per_epoch} steps at the checkpoint and has {steps_per_epoch} now "
-        f"(another number of ranks, or other data); going on at {share:.1%} of it"
-    )
-    epoch_step = min(steps_per_epoch - 1, round(share * steps_per_epoch))
-    return replace(position, epoch_step=epoch_step, steps_per_epoch=steps_per_epoch)
+def _warn_of_restarts(settings: TrainingSettings) -> None:
+    restarts = int(os.environ.get("TORCHELASTIC_MAX_RESTARTS", 0))
+    if restarts and settings.checkpoint_every is None:
+        say(
+            f"training.checkpoint_every is not set: up to {restarts} restarts are allowed, and each would "
+            "begin from the start"
+        )

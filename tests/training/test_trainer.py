@@ -15,7 +15,7 @@ from interactrank.extras import MissingExtraError
 from interactrank.training.distributed import RankError, current_world, process_group
 from interactrank.training.monitor import NonFiniteLoss
 from interactrank.training.settings import TrainingSettings
-from interactrank.training.trainer import Position, _fit, train
+from interactrank.training.trainer import train
 from tests.distributed import run_ranks
 from tests.training.toy import ToyLoader, ToyModel, toy_batch
 
@@ -251,11 +251,3 @@ def test_tensorboard_without_the_extra_gives_the_pip_line(
         pytest.raises(MissingExtraError, match=r"pip install 'interactrank\[report\]'"),
     ):
         train(ToyModel(), ToyLoader(), settings(tensorboard=True), tmp_path)
-
-
-def test_a_position_in_passes_of_another_length_keeps_its_share() -> None:
-    with process_group("cpu"):
-        moved = _fit(Position(step=130, epoch=1, epoch_step=30, steps_per_epoch=100), 50)
-        kept = _fit(Position(step=130, epoch=1, epoch_step=30, steps_per_epoch=100), 100)
-    assert moved == Position(step=130, epoch=1, epoch_step=15, steps_per_epoch=50)
-    assert kept == Position(step=130, epoch=1, epoch_step=30, steps_per_epoch=100)

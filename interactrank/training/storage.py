@@ -1,0 +1,101 @@
+"""The files of a checkpoint, hashed while they are written."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Generator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, BinaryIO, cast
+
+from torch.distributed.checkpoint import FileSystemWriter
+from torch.distributed.checkpoint.filesystem import FileSystem
+
+__all__ = ["HashingWriter"]
+
+_LARGE = 1 << 16  # bytes from which a thread pays
+
+
+class _HashedFile:
+    """A file being written, and its SHA-256; a large block is hashed by a thread while it is written."""
+
+    def __init__(self, file: BinaryIO, thread: ThreadPoolExecutor) -> None:
+        self.file, self.thread = file, thread
+        self.hash = hashlib.sha256()
+        self.bytes = 0
+
+    def write(self, data: Any) -> int:
+        size = memoryview(data).nbytes
+        self.bytes += size
+        if size < _LARGE:
+            self.hash.update(data)
+            self.file.write(data)
+        else:
+            hashed = self.thread.submit(self.hash.update, data)
+            try:
+                self.file.write(data)
+            finally:
+                hashed.result()  # the caller may reuse the memory afterwards
+        return size
+
+    def tell(self) -> int:
+        return self.bytes
+
+    def flush(self) -> None:
+        self.file.flush()
+
+    def fileno(self) -> int:
+        self.file.flush()  # torch asks for the descriptor to have the file on disk, and flushes nothing before
+        return self.file.fileno()
+
+    def close(self) -> None:
+        self.file.close()
+
+    def writable(self) -> bool:
+        return True
+
+    def readable(self) -> bool:
+        return False
+
+    def seekable(self) -> bool:
+        return False
+
+
+class _HashingFileSystem(FileSystem):
+    def __init__(self) -> None:
+        self.digests: dict[str, dict[str, Any]] = {}
+        self.thread = ThreadPoolExecutor(1, "interactrank-sha256")
+
+    @contextmanager
+    def create_stream(self, path: str | os.PathLike, mode: str) -> Generator[Any, None, None]:
+        with Path(path).open(mode) as file:
+            stream = _HashedFile(cast(BinaryIO, file), self.thread)
+            yield stream
+        self.digests[Path(path).name] = {"bytes": stream.bytes, "sha256": stream.hash.hexdigest()}
+
+    def rename(self, path: str | os.PathLike, new_path: str | os.PathLike) -> None:
+        super().rename(path, new_path)
+        self.digests[Path(new_path).name] = self.digests.pop(Path(path).name)
+
+
+class HashingWriter(FileSystemWriter):
+    """Writes a checkpoint of torch.distributed.checkpoint and keeps what its files must be.
+
+    Args:
+        path: folder of the checkpoint.
+    """
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path)
+        self.fs = _HashingFileSystem()
+
+    @property
+    def digests(self) -> dict[str, dict[str, Any]]:
+        """Name -> ``bytes`` and ``sha256`` of every file that this rank has written."""
+        return cast(_HashingFileSystem, self.fs).digests
+
+    def close(self) -> None:
+        """Ends the thread that hashes."""
+        cast(_HashingFileSystem, self.fs).thread.shutdown()
