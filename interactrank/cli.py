@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -30,11 +31,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
         _run(options)
     except USER_ERRORS as error:
         print(f"interactrank {options.verb}: {error}", file=sys.stderr)
-        return 1
+        _tell_torchrun(error)
+        return getattr(error, "exit_code", 1)
     except KeyboardInterrupt:
         print(f"interactrank {options.verb}: interrupted", file=sys.stderr)
         return 130
+    except Exception as error:
+        _tell_torchrun(error)
+        raise
     return 0
+
+
+def _tell_torchrun(error: Exception) -> None:
+    """Where torchrun started this process, its summary then says what was wrong, not only the exit code."""
+    if "TORCHELASTIC_ERROR_FILE" in os.environ:
+        from torch.distributed.elastic.multiprocessing.errors import get_error_handler
+
+        get_error_handler().record_exception(error)
 
 
 def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:

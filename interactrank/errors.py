@@ -9,7 +9,12 @@ class UserError(Exception):
     """A config, a log, a checkpoint or an installation that cannot be used; the message says what to do.
 
     Classes that derive from it also derive from the built-in error that fits, such as ValueError.
+
+    Attributes:
+        exit_code: of the command line.
     """
+
+    exit_code = 1
 
 
 USER_ERRORS: tuple[type[Exception], ...] = (
