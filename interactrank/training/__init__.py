@@ -7,7 +7,8 @@ from interactrank.training.errors import TrainingError
 from interactrank.training.history import read_history
 from interactrank.training.manifest import CheckpointError
 from interactrank.training.monitor import NonFiniteLoss
-from interactrank.training.plan import describe_plan, make_plan, print_plan
+from interactrank.training.plan import PlanError, make_plan
+from interactrank.training.plan_table import describe_plan, print_plan
 from interactrank.training.preemption import EXIT_PREEMPTED, Preempted
 from interactrank.training.settings import (
     DenseOptimizer,
@@ -28,6 +29,7 @@ __all__ = [
     "DenseOptimizer",
     "Loader",
     "NonFiniteLoss",
+    "PlanError",
     "Position",
     "Preempted",
     "RankError",

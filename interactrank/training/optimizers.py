@@ -15,6 +15,7 @@ from torchrec.optim.rowwise_adagrad import RowWiseAdagrad
 
 from interactrank.training.errors import TrainingError
 from interactrank.training.settings import DenseOptimizer, Schedule, TableOptimizer, TrainingSettings
+from interactrank.training.tables import TableInfo
 
 __all__ = [
     "TrainingOptimizer",
@@ -56,6 +57,23 @@ def table_optimizer(settings: TableOptimizer, device_type: str) -> tuple[type[Op
     if settings.name == "adam":
         arguments["betas"] = settings.betas or (0.9, 0.999)
     return _CLASSES[settings.name], arguments
+
+
+def state_bytes(table: TableInfo, settings: TableOptimizer, column_parts: int = 1) -> int:
+    """Bytes of a table's optimizer state, in float32.
+
+    Args:
+        table: its shape.
+        settings: the optimizer.
+        column_parts: parts side by side; row-wise Adagrad keeps a number for each row of each.
+    """
+    numbers = {
+        "row_wise_adagrad": column_parts * table.rows,
+        "adagrad": table.rows * table.dim,
+        "adam": 2 * table.rows * table.dim,
+        "sgd": 0,
+    }
+    return 4 * numbers[settings.name]
 
 
 def apply_table_optimizer(

@@ -1,139 +1,37 @@
-"""Which rank holds which part of which ID table: TorchRec's planner, and its plan as a table.
+"""Which rank holds which part of which ID table: the plan of a run, made by TorchRec's planner.
 
 A model's tables live in EmbeddingBagCollections (pooled) and EmbeddingCollections (sequences). Unless a
-table's sharding is constrained it is laid out table-wise or row-wise, whose checkpoints any number of ranks
-can resume.
+table's sharding is constrained it is laid out table-wise or row-wise (or row-wise within one machine, on
+several machines with GPUs), whose checkpoints any number of ranks can resume.
 """
 
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 
 import torch
-from rich.console import Console
-from rich.table import Table
 from torch import nn
-from torchrec.distributed.embedding import EmbeddingCollectionSharder
-from torchrec.distributed.embeddingbag import EmbeddingBagCollectionSharder
-from torchrec.distributed.planner import EmbeddingShardingPlanner, ParameterConstraints
-from torchrec.distributed.planner.storage_reservations import FixedPercentageStorageReservation
-from torchrec.distributed.planner.types import (
-    HardwareConfig,
-    KernelConfig,
-    Topology,
-    TopologyFactory,
-    TrainerConfig,
-)
+from torchrec.distributed.planner.planners import to_sharding_plan
+from torchrec.distributed.planner.types import PlannerError, ShardingOption
 from torchrec.distributed.types import ShardingPlan
-from torchrec.modules.embedding_modules import EmbeddingBagCollection, EmbeddingCollection
 
-from interactrank.schema import near
+from interactrank.training.cluster import Cluster
+from interactrank.training.constraints import Load, allowed_kernels, table_constraints
 from interactrank.training.distributed import World, on_main
 from interactrank.training.errors import TrainingError
+from interactrank.training.optimizers import state_bytes, table_optimizer
+from interactrank.training.planner import find_placement, last_obstacle
 from interactrank.training.settings import ShardingType, TrainingSettings
+from interactrank.training.tables import TableInfo, tables_of
 
-__all__ = [
-    "SHARDERS",
-    "PlanRow",
-    "describe_plan",
-    "make_plan",
-    "print_plan",
-    "table_collections",
-    "table_parameters",
-]
+__all__ = ["PlanError", "cluster_of", "make_plan", "place", "suited_types"]
 
-_RESERVED = 0.15  # share of a rank's memory that the plan leaves to dense parameters and activations
+FEW_PARTS = 10_000  # tables x ranks; the planner estimates and places each part of each layout
 
 
-class _EbcSharder(EmbeddingBagCollectionSharder):
-    """Offers the row-wise types on CPU, too; gloo in torch 2.13 has the reduce-scatter that they need."""
-
-    def sharding_types(self, compute_device_type: str) -> list[str]:
-        return list(super().sharding_types("cuda"))
-
-
-SHARDERS = [_EbcSharder(), EmbeddingCollectionSharder()]
-
-
-@dataclass(frozen=True)
-class PlanRow:
-    """One table of a plan.
-
-    Attributes:
-        collection: path of the table's collection in the model.
-        table: its name.
-        rows: rows of the whole table.
-        dim: width of the whole table.
-        sharding: type of its layout.
-        ranks: the ranks that hold a part, in the order of the parts.
-        bytes: weights of the table over all ranks; replicas count each.
-    """
-
-    collection: str
-    table: str
-    rows: int
-    dim: int
-    sharding: str
-    ranks: tuple[int, ...]
-    bytes: int
-
-
-def table_collections(model: nn.Module) -> dict[str, EmbeddingBagCollection | EmbeddingCollection]:
-    """Path -> collection of ID tables, for every one in ``model``."""
-    kinds = (EmbeddingBagCollection, EmbeddingCollection)
-    return {path: module for path, module in model.named_modules() if isinstance(module, kinds)}
-
-
-def allowed_types(
-    collection: EmbeddingBagCollection | EmbeddingCollection, device_type: str
-) -> list[ShardingType]:
-    """Sharding types that work for a collection on ``cpu`` or ``cuda``."""
-    if isinstance(collection, EmbeddingBagCollection):
-        return [
-            "table_wise",
-            "row_wise",
-            "column_wise",
-            "table_row_wise",
-            "table_column_wise",
-            "grid_shard",
-            "data_parallel",
-        ]
-    types: list[ShardingType] = ["table_wise", "row_wise", "column_wise"]
-    # On CPU FBGEMM's dense kernel pools the rows of a replicated sequence table.
-    return types if device_type == "cpu" else [*types, "data_parallel"]
-
-
-def table_types(
-    model: nn.Module, settings: TrainingSettings, device_type: str
-) -> dict[str, list[ShardingType]]:
-    """Table -> sharding types that the planner may choose from.
-
-    Raises:
-        TrainingError: the settings name a table that the model lacks, or a type that cannot work for it;
-            every mistake is listed.
-    """
-    collections = table_collections(model)
-    kinds = {c.name: module for module in collections.values() for c in _configs(module)}
-    problems = [
-        f"training.sharding.{name}: the model has no such table{near(name, kinds)}"
-        for name in settings.sharding
-        if name not in kinds
-    ]
-    result: dict[str, list[ShardingType]] = {}
-    for name, module in kinds.items():
-        allowed = allowed_types(module, device_type)
-        asked = settings.sharding.get(name)
-        wrong = [t for t in asked.types if t not in allowed] if asked else []
-        if wrong:
-            problems.append(
-                f"training.sharding.{name}.types: {', '.join(wrong)} does not work for a table of an "
-                f"{type(module).__name__} on {device_type}; allowed: {', '.join(allowed)}"
-            )
-        result[name] = asked.types if asked else [t for t in allowed if t in ("table_wise", "row_wise")]
-    if problems:
-        raise TrainingError("\n".join(problems))
-    return result
+class PlanError(TrainingError):
+    """The tables cannot be laid out over the ranks."""
 
 
 def make_plan(model: nn.Module, settings: TrainingSettings, world: World) -> ShardingPlan:
@@ -145,112 +43,122 @@ def make_plan(model: nn.Module, settings: TrainingSettings, world: World) -> Sha
         world: the ranks.
 
     Raises:
-        TrainingError: a constraint is impossible, or the tables do not fit into the ranks' memory.
+        TrainingError: a constraint is impossible (PlanError: the tables do not fit into the ranks' memory).
     """
-    types = table_types(model, settings, world.device.type)
-    if not types:
-        return ShardingPlan({})
-    widths = {c.name: c.embedding_dim for m in table_collections(model).values() for c in _configs(m)}
-    planner = EmbeddingShardingPlanner(
-        topology=_topology(world),
-        constraints={
-            name: ParameterConstraints(
-                sharding_types=list(t), min_partition=_column_width(widths[name], world)
-            )
-            for name, t in types.items()
-        },
-        storage_reservation=FixedPercentageStorageReservation(_RESERVED),
-    )
+    cluster = cluster_of(world)
 
     def plan() -> ShardingPlan:
-        try:
-            return planner.plan(model, SHARDERS)
-        except Exception as error:
-            raise TrainingError(
-                f"no sharding plan for tables {', '.join(types)} over {world.size} ranks: {error}"
-            ) from error
+        placement = place(model, settings, cluster)
+        return to_sharding_plan(placement, cluster.topology())
 
     return on_main("planning the sharding", plan)
 
 
-def describe_plan(model: nn.Module, plan: ShardingPlan, world_size: int) -> list[PlanRow]:
-    """The plan as rows, one for each table.
+def place(
+    model: nn.Module,
+    settings: TrainingSettings,
+    cluster: Cluster,
+    *,
+    loads: Mapping[str, Load] | None = None,
+    dense_bytes: int = 0,
+) -> list[ShardingOption]:
+    """The planner's best placement; needs no process group, and tables may be on the ``meta`` device.
+
+    Kernels are tried from the fastest on: weights in the device's memory; then, on CUDA, tables that do not
+    fit there in the host's, with a cache; then without.
 
     Args:
         model: the unsharded model.
-        plan: made by :func:`make_plan`.
-        world_size: how many ranks a replicated table is on.
+        settings: constraints by table, and the tables' optimizer.
+        cluster: where to.
+        loads: table -> what a step asks of it, on each rank.
+        dense_bytes: what the dense parameters take on each rank.
+
+    Returns:
+        One option for each table, with the ranks of its parts; empty for a model without tables.
+
+    Raises:
+        TrainingError: a constraint is impossible (PlanError: the tables do not fit).
     """
-    rows = []
-    for path, collection in table_collections(model).items():
-        sharding = plan.plan[path]
-        for config in _configs(collection):
-            of = sharding[config.name]
-            replicated = of.sharding_type == "data_parallel"
-            ranks = tuple(range(world_size)) if replicated else tuple(of.ranks or ())
-            size = config.num_embeddings * config.embedding_dim * _element_size(collection, config.name)
-            size *= world_size if replicated else 1
-            rows.append(
-                PlanRow(
-                    path,
-                    config.name,
-                    config.num_embeddings,
-                    config.embedding_dim,
-                    of.sharding_type,
-                    ranks,
-                    size,
-                )
-            )
-    return rows
-
-
-def print_plan(rows: list[PlanRow], console: Console | None = None) -> None:
-    """Prints a plan as a table, to stderr unless a console is given."""
-    table = Table("collection", "table", "rows x dim", "sharding", "ranks", "bytes", title="Sharding plan")
-    for row in rows:
-        ranks = ", ".join(map(str, row.ranks))
-        table.add_row(
-            row.collection, row.table, f"{row.rows:,} x {row.dim}", row.sharding, ranks, f"{row.bytes:,}"
+    tables = tables_of(model)
+    if not tables:
+        return []
+    optimizer, _ = table_optimizer(settings.tables, cluster.device)
+    sizes = {t.name: t.bytes + state_bytes(t, settings.tables) for t in tables}
+    kernels = allowed_kernels(["row_wise"], cluster.device)
+    obstacle = ""
+    for number in range(1, len(kernels) + 1):
+        constraints = table_constraints(
+            model,
+            settings,
+            device_type=cluster.device,
+            ranks=cluster.ranks,
+            kernels=kernels[:number],
+            loads=loads,
+            defaults=suited_types(tables, cluster, sizes, loads or {}),
         )
-    (console or Console(stderr=True)).print(table)
+        try:
+            return find_placement(model, constraints, cluster.topology(dense_bytes), optimizer)
+        except PlannerError as error:
+            obstacle = last_obstacle(error)
+    raise PlanError(f"no sharding plan for tables {', '.join(sizes)} over {cluster}: {obstacle}")
 
 
-def table_parameters(model: nn.Module) -> dict[str, nn.Parameter]:
-    """``collection.table`` -> weight, for every ID table of an unsharded model."""
-    found = {}
-    for path, collection in table_collections(model).items():
-        for config in _configs(collection):
-            found[f"{path}.{config.name}"] = _weight(collection, config.name)
-    return found
+def suited_types(
+    tables: Sequence[TableInfo],
+    cluster: Cluster,
+    sizes: Mapping[str, int],
+    loads: Mapping[str, Load],
+) -> dict[str, list[ShardingType]]:
+    """Table -> sharding types to try where the user names none.
+
+    For few tables on few ranks those are table_wise and row_wise and, on several machines with GPUs,
+    table_row_wise. For many (tables x ranks above FEW_PARTS) a pooled table that takes at most a quarter
+    of a rank's memory, and of its even share of the work, stays whole; others stay whole or are spread over a
+    machine; only those that take more than half of a machine's memory may be spread over all ranks, where
+    each rank holds a partial sum for every row of every other rank's batch.
+
+    Args:
+        tables: of the model.
+        cluster: its ranks.
+        sizes: table -> bytes of weights and optimizer state.
+        loads: table -> what a step asks of it; one id for each feature where it is left out.
+    """
+    work = {t.name: _work(t, loads.get(t.name)) for t in tables}
+    hbm, ddr = cluster.usable()
+    memory = max(1, hbm if cluster.device == "cuda" else ddr)
+    share = sum(work.values()) / cluster.ranks
+    types: dict[str, list[ShardingType]] = {}
+    for t in tables:
+        machines = cluster.nodes > 1 and t.pooled and cluster.device == "cuda"
+        if len(tables) * cluster.ranks <= FEW_PARTS:
+            types[t.name] = ["table_wise", "row_wise"]
+            if machines:
+                types[t.name].append("table_row_wise")
+        elif sizes[t.name] <= memory / 4 and work[t.name] <= share / 4:
+            types[t.name] = ["table_wise"]
+        elif not machines:
+            types[t.name] = ["table_wise", "row_wise"]
+        elif sizes[t.name] <= memory * cluster.ranks_per_node / 2:
+            types[t.name] = ["table_wise", "table_row_wise"]
+        else:
+            types[t.name] = ["table_row_wise", "row_wise"]
+    return types
 
 
-def _column_width(dim: int, world: World) -> int | None:
-    """Width of the parts of a column-wise table: one for each rank, in steps of 4 as the kernels need."""
-    widths = [w for w in range(4, dim + 1, 4) if dim % w == 0 and w * world.size >= dim]
-    return widths[0] if widths else None
-
-
-def _topology(world: World) -> Topology:
-    ddr = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // world.local_size
-    hbm = None
-    if world.device.type == "cuda":
-        hbm = torch.cuda.get_device_properties(world.device).total_memory
-    return TopologyFactory.create_topology(
-        trainer_config=TrainerConfig(world_size=world.size, local_world_size=world.local_size),
-        hardware_config=HardwareConfig(ddr_cap_bytes=ddr, hbm_cap_bytes=hbm),
-        kernel_config=KernelConfig(compute_device=world.device.type),
+def cluster_of(world: World) -> Cluster:
+    """The machines that the ranks of this job run on, taken to be all like this one."""
+    cuda = world.device.type == "cuda"
+    return Cluster(
+        nodes=max(1, world.size // world.local_size),
+        ranks_per_node=min(world.size, world.local_size),
+        device=world.device.type,
+        hbm=torch.cuda.get_device_properties(world.device).total_memory if cuda else 0,
+        ddr=os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // world.local_size,
     )
 
 
-def _configs(collection: EmbeddingBagCollection | EmbeddingCollection) -> list:
-    pooled = isinstance(collection, EmbeddingBagCollection)
-    return list(collection.embedding_bag_configs() if pooled else collection.embedding_configs())
-
-
-def _weight(collection: EmbeddingBagCollection | EmbeddingCollection, table: str) -> nn.Parameter:
-    pooled = isinstance(collection, EmbeddingBagCollection)
-    return (collection.embedding_bags if pooled else collection.embeddings)[table].weight
-
-
-def _element_size(collection: EmbeddingBagCollection | EmbeddingCollection, table: str) -> int:
-    return _weight(collection, table).element_size()
+def _work(table: TableInfo, load: Load | None) -> float:
+    """Bytes that a step reads of a table, for each rank's batch."""
+    ids = sum(r * i for r, i in zip(load.rows, load.ids, strict=True)) if load else len(table.features)
+    return float(ids * table.dim)

@@ -14,8 +14,9 @@ from interactrank.training.distributed import World, gather
 from interactrank.training.errors import TrainingError
 from interactrank.training.gloo import allow_uneven_batches
 from interactrank.training.optimizers import apply_table_optimizer, check_table_optimizers
-from interactrank.training.plan import SHARDERS, table_parameters
+from interactrank.training.planner import planning_sharders
 from interactrank.training.settings import TrainingSettings
+from interactrank.training.tables import table_parameters
 
 __all__ = ["shard_model"]
 
@@ -57,7 +58,7 @@ def shard_model(
         model,
         device=world.device,
         plan=plan,
-        sharders=SHARDERS,
+        sharders=planning_sharders(),
         # A static graph, TorchRec's default, would fix which parameters are used by the first batch.
         data_parallel_wrapper=DefaultDataParallelWrapper(
             static_graph=False, find_unused_parameters=settings.unused_parameters

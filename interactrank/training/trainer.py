@@ -21,7 +21,8 @@ from interactrank.training.history import History, ProgressReport, Row
 from interactrank.training.monitor import Window, check_finite_state
 from interactrank.training.optimizers import TrainingOptimizer, build_optimizer
 from interactrank.training.pipeline import Forward, make_pipeline
-from interactrank.training.plan import describe_plan, make_plan, print_plan
+from interactrank.training.plan import make_plan
+from interactrank.training.plan_table import describe_plan, print_plan
 from interactrank.training.preemption import Agreement, Preempted, StopSignal
 from interactrank.training.random_state import seed_everything
 from interactrank.training.settings import TrainingSettings

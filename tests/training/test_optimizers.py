@@ -13,9 +13,10 @@ from interactrank.training.optimizers import (
     check_table_optimizers,
     table_optimizer,
 )
-from interactrank.training.plan import make_plan, table_parameters
+from interactrank.training.plan import make_plan
 from interactrank.training.settings import Schedule, TableOptimizer, TrainingSettings
 from interactrank.training.sharding import shard_model
+from interactrank.training.tables import table_parameters
 from interactrank.training.trainer import train
 from tests.training.toy import ToyLoader, ToyModel, toy_batch
 

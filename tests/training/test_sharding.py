@@ -11,7 +11,8 @@ from rich.console import Console
 from torch import Tensor
 
 from interactrank.training.distributed import current_world, process_group
-from interactrank.training.plan import describe_plan, make_plan, print_plan
+from interactrank.training.plan import make_plan
+from interactrank.training.plan_table import describe_plan, print_plan
 from interactrank.training.settings import Schedule, TableOptimizer, TrainingSettings
 from interactrank.training.trainer import train
 from interactrank.training.weights import load_model
@@ -168,7 +169,15 @@ def test_the_printed_plan_names_tables_and_sizes() -> None:
         plan = make_plan(model, settings_for({"words": TW}), world)
         print_plan(describe_plan(model, plan, 1), Console(file=text, width=120))
     line = next(line for line in text.getvalue().splitlines() if "words" in line)
-    assert [cell.strip() for cell in line.strip("│").split("│")] == ["ebc", "words", "16 x 8", TW, "0", "512"]
+    assert [cell.strip() for cell in line.strip("│").split("│")] == [
+        "ebc",
+        "words",
+        "16 x 8",
+        TW,
+        "fused",
+        "0",
+        "512",
+    ]
 
 
 @pytest.mark.parametrize(
