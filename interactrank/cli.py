@@ -148,7 +148,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     train.add_argument("--data", type=Path, required=True, help="prepared log")
     train.add_argument("--output", type=Path, required=True, help="folder of the model")
-    train.add_argument("--model", choices=("interactrank", "two_tower"), default="interactrank")
+    train.add_argument(
+        "--model", default="interactrank", help="interactrank, two_tower or one of the config's variants"
+    )
     evaluate = verb(
         "evaluate",
         "Rank the test requests with trained models and BM25; print the table, write the report.",
@@ -173,8 +175,8 @@ def _parser() -> argparse.ArgumentParser:
 
 def _model_run(text: str) -> tuple[str, Path]:
     model, equals, folder = text.partition("=")
-    if not equals or model not in ("interactrank", "two_tower"):
-        raise argparse.ArgumentTypeError(f"'{text}': write interactrank=FOLDER or two_tower=FOLDER")
+    if not equals or not model or not folder:
+        raise argparse.ArgumentTypeError(f"'{text}': write MODEL=FOLDER, such as interactrank=runs/model")
     return model, Path(folder)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import yaml
 from pydantic import Field
@@ -13,10 +13,12 @@ from interactrank.data.settings import LoaderSettings, PrepareSettings
 from interactrank.data.simulator import SimulationSettings
 from interactrank.evaluation.settings import EvaluationSettings
 from interactrank.models import ModelSettings
-from interactrank.schema import Config, ConfigError, SearchSchema, apply_overrides, near, parse_config
+from interactrank.schema import Config, ConfigError, Name, SearchSchema, apply_overrides, near, parse_config
 from interactrank.training.settings import TrainingSettings
 
-TRAINED = ("interactrank", "two_tower")
+MODELS = ("interactrank", "two_tower")  # beside them, the config's own variants are trained
+BASELINES = ("bm25", "counts")
+VARIED = ("loader", "model", "training")  # sections that a variant may change
 
 
 class RunConfig(Config):
@@ -34,16 +36,48 @@ class RunConfig(Config):
     model: ModelSettings = Field(default_factory=lambda: ModelSettings())
     training: TrainingSettings = Field(default_factory=lambda: TrainingSettings())
     evaluation: EvaluationSettings = Field(default_factory=lambda: EvaluationSettings())
-    models: tuple[Literal["interactrank", "two_tower", "bm25"], ...] = Field(
+    variants: dict[Name, dict[str, Any]] = Field(
+        default_factory=dict,
+        description="name -> sections (loader, model, training) with what is different from this config",
+    )
+    models: tuple[str, ...] = Field(
         ("interactrank", "two_tower", "bm25"),
         min_length=1,
-        description="what is trained and compared",
+        description="what is trained and compared: interactrank, two_tower, a variant; bm25, counts",
     )
     ranks: int = Field(2, ge=1, description="processes that `interactrank run` trains with on this machine")
 
     def problems(self) -> list[str]:
         """What sections ask of each other."""
-        return [*self._candidate_problems(), *self._model_problems(), *self._evaluation_problems()]
+        return [
+            *self._candidate_problems(),
+            *self._model_problems(),
+            *self._variant_problems(),
+            *self._evaluation_problems(),
+        ]
+
+    @property
+    def trained(self) -> list[str]:
+        """Those of ``models`` that are trained, in order."""
+        return [name for name in self.models if name not in BASELINES]
+
+    def for_model(self, name: str) -> RunConfig:
+        """The config that the model of that name is trained with.
+
+        Args:
+            name: ``interactrank`` (this config), ``two_tower``, or one of ``variants``.
+
+        Raises:
+            ConfigError: there is no such model, or the variant asks for what cannot be.
+        """
+        if name == "interactrank":
+            return self
+        if name == "two_tower":
+            return self.model_copy(update={"model": self.model.two_tower()})
+        if name not in self.variants:
+            raise ConfigError(f"no model '{name}' to train{near(name, [*MODELS, *self.variants])}")
+        values = self.model_dump(mode="json", by_alias=True) | {"variants": {}, "models": ["interactrank"]}
+        return parse_config(RunConfig, _merged(values, self.variants[name]), f"variants.{name}")
 
     def _candidate_problems(self) -> list[str]:
         if self.search.events.impressions:
@@ -65,6 +99,18 @@ class RunConfig(Config):
         found = []
         if len(set(self.models)) < len(self.models):
             found.append("models: a model is named more than once")
+        known = [*MODELS, *BASELINES, *self.variants]
+        for name in self.models:
+            if name not in known:
+                found.append(f"models: no model '{name}'{near(name, known)}")
+        if "counts" in self.models and not any(
+            f.key == "query" and f.window is None and f.segment is None for f in self.search.iqp
+        ):
+            found.append("models: counts needs an iqp feature with key query, without window and segment")
+        cross = [*(f.name for f in self.search.iqp), *(f.name for f in self.search.lexical)]
+        for name in self.model.leave_out:
+            if name not in cross:
+                found.append(f"model.leave_out: no iqp or lexical feature '{name}'{near(name, cross)}")
         if "bm25" in self.models and not any(f.analyzer == "words" for f in self.search.lexical):
             found.append("models: bm25 needs a lexical feature with analyzer words in the schema")
         for table in self.training.sharding:
@@ -80,6 +126,23 @@ class RunConfig(Config):
                 )
         return found
 
+    def _variant_problems(self) -> list[str]:
+        found = []
+        for name, sections in self.variants.items():
+            if name in (*MODELS, *BASELINES):
+                found.append(f"variants.{name}: the name is taken; choose another")
+            strange = [s for s in sections if s not in VARIED]
+            if strange:
+                found += [
+                    f"variants.{name}.{s}: a variant changes {', '.join(VARIED)} alone" for s in strange
+                ]
+                continue
+            try:
+                self.for_model(name)
+            except ConfigError as error:
+                found.append(str(error))
+        return found
+
     def _evaluation_problems(self) -> list[str]:
         found = []
         head, names = self.evaluation.head, self.search.head_names
@@ -92,6 +155,15 @@ class RunConfig(Config):
     def dump(self) -> str:
         """As YAML, defaults included; :func:`load_config` reads it back."""
         return str(yaml.safe_dump(self.model_dump(mode="json", by_alias=True), sort_keys=False))
+
+
+def _merged(values: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
+    """``values`` with ``changes``, section by section."""
+    result = dict(values)
+    for key, change in changes.items():
+        old = result.get(key)
+        result[key] = _merged(old, change) if isinstance(old, dict) and isinstance(change, dict) else change
+    return result
 
 
 def load_config(path: str | Path, overrides: Sequence[str] = ()) -> RunConfig:

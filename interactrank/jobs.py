@@ -12,7 +12,7 @@ from rich.console import Console
 from torch import nn
 
 from interactrank import model_folder
-from interactrank.config import TRAINED, RunConfig
+from interactrank.config import BASELINES, RunConfig
 from interactrank.data.loader import SearchLoader
 from interactrank.data.prepare import prepare
 from interactrank.data.prepared import PreparedLog
@@ -21,7 +21,13 @@ from interactrank.data.source import LogError
 from interactrank.evaluation.comparison import HEADLINE, compare
 from interactrank.evaluation.evaluator import evaluate, ranking_head
 from interactrank.evaluation.plots import plot_training_curves
-from interactrank.evaluation.scorers import Bm25Scorer, ModelScorer, Scorer, TrueProbabilityScorer
+from interactrank.evaluation.scorers import (
+    Bm25Scorer,
+    CountScorer,
+    ModelScorer,
+    Scorer,
+    TrueProbabilityScorer,
+)
 from interactrank.evaluation.table import table_means
 from interactrank.files import atomic_write_text
 from interactrank.models import InteractRank
@@ -108,23 +114,25 @@ def train_job(config: RunConfig, data: Path, output: Path, *, model: str = "inte
         config: the run's settings.
         data: a prepared log.
         output: folder of the model.
-        model: ``interactrank`` or ``two_tower``.
+        model: ``interactrank``, ``two_tower`` or one of the config's variants.
 
     Raises:
+        ConfigError: the config has no such model.
         LogError: the log is not what the config needs.
         ModelFolderError: ``output`` holds another training.
         TrainingError: the training cannot go on.
     """
+    given, config = config, config.for_model(model)
     with process_group(config.training.device, config.training.timeout_s) as world:
         log = _open(config, data)
         look = _look_while_training(config, log, world)
         wanted = model_folder.origin(model, config, log)
         on_main("checking the folder of the model", lambda: model_folder.claim(output, wanted))
         torch.manual_seed(config.training.seed)
-        built = model_folder.build(model, log, config.model)
+        built = InteractRank(layout=log.layout, settings=config.model)
         loader = SearchLoader(log, "train", config.loader, rank=world.rank, world_size=world.size)
         if world.is_main:
-            atomic_write_text(output / "config.yaml", config.dump())
+            atomic_write_text(output / "config.yaml", given.dump())
         train(built, loader, _as_built(config.training), output, evaluate=look)
 
 
@@ -176,7 +184,7 @@ def evaluate_job(config: RunConfig, data: Path, runs: Mapping[str, Path], output
     """
     quiet()
     log, settings = _open(config, data), config.evaluation
-    names = [name for name in dict.fromkeys([*config.models, *runs]) if name in runs or name == "bm25"]
+    names = [name for name in dict.fromkeys([*config.models, *runs]) if name in runs or name in BASELINES]
     if not names:
         raise ConfigError("nothing to evaluate: name trained models with --run, or bm25 in models")
     scorers = {name: _scorer(name, config, log, runs) for name in names}
@@ -194,6 +202,8 @@ def evaluate_job(config: RunConfig, data: Path, runs: Mapping[str, Path], output
 def _scorer(name: str, config: RunConfig, log: PreparedLog, runs: Mapping[str, Path]) -> Scorer:
     if name == "bm25":
         return Bm25Scorer(log)
+    if name == "counts":
+        return CountScorer(log)
     model = model_folder.load(name, runs[name], log)
     return ModelScorer(model, log, ranking_head(log, config.evaluation), torch.device("cpu"))
 
@@ -226,10 +236,10 @@ def run_job(config: RunConfig, data: Path | None, output: Path, launch: Launch) 
     prepare_job(config, data, output / "prepared")
     atomic_write_text(output / "config.yaml", config.dump())
     log = _open(config, output / "prepared")
-    runs: dict[str, Path] = {name: output / name for name in config.models if name in TRAINED}
+    runs = {name: output / name for name in config.trained}
     console = Console(stderr=True)
     for name, folder in runs.items():
-        wanted = model_folder.origin(name, config, log)
+        wanted = model_folder.origin(name, config.for_model(name), log)
         if changed := model_folder.release(folder, wanted):
             console.print(f"{name}: another {', '.join(changed)} than before; trained anew", soft_wrap=True)
         model_folder.claim(folder, wanted)

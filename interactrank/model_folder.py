@@ -15,30 +15,18 @@ from interactrank.config import RunConfig
 from interactrank.data.prepared import PreparedLog
 from interactrank.errors import UserError
 from interactrank.files import atomic_write_text
-from interactrank.models import InteractRank, ModelSettings, two_tower
+from interactrank.models import InteractRank, ModelSettings
 from interactrank.schema import parse_config
 from interactrank.training.weights import load_model
 
-__all__ = ["ModelFolderError", "build", "claim", "is_trained", "load", "origin", "release"]
+__all__ = ["ModelFolderError", "claim", "is_trained", "load", "origin", "release"]
 
 ORIGIN, WEIGHTS = "origin.json", "model.safetensors"
 SETTINGS = ("schema", "loader", "model", "training", "ranks")  # sections that a training depends on
-BUILDERS = {"interactrank": InteractRank, "two_tower": two_tower}
 
 
 class ModelFolderError(UserError, ValueError):
     """A folder that does not hold the model that is asked for; the message says what it holds."""
-
-
-def build(name: str, log: PreparedLog, settings: ModelSettings) -> InteractRank:
-    """A new model.
-
-    Args:
-        name: ``interactrank`` or ``two_tower``.
-        log: the prepared log that gives the tables their rows.
-        settings: sizes and choices.
-    """
-    return BUILDERS[name](layout=log.layout, settings=settings)
 
 
 def origin(name: str, config: RunConfig, log: PreparedLog) -> dict[str, Any]:
@@ -46,7 +34,7 @@ def origin(name: str, config: RunConfig, log: PreparedLog) -> dict[str, Any]:
 
     Args:
         name: of the model.
-        config: the run's settings.
+        config: that it is trained with, of :meth:`RunConfig.for_model`.
         log: the prepared log.
     """
     settings = config.model_dump(mode="json", by_alias=True)
@@ -104,7 +92,7 @@ def load(name: str, folder: Path, log: PreparedLog) -> InteractRank:
     """A trained model, built from the settings that it was trained with, in evaluation mode.
 
     Args:
-        name: ``interactrank`` or ``two_tower``.
+        name: of the model.
         folder: of the model.
         log: the prepared log that it was trained on.
 
@@ -123,7 +111,7 @@ def load(name: str, folder: Path, log: PreparedLog) -> InteractRank:
             "of ID tables may stand for other values; train it again"
         )
     settings = parse_config(ModelSettings, found["settings"]["model"], str(folder / ORIGIN))
-    model = build(name, log, settings)
+    model = InteractRank(layout=log.layout, settings=settings)
     load_model(model, folder / WEIGHTS)
     return model.eval()
 

@@ -32,7 +32,18 @@ def mistakes(*overrides: str) -> list[str]:
         (["schema.lexical=[]"], ["models: bm25 needs a lexical feature with analyzer words"]),
         (["models=[bm25, bm25]"], ["models: a model is named more than once"]),
         (["models=[]"], ["models: "]),
-        (["models=[interactrang]"], ["models.0: "]),
+        (["models=[interactrang]"], ["models: no model 'interactrang'; did you mean 'interactrank'?"]),
+        (["models=[plian]", "variants={plain: {}}"], ["models: no model 'plian'; did you mean 'plain'?"]),
+        (["models=[counts]", "schema.iqp=[]"], ["models: counts needs an iqp feature with key query"]),
+        (
+            ["model.leave_out=[query_clik]"],
+            ["model.leave_out: no iqp or lexical feature 'query_clik'; did you mean 'query_click'?"],
+        ),
+        (["variants={bm25: {}}"], ["variants.bm25: the name is taken; choose another"]),
+        (
+            ["variants={other: {schema: {}}}"],
+            ["variants.other.schema: a variant changes loader, model, training alone"],
+        ),
         (
             ["training.sharding={itm: {types: [row_wise]}}"],
             ["training.sharding: no table 'itm'; did you mean 'item'?"],
@@ -124,3 +135,25 @@ def test_a_config_is_not_changed_in_place() -> None:
     config: Any = parse_config(RunConfig, VALUES)
     with pytest.raises(ValueError, match="frozen"):
         config.ranks = 3
+
+
+def test_a_variant_is_the_config_with_its_changes() -> None:
+    changes = "variants={wide: {model: {dim: 16, request_tower: {blocks: 3}}, training: {seed: 7}}}"
+    config = parse_config(RunConfig, apply_overrides(VALUES, [changes, "models=[wide, counts, bm25]"]))
+    wide = config.for_model("wide")
+    assert (wide.model.dim, wide.model.request_tower.blocks, wide.training.seed) == (16, 3, 7)
+    assert wide.model.request_tower.hidden_dims == config.model.request_tower.hidden_dims
+    assert wide.search == config.search
+    assert config.trained == ["wide"]
+    assert config.for_model("interactrank") is config
+    assert config.for_model("two_tower").model == config.model.two_tower()
+    with pytest.raises(ConfigError, match="no model 'wid' to train; did you mean 'wide'"):
+        config.for_model("wid")
+
+
+def test_mistakes_within_a_variant_are_found_with_the_others() -> None:
+    lines = mistakes("variants={odd: {model: {leave_out: [nothing], dmi: 3}}}", "models=[odd, bm52]")
+    text = "\n".join(lines)
+    assert "models: no model 'bm52'; did you mean 'bm25'?" in text
+    assert "variants.odd" in text
+    assert "model.dmi: unknown key; did you mean 'dim'?" in text

@@ -12,7 +12,8 @@ from interactrank import jobs
 from interactrank.config import RunConfig, load_config
 from interactrank.data.prepared import PreparedLog
 from interactrank.data.source import LogError
-from interactrank.model_folder import ModelFolderError, build, load
+from interactrank.model_folder import ModelFolderError, load
+from interactrank.models import InteractRank
 from interactrank.schema import ConfigError, apply_overrides, parse_config
 from interactrank.training.history import read_history
 from interactrank.training.weights import load_model
@@ -123,9 +124,9 @@ def test_a_run_goes_on_where_it_was_stopped(tmp_path: Path) -> None:
             whole = loader._batches
             count = 0
 
-            def batches(epoch: int, start: int) -> Any:
+            def batches(*place: Any) -> Any:
                 nonlocal count
-                for batch in whole(epoch, start):
+                for batch in whole(*place):
                     count += 1
                     if count > 3:
                         raise Stopped
@@ -169,7 +170,7 @@ def test_a_model_is_only_what_it_was_trained_as(finished: tuple[Path, Path], tmp
     prepared, folder = output / "prepared", output / "interactrank"
     with pytest.raises(ModelFolderError, match="another section training; name another folder"):
         jobs.train_job(config("training.seed=5"), prepared, folder)
-    with pytest.raises(ModelFolderError, match="another model; name another folder"):
+    with pytest.raises(ModelFolderError, match="another model, section model; name another folder"):
         jobs.train_job(config(), prepared, folder, model="two_tower")
     with pytest.raises(ModelFolderError, match="holds the model interactrank, not two_tower"):
         jobs.evaluate_job(config(), prepared, {"two_tower": folder}, tmp_path)
@@ -201,6 +202,21 @@ def test_what_is_evaluated(finished: tuple[Path, Path], tmp_path: Path) -> None:
     assert list(found["models"]) == ["two_tower"]
     with pytest.raises(ConfigError, match="nothing to evaluate: name trained models with --run"):
         jobs.evaluate_job(config("models=[interactrank]"), prepared, {}, tmp_path)
+
+
+def test_a_variant_is_trained_and_compared_as_a_model_of_its_own(tmp_path: Path) -> None:
+    plain = "variants={plain: {model: {use_sequence: false, leave_out: [query_click]}}}"
+    wanted = config(plain, "models=[interactrank, plain, counts]", "training.steps=2")
+    trained, report = run(wanted, raw_log(tmp_path / "log"), tmp_path / "out")
+    assert trained == ["interactrank", "plain"]
+    assert list(report["models"]) == ["interactrank", "plain", "counts"]
+    assert set(report["paired"]) == {"interactrank - plain", "interactrank - counts"}
+    model = load("plain", tmp_path / "out" / "plain", PreparedLog(tmp_path / "out" / "prepared"))
+    assert model.sequence is None
+    assert len(model.fuse.history) == len(wanted.search.iqp) - 1
+    with pytest.raises(ConfigError, match="no model 'plian' to train; did you mean 'plain'"):
+        jobs.train_job(wanted, tmp_path / "out" / "prepared", tmp_path / "other", model="plian")
+    assert not (tmp_path / "other").exists()
 
 
 def test_another_schema_than_the_prepared_one(finished: tuple[Path, Path], tmp_path: Path) -> None:
@@ -313,7 +329,7 @@ def test_the_saved_weights_are_those_of_the_model(finished: tuple[Path, Path]) -
     log = PreparedLog(finished[1] / "prepared")
     loaded = load("interactrank", finished[1] / "interactrank", log)
     assert not loaded.training
-    again = build("interactrank", log, config().model)
+    again = InteractRank(layout=log.layout, settings=config().model)
     load_model(again, finished[1] / "interactrank/model.safetensors")
     for name, value in again.state_dict().items():
         assert torch.equal(value, loaded.state_dict()[name]), name

@@ -1,4 +1,4 @@
-"""Scorers: what an evaluation can rank with. A model, BM25, and the truth of a simulated log.
+"""Scorers: what an evaluation can rank with. A model, BM25, counts, and the truth of a simulated log.
 
 Shapes: R requests, N items of the catalogue, C candidates, H heads, D embedding dim, X history and Y lexical
 features.
@@ -112,13 +112,50 @@ class Bm25Scorer:
         """BM25 scores; ties are broken by popularity in training, as a search engine would."""
         items = self.log.items
         scores = self.log.cross.match_one(self.name, requests.keys().parts["words"], candidates)
-        popularity = 1e-4 * items.train_count / (items.train_count.max() + 1)
-        result: NDArray[Any]
-        if candidates is None:
-            result = scores.reshape(len(requests), len(items)) + popularity
-        else:
-            result = scores + popularity[candidates.values]
-        return torch.from_numpy(result.astype(np.float32))
+        return _with_popularity(scores, items.train_count, candidates)
+
+
+class CountScorer:
+    """IQP alone: C(p, q) / C(q) before the request, by the first such feature without window and segment.
+
+    What counting can do for queries that were asked before; a model has to beat it.
+
+    Args:
+        log: the prepared log.
+
+    Raises:
+        LogError: the schema has no such feature.
+    """
+
+    def __init__(self, log: PreparedLog) -> None:
+        columns = [
+            j
+            for j, f in enumerate(log.schema.iqp)
+            if f.key == "query" and f.window is None and f.segment is None
+        ]
+        if not columns:
+            raise LogError(
+                "the baseline counts needs an iqp feature with key query, without window and segment"
+            )
+        self.log, self.column = log, columns[0]
+
+    def __call__(self, requests: Requests, candidates: Jagged | None) -> Tensor:
+        """Shares of the query's engagements; ties are broken by popularity in training."""
+        rate, _ = self.log.cross.history(requests.keys(), candidates)
+        return _with_popularity(rate[:, self.column], self.log.items.train_count, candidates)
+
+
+def _with_popularity(
+    scores: NDArray[np.float32], train_count: NDArray[np.int64], candidates: Jagged | None
+) -> Tensor:
+    """Scores with ties broken by popularity: [C], or [R, N] of the whole catalogue."""
+    popularity = 1e-4 * train_count / (train_count.max() + 1)
+    result: NDArray[Any]
+    if candidates is None:
+        result = scores.reshape(-1, len(train_count)) + popularity
+    else:
+        result = scores + popularity[candidates.values]
+    return torch.from_numpy(result.astype(np.float32))
 
 
 class TrueProbabilityScorer:

@@ -97,5 +97,5 @@ def _dots(
     lengths = np.bincount(of_item.row[shared], minlength=len(distinct))
     entry = ranges((np.cumsum(lengths) - lengths)[place], lengths[place])
     pair = np.repeat(np.arange(len(items)), lengths[place])
-    dots: Floats64 = np.bincount(pair, weight[entry] * table[request[pair], column[entry]], len(items))
-    return dots
+    each = weight[entry] * table[request[pair], column[entry]]
+    return np.bincount(pair, each, len(items)).astype(np.float64)

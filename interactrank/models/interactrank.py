@@ -55,8 +55,8 @@ class InteractRank(nn.Module):
         )
         self.fuse = FusedScore(
             heads=self.heads,
-            priors=_priors(layout, settings.history),
-            lexical=len(schema.lexical),
+            history=_priors(layout, settings.history),
+            lexical=[f.name for f in schema.lexical],
             settings=settings,
         )
         self.loss = RankingLoss(head_weights=[h.weight for h in schema.heads], settings=settings.loss)
@@ -112,7 +112,7 @@ def two_tower(*, layout: BatchLayout, settings: ModelSettings) -> InteractRank:
     return InteractRank(layout=layout, settings=settings.two_tower())
 
 
-def _priors(layout: BatchLayout, settings: HistorySettings) -> list[float]:
+def _priors(layout: BatchLayout, settings: HistorySettings) -> dict[str, float]:
     """Rate to expect of each history feature where there is no history."""
     share = settings.uniform_prior or 1 / max(layout.num_items, 2)
-    return [settings.cosine_prior if f.average == "cosine" else share for f in layout.schema.iqp]
+    return {f.name: settings.cosine_prior if f.average == "cosine" else share for f in layout.schema.iqp}

@@ -6,7 +6,7 @@ lexical features.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -25,26 +25,30 @@ class FusedScore(nn.Module):
 
     Args:
         heads: H.
-        priors: of the X history features of the schema, the rate to expect without history.
-        lexical: Y, lexical features of the schema.
+        history: the X history features of the schema, and the rate to expect of each without history.
+        lexical: the Y lexical features of the schema.
         settings: which of them are used, and how.
     """
 
     priors: Tensor
 
-    def __init__(self, *, heads: int, priors: Sequence[float], lexical: int, settings: ModelSettings) -> None:
+    def __init__(
+        self, *, heads: int, history: Mapping[str, float], lexical: Sequence[str], settings: ModelSettings
+    ) -> None:
         super().__init__()
         use = settings.history
         self.transform = None
-        if settings.use_history and priors:
+        self.history = _Columns(list(history), settings.leave_out, settings.use_history)
+        self.lexical = _Columns(lexical, settings.leave_out, settings.use_lexical)
+        if len(self.history):
             self.transform = HistoryTransform(
-                features=len(priors), transforms=use.transforms, prior_strength=use.prior_strength
+                features=len(self.history), transforms=use.transforms, prior_strength=use.prior_strength
             )
-            self.register_buffer("priors", torch.tensor(list(priors)), persistent=False)
-        self.lexical = lexical if settings.use_lexical else 0
+            priors = self.history(torch.tensor(list(history.values())))
+            self.register_buffer("priors", priors, persistent=False)
         self.project = CrossInteraction(
             heads=heads,
-            features=(self.transform.out_dim if self.transform else 0) + self.lexical,
+            features=(self.transform.out_dim if self.transform else 0) + len(self.lexical),
             shared=settings.shared_projection,
             missing="learned" if self.transform is not None else "zero",
             initial_dot_weight=settings.initial_dot_weight,
@@ -59,7 +63,7 @@ class FusedScore(nn.Module):
     @property
     def uses_lexical(self) -> bool:
         """Whether lexical features are read at all."""
-        return self.lexical > 0
+        return len(self.lexical) > 0
 
     def forward(
         self,
@@ -110,11 +114,30 @@ class FusedScore(nn.Module):
         """[..., H] scores; ``support`` may be one for several candidates."""
         parts, missing = [], []
         if self.transform is not None:
+            rate, support = self.history(rate), self.history(support)
             parts.append(self.transform(rate, support, self.priors.expand_as(rate)))
             missing.append(self.transform.missing(support))
-        if self.lexical:
-            parts.append(torch.log(lexical + LEXICAL_FLOOR))
-            missing.append(support.new_zeros(*support.shape[:-1], self.lexical, dtype=torch.bool))
+        if len(self.lexical):
+            parts.append(torch.log(self.lexical(lexical) + LEXICAL_FLOOR))
+            missing.append(support.new_zeros(*support.shape[:-1], len(self.lexical), dtype=torch.bool))
         if not parts:
             return self.project(dots, dots.new_empty(*dots.shape[:-1], 0))
         return self.project(dots, torch.cat(parts, -1), torch.cat(missing, -1))
+
+
+class _Columns(nn.Module):
+    """Those of the features (the last axis) that the model reads."""
+
+    columns: Tensor
+
+    def __init__(self, names: Sequence[str], leave_out: Sequence[str], use: bool) -> None:
+        super().__init__()
+        kept = [j for j, name in enumerate(names) if name not in leave_out] if use else []
+        self.whole = len(kept) == len(names)
+        self.register_buffer("columns", torch.tensor(kept, dtype=torch.long), persistent=False)
+
+    def __len__(self) -> int:
+        return len(self.columns)
+
+    def forward(self, values: Tensor) -> Tensor:
+        return values if self.whole else values[..., self.columns]

@@ -90,6 +90,10 @@ class ModelSettings(Config):
     use_sequence: bool = True
     use_history: bool = True
     use_lexical: bool = True
+    leave_out: list[str] = Field(
+        default_factory=list,
+        description="iqp and lexical features that the model does not read",
+    )
     sequence: SequenceSettings = Field(default_factory=lambda: SequenceSettings())
     history: HistorySettings = Field(default_factory=lambda: HistorySettings())
     shared_projection: bool = Field(True, description="one cross-interaction projection for all heads")

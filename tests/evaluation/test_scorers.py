@@ -9,7 +9,7 @@ import torch
 from interactrank.data.collate import collate
 from interactrank.data.prepared import PreparedLog
 from interactrank.data.source import LogError
-from interactrank.evaluation.scorers import Bm25Scorer, ModelScorer, TrueProbabilityScorer
+from interactrank.evaluation.scorers import Bm25Scorer, CountScorer, ModelScorer, TrueProbabilityScorer
 from tests.data import logs
 from tests.models.search import RowCounter, model, requests
 
@@ -102,3 +102,25 @@ def test_the_truth_of_a_simulated_log(tmp_path: Path) -> None:
     real = logs.prepared(tmp_path / "real", events, items, [logs.user("u")], schema=logs.schema())
     with pytest.raises(LogError, match="only a simulated log"):
         TrueProbabilityScorer(real)
+
+
+def test_counts_are_the_share_of_the_query_before_the_request_then_popularity(log: PreparedLog) -> None:
+    chosen = requests(log, "test")
+    names = [f.name for f in log.schema.iqp]
+    rate, _ = log.cross.history(chosen.keys())
+    share = rate[:, names.index("query_click")].reshape(len(chosen), -1).astype(np.float64)
+    count = log.items.train_count
+    found = CountScorer(log)(chosen, None).numpy()
+    for r in range(len(chosen)):
+        order = sorted(range(len(count)), key=lambda p: (-share[r, p], -count[p]))
+        assert (np.diff(found[r][order]) <= 0).all()
+    logged = chosen.jagged("candidates")
+    pairs = np.repeat(np.arange(len(chosen)), logged.lengths), logged.values
+    assert np.array_equal(CountScorer(log)(chosen, logged).numpy(), found[pairs])
+
+
+def test_counts_need_their_feature(log: PreparedLog) -> None:
+    without = PreparedLog(log.folder)
+    without.__dict__["schema"] = log.schema.model_copy(update={"iqp": log.schema.iqp[2:3]})
+    with pytest.raises(LogError, match="counts needs an iqp feature with key query"):
+        CountScorer(without)

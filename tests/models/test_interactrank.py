@@ -182,6 +182,24 @@ def test_the_two_tower_reads_neither_sequence_nor_history_nor_lexical_features(l
     assert m.sequence is None
 
 
+def test_a_feature_that_is_left_out_is_not_read(log: PreparedLog) -> None:
+    names = [f.name for f in log.schema.iqp]
+    out = [names[0], names[-1], log.schema.lexical[0].name]
+    m, b = model(log, leave_out=out), batch(log)
+    planted = replace(
+        b, iqp_rate=b.iqp_rate.clone(), iqp_support=b.iqp_support.clone(), lexical=b.lexical.clone()
+    )
+    for column in (0, len(names) - 1):
+        planted.iqp_rate[:, column] = NAN
+        planted.iqp_support[:, column] = NAN
+    planted.lexical[:, 0] = NAN
+    assert torch.equal(m.score(planted), m.score(b))
+    assert m.fuse.project.features == len(names) - 2 + len(log.schema.lexical) - 1
+    other = replace(b, iqp_rate=b.iqp_rate.clone())
+    other.iqp_rate[:, names.index("all_click")] += 0.1
+    assert not torch.allclose(m.score(other), m.score(b))
+
+
 def test_what_the_two_tower_leaves_out_matters_to_interactrank(log: PreparedLog) -> None:
     b, m = batch(log), model(log)
     before = m.score(b)
