@@ -109,6 +109,7 @@ def process_group(device: Literal["auto", "cpu", "cuda"] = "auto", timeout_s: in
         raise RankError(f"rank {world.rank}: {reason}") from error
     finally:
         dist.destroy_process_group()
+        _forget_machines()
 
 
 def _broken(error: RuntimeError, timeout_s: int) -> str | None:
@@ -150,6 +151,13 @@ def silent_ranks(patience_s: float = 2.0) -> list[int]:
         return [rank for rank, key in enumerate(keys) if not store.check([key])]
     except (KeyError, RuntimeError):
         return []
+
+
+def _forget_machines() -> None:
+    """Lets a later group of this process find its own machines; TorchRec keeps those of the first."""
+    comm = sys.modules.get("torchrec.distributed.comm")
+    if comm is not None:
+        comm._INTRA_PG = comm._CROSS_PG = None  # type: ignore[attr-defined]
 
 
 def current_world() -> World:

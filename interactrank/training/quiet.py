@@ -27,6 +27,8 @@ _WARNINGS: list[tuple[str, type[Warning]]] = [
 _LOG_MESSAGES: dict[str, tuple[str, ...]] = {
     # The first use of a KeyedJaggedTensor, always.
     "torch.fx._symbolic_trace": ("is_fx_tracing will return true",),
+    # Tables spread over one machine: who is on which, which is as it should be without a pod of machines.
+    "torchrec.distributed.comm": ("TORCHREC_RESOLVED_POD_SIZE not set", "[Connection]"),
     # Replicated tables have no sharding spec and no cache, rightly; one process without torchrun is one node.
     "root": (
         "Sharding spec not found for",

@@ -10,11 +10,12 @@ from torch.distributed._shard.sharded_tensor import ShardedTensor
 from torchrec.distributed.model_parallel import DefaultDataParallelWrapper, DistributedModelParallel
 from torchrec.distributed.types import ShardingPlan
 
+from interactrank.training.comms import sharders
 from interactrank.training.distributed import World, gather
 from interactrank.training.errors import TrainingError
 from interactrank.training.gloo import allow_uneven_batches
+from interactrank.training.mean_pooling import correct_mean_pooling
 from interactrank.training.optimizers import apply_table_optimizer, check_table_optimizers
-from interactrank.training.planner import planning_sharders
 from interactrank.training.settings import TrainingSettings
 from interactrank.training.tables import table_parameters
 
@@ -58,12 +59,13 @@ def shard_model(
         model,
         device=world.device,
         plan=plan,
-        sharders=planning_sharders(),
+        sharders=sharders(settings.comms),
         # A static graph, TorchRec's default, would fix which parameters are used by the first batch.
         data_parallel_wrapper=DefaultDataParallelWrapper(
             static_graph=False, find_unused_parameters=settings.unused_parameters
         ),
     )
+    correct_mean_pooling(dmp)
     _copy_weights(weights, dmp)
     return dmp
 

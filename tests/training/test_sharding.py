@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ from torch import Tensor
 from interactrank.training.distributed import current_world, process_group
 from interactrank.training.plan import make_plan
 from interactrank.training.plan_table import describe_plan, print_plan
-from interactrank.training.settings import Schedule, TableOptimizer, TrainingSettings
+from interactrank.training.settings import Schedule, TableOptimizer, TableSharding, TrainingSettings
 from interactrank.training.trainer import train
 from interactrank.training.weights import load_model
 from tests.distributed import run_ranks
@@ -54,23 +55,35 @@ class HalvesRowWiseAdagrad(torch.optim.Optimizer):
                     p[:, start : start + self.columns] -= group["lr"] * g / (total.sqrt() + 1e-8)
 
 
-def reference(settings: TrainingSettings, world_size: int, columns: int = DIM) -> dict[str, Tensor]:
+@dataclass
+class Reference:
+    """What training the unsharded model gives."""
+
+    weights: dict[str, Tensor]
+    losses: list[float]
+    grad_norms: list[float]
+    state: dict[str, Tensor]  # table -> momentum
+
+
+def reference(settings: TrainingSettings, world_size: int, columns: int = DIM) -> Reference:
     """The unsharded model after the same steps, trained by plain torch on the mean of the ranks' losses."""
     model = ToyModel()
-    tables = [p for name, p in model.named_parameters() if "embedding" in name]
+    tables = {name.split(".")[-2]: p for name, p in model.named_parameters() if "embedding" in name}
     dense = [p for name, p in model.named_parameters() if "embedding" not in name]
     decayed = [p for p in dense if p.ndim == 2]
     vectors = [p for p in dense if p.ndim == 1]
     adam = torch.optim.AdamW(
         [{"params": decayed, "weight_decay": 0.1}, {"params": vectors, "weight_decay": 0.0}], lr=0.01
     )
+    weights = list(tables.values())
     kinds = {
-        "row_wise_adagrad": lambda: HalvesRowWiseAdagrad(tables, columns=columns),
-        "adagrad": lambda: torch.optim.Adagrad(tables, lr=0.1, eps=1e-8),
-        "sgd": lambda: torch.optim.SGD(tables, lr=0.1),
+        "row_wise_adagrad": lambda: HalvesRowWiseAdagrad(weights, columns=columns),
+        "adagrad": lambda: torch.optim.Adagrad(weights, lr=0.1, eps=1e-8),
+        "sgd": lambda: torch.optim.SGD(weights, lr=0.1),
     }
     table = kinds[settings.tables.name]()
     loaders = [ToyLoader(rank) for rank in range(world_size)]
+    means, norms = [], []
     # Factors by hand: warm-up 1/2, 1; then from 1 to 0.5 over 3 steps.
     for step, factor in enumerate([0.5, 1.0, 5 / 6, 4 / 6, 0.5]):
         epoch, number = divmod(step, 4)
@@ -79,70 +92,156 @@ def reference(settings: TrainingSettings, world_size: int, columns: int = DIM) -
                 group["lr"] = lr * factor
             optimizer.zero_grad()
         losses = [model(loader.batch(epoch, number))[0] for loader in loaders]
-        torch.stack(losses).mean().backward()
-        torch.nn.utils.clip_grad_norm_(dense, 0.5)
+        mean = torch.stack(losses).mean()
+        mean.backward()
+        means.append(float(mean.detach()))
+        norms.append(float(torch.nn.utils.clip_grad_norm_(dense, 0.5)))
         adam.step()
         table.step()
-    return {name: value.detach().clone() for name, value in model.state_dict().items()}
+    state = {}
+    for name, weight in tables.items():
+        of = table.state[weight]
+        if settings.tables.name == "row_wise_adagrad":
+            # One number for each row of each block of columns, blocks one after the other.
+            state[name] = torch.cat([of[start][:, 0] for start in range(0, DIM, columns)])
+        elif settings.tables.name == "adagrad":
+            state[name] = of["sum"]
+    weights_after = {name: value.detach().clone() for name, value in model.state_dict().items()}
+    return Reference(weights_after, means, norms, state)
 
 
-def _train(settings: TrainingSettings, output: str) -> list[tuple[str, str]]:
-    world = current_world()
-    result = train(ToyModel(), ToyLoader(world.rank), settings, output)
+Part = tuple[tuple[int, ...], Tensor]  # offset and values
+
+
+@dataclass
+class Trained:
+    """What a rank has after training."""
+
+    sharding: dict[str, str]
+    losses: list[float]
+    grad_norms: list[float]
+    state: dict[str, list[Part]]  # table -> this rank's parts of its momentum
+
+
+def _train(settings: TrainingSettings, output: str, machines: int = 1) -> Trained:
+    with pytest.MonkeyPatch.context() as patch:
+        if machines > 1:  # as if each rank were on a machine of its own
+            patch.setenv("LOCAL_WORLD_SIZE", "1")
+        result = train(ToyModel(), ToyLoader(current_world().rank), settings, output)
     assert result.step == STEPS
-    return [(table, of.sharding_type) for part in result.dmp.plan.plan.values() for table, of in part.items()]
+    state: dict[str, list[Part]] = {}
+    for of in result.dmp.fused_optimizer.state_dict()["state"].values():
+        for name, value in of.items():
+            parts = [(tuple(s.metadata.shard_offsets), s.tensor.clone()) for s in value.local_shards()]
+            state[name.split(".")[0]] = parts
+    return Trained(
+        {table: of.sharding_type for part in result.dmp.plan.plan.values() for table, of in part.items()},
+        [row["loss"] for row in result.history],
+        [row["grad_norm"] for row in result.history],
+        state,
+    )
 
 
 def assert_equal_to_reference(
-    output: Path, settings: TrainingSettings, world_size: int, columns: int = DIM
+    output: Path,
+    ranks: list[Trained],
+    settings: TrainingSettings,
+    columns: int = DIM,
 ) -> None:
+    """Values (losses), gradients (norm of the dense ones), and at the end weights and optimizer state."""
     model = ToyModel(seed=99)
     load_model(model, output / "model.safetensors")
-    for name, expected in reference(settings, world_size, columns).items():
-        torch.testing.assert_close(model.state_dict()[name], expected, atol=2e-6, rtol=1e-5, msg=name)
+    expected = reference(settings, len(ranks), columns)
+    for name, weight in expected.weights.items():
+        torch.testing.assert_close(model.state_dict()[name], weight, atol=2e-6, rtol=1e-5, msg=name)
+    for trained in ranks:
+        assert trained.losses == pytest.approx(expected.losses, rel=1e-5)
+        assert trained.grad_norms == pytest.approx(expected.grad_norms, rel=1e-4)
+    for name, state in expected.state.items():
+        parts = [part for trained in ranks for part in trained.state.get(name, [])]
+        if ranks[0].sharding[name] == "data_parallel":
+            assert not parts  # in the replicated optimizer
+            continue
+        assert sum(values.numel() for _, values in parts) == state.numel(), name
+        for offsets, values in parts:
+            whole = state
+            for axis, start in enumerate(offsets):
+                whole = whole.narrow(axis, start, values.shape[axis])
+            torch.testing.assert_close(values, whole, atol=1e-7, rtol=1e-4, msg=name)
 
 
 TW, RW, CW, DP = "table_wise", "row_wise", "column_wise", "data_parallel"
+TWRW, TWCW, GRID = "table_row_wise", "table_column_wise", "grid_shard"
 
 
 @pytest.mark.parametrize(
-    ("sharding", "optimizer"),
+    ("pooled", "sequence", "optimizer"),
     [
-        ({"queries": TW, "words": TW, "products": TW}, "row_wise_adagrad"),
-        ({"queries": RW, "words": RW, "products": RW}, "row_wise_adagrad"),
-        ({"queries": CW, "words": CW, "products": CW}, "adagrad"),
-        ({"queries": DP, "words": DP, "products": RW}, "row_wise_adagrad"),
-        ({"queries": DP, "words": RW, "products": CW}, "sgd"),
-        ({"queries": "table_row_wise", "words": "grid_shard", "products": TW}, "adagrad"),
+        (TW, TW, "row_wise_adagrad"),
+        (TW, RW, "sgd"),
+        (RW, RW, "row_wise_adagrad"),
+        (CW, CW, "adagrad"),
+        (TWCW, TW, "adagrad"),
+        (TWRW, RW, "row_wise_adagrad"),
+        (GRID, CW, "adagrad"),
+        (DP, RW, "row_wise_adagrad"),
+        (DP, CW, "adagrad"),
     ],
 )
-def test_two_ranks_train_as_one_unsharded_model(
-    tmp_path: Path, sharding: dict[str, str], optimizer: str
+def test_every_sharding_type_trains_as_the_unsharded_model(
+    tmp_path: Path, pooled: str, sequence: str, optimizer: str
 ) -> None:
+    """Two ranks with batches of different sizes, one of them at times without any event."""
+    sharding = {"queries": pooled, "words": pooled, "products": sequence}
     settings = settings_for(sharding, tables={"name": optimizer, "lr": 0.1})
-    for plan in run_ranks(2, _train, settings, str(tmp_path)):
-        assert dict(plan) == sharding
-    assert_equal_to_reference(tmp_path, settings, 2)
+    ranks = run_ranks(2, _train, settings, str(tmp_path))
+    assert [trained.sharding for trained in ranks] == [sharding] * 2
+    assert_equal_to_reference(tmp_path, ranks, settings)
+
+
+def test_types_can_be_mixed(tmp_path: Path) -> None:
+    sharding = {"queries": DP, "words": RW, "products": CW}
+    settings = settings_for(sharding, tables={"name": "sgd", "lr": 0.1})
+    ranks = run_ranks(2, _train, settings, str(tmp_path))
+    assert_equal_to_reference(tmp_path, ranks, settings)
+
+
+@pytest.mark.parametrize("pooled", [TWRW, TWCW, GRID])
+def test_types_that_know_machines_work_on_two_of_them(tmp_path: Path, pooled: str) -> None:
+    sharding = {"queries": pooled, "words": TW, "products": RW}
+    settings = settings_for(sharding, tables={"name": "adagrad", "lr": 0.1})
+    ranks = run_ranks(2, _train, settings, str(tmp_path), 2)
+    assert [trained.sharding for trained in ranks] == [sharding] * 2
+    assert_equal_to_reference(tmp_path, ranks, settings)
 
 
 def test_column_wise_row_wise_adagrad_keeps_its_state_by_shard(tmp_path: Path) -> None:
     settings = settings_for({"queries": CW, "words": CW, "products": CW})
-    run_ranks(2, _train, settings, str(tmp_path))
-    assert_equal_to_reference(tmp_path, settings, 2, columns=4)
+    ranks = run_ranks(2, _train, settings, str(tmp_path))
+    assert_equal_to_reference(tmp_path, ranks, settings, columns=4)
+
+
+def test_the_width_of_columns_can_be_set(tmp_path: Path) -> None:
+    """Width 8 of 8: one part, which then is as the whole table."""
+    settings = settings_for({"queries": TW, "words": RW, "products": TW})
+    settings = settings.model_copy(
+        update={"sharding": {**settings.sharding, "queries": TableSharding(types=[CW], column_width=8)}}
+    )
+    ranks = run_ranks(2, _train, settings, str(tmp_path))
+    assert_equal_to_reference(tmp_path, ranks, settings)
 
 
 def test_the_default_plan_and_the_pipeline_train_as_one_unsharded_model(tmp_path: Path) -> None:
     settings = settings_for({}, pipeline="sparse_dist")
-    for plan in run_ranks(2, _train, settings, str(tmp_path)):
-        assert {kind for _, kind in plan} <= {TW, RW}
-    assert_equal_to_reference(tmp_path, settings, 2)
+    ranks = run_ranks(2, _train, settings, str(tmp_path))
+    assert {kind for trained in ranks for kind in trained.sharding.values()} <= {TW, RW}
+    assert_equal_to_reference(tmp_path, ranks, settings)
 
 
 def test_one_process_without_torchrun_trains_as_the_unsharded_model(tmp_path: Path) -> None:
     settings = settings_for({})
     with process_group("cpu"):
-        _train(settings, str(tmp_path))
-    assert_equal_to_reference(tmp_path, settings, 1)
+        assert_equal_to_reference(tmp_path, [_train(settings, str(tmp_path))], settings)
 
 
 def _plan(settings: TrainingSettings) -> list[tuple]:
