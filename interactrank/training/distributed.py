@@ -69,7 +69,8 @@ def process_group(device: Literal["auto", "cpu", "cuda"] = "auto", timeout_s: in
         This process's place among the ranks.
 
     Raises:
-        TrainingError: CUDA is asked for and there is no GPU for this rank.
+        TrainingError: CUDA is asked for and there is no GPU for this rank; or torchrun may restart ranks of
+            several machines, but would not let them find each other again.
         RankError: the connection to another rank broke while the block ran, and that rank's error says why;
             or a rank gave no answer for ``timeout_s``.
 
@@ -97,7 +98,7 @@ def process_group(device: Literal["auto", "cpu", "cuda"] = "auto", timeout_s: in
     # Objects and checkpoints travel over gloo even where tensors go over NCCL.
     backend = "cpu:gloo,cuda:nccl" if device == "cuda" else "gloo"
     if "RANK" in os.environ:
-        dist.init_process_group(backend, timeout=timeout)
+        dist.init_process_group(backend, timeout=timeout, **_meeting_place(timeout))
     else:
         dist.init_process_group(backend, store=dist.HashStore(), rank=0, world_size=1, timeout=timeout)
     world = current_world()
@@ -110,6 +111,32 @@ def process_group(device: Literal["auto", "cpu", "cuda"] = "auto", timeout_s: in
     finally:
         dist.destroy_process_group()
         _forget_machines()
+
+
+def _meeting_place(timeout: datetime.timedelta) -> dict[str, Any]:
+    """Where ranks exchange their addresses: a fresh place for each start of the ranks by torchrun.
+
+    In torch 2.13 torchrun keeps one store for all starts. Ranks that it restarts find the addresses of their
+    killed predecessors in it, and fail or wait for ever.
+    """
+    environment = os.environ
+    kept = environment.get("TORCHELASTIC_USE_AGENT_STORE") == "True"
+    if not kept or int(environment.get("TORCHELASTIC_MAX_RESTARTS", 0)) == 0:
+        return {}
+    if int(environment.get("GROUP_WORLD_SIZE", 1)) > 1:  # machines count their restarts each for itself
+        raise TrainingError(
+            "torchrun may restart the ranks of several machines (--max-restarts), but they would meet at "
+            "addresses of ranks that are gone: set TORCH_DISABLE_SHARE_RDZV_TCP_STORE=1 in torchrun's "
+            "environment on every machine (the component `train` does)"
+        )
+    store = dist.TCPStore(
+        environment["MASTER_ADDR"], int(environment["MASTER_PORT"]), is_master=False, timeout=timeout
+    )
+    return {
+        "store": dist.PrefixStore(f"start_{environment['TORCHELASTIC_RESTART_COUNT']}", store),
+        "rank": int(environment["RANK"]),
+        "world_size": int(environment["WORLD_SIZE"]),
+    }
 
 
 def _broken(error: RuntimeError, timeout_s: int) -> str | None:
