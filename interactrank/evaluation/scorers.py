@@ -86,7 +86,7 @@ class ModelScorer:
         rate, support = np.empty((size, 0), np.float32), np.empty((len(requests), 0), np.float32)
         lexical = np.empty((size, 0), np.float32)
         if self.model.fuse.uses_history:
-            rate, support = self.log.cross.history(keys, candidates)
+            rate, support = self.log.cross.history(keys, candidates, only=self.model.fuse.history.names)
         if self.model.fuse.uses_lexical:
             lexical = self.log.cross.match(keys, candidates)
         return rate, support, lexical
@@ -138,10 +138,11 @@ class CountScorer:
                 "the baseline counts needs an iqp feature with key query, without window and segment"
             )
         self.log, self.column = log, columns[0]
+        self.name = log.schema.iqp[self.column].name
 
     def __call__(self, requests: Requests, candidates: Jagged | None) -> Tensor:
         """Shares of the query's engagements; ties are broken by popularity in training."""
-        rate, _ = self.log.cross.history(requests.keys(), candidates)
+        rate, _ = self.log.cross.history(requests.keys(), candidates, only=[self.name])
         return _with_popularity(rate[:, self.column], self.log.items.train_count, candidates)
 
 

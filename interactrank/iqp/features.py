@@ -8,6 +8,7 @@ are the keys of all requests, one after the other.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -106,7 +107,13 @@ class CrossFeatures:
             num_items=num_items,
         )
 
-    def history(self, requests: RequestKeys, candidates: Jagged | None = None) -> tuple[Floats, Floats]:
+    def history(
+        self,
+        requests: RequestKeys,
+        candidates: Jagged | None = None,
+        *,
+        only: Collection[str] | None = None,
+    ) -> tuple[Floats, Floats]:
         """Rate [C, X] in 0..1 and support [R, X] of each history feature.
 
         The support of a cosine, which is no share of a count, is 1 where the user has a history.
@@ -114,13 +121,18 @@ class CrossFeatures:
         Args:
             requests: their keys and times.
             candidates: items of each request, none twice; None for all N items of the catalogue, C = R * N.
+            only: features that are wanted, the others stay 0; None for all.
         """
         num_requests = len(requests.time)
         size = num_requests * self.num_items if candidates is None else len(candidates.values)
         rate = np.zeros((size, len(self.schema.iqp)), np.float32)
         support = np.zeros((num_requests, len(self.schema.iqp)), np.float32)
         for space, store in self.stores.items():
-            columns = [j for j, f in enumerate(self.schema.iqp) if key_space(f) == space]
+            columns = [
+                j
+                for j, f in enumerate(self.schema.iqp)
+                if key_space(f) == space and (only is None or f.name in only)
+            ]
             if not columns:
                 continue
             # What only this user did, or is compared with it, ends where the user's history ends.
@@ -208,9 +220,13 @@ class _Lookup:
         The store holds the users of each pair of items, and of each item with itself.
         """
         of_key = self._users(self.store.find(self.rows, self.keys), self.end)
-        items = self.store.items[self.pairs].astype(np.int64)
-        of_item = self._users(self.store.find(self.store.rows(items), items), self.end[self.which])
-        cosine = self.counts / np.sqrt(np.maximum(of_key[self.which] * of_item, 1))
+        # The users of an item are looked up once for all requests whose history ends at the same time.
+        ends, end_of = np.unique(self.end, return_inverse=True)
+        items = end_of[self.which] * self.num_items + self.store.items[self.pairs]
+        distinct, place = np.unique(items, return_inverse=True)
+        item = distinct % self.num_items
+        of_item = self._users(self.store.find(self.store.rows(item), item), ends[distinct // self.num_items])
+        cosine = self.counts / np.sqrt(np.maximum(of_key[self.which] * of_item[place], 1))
         seen = np.bincount(self.request, of_key > 0, self.num_requests)
         seen_of = np.repeat(np.maximum(seen, 1), self.candidate_lengths)
         return np.bincount(self.out, cosine, self.size) / seen_of, (seen > 0).astype(np.float64)

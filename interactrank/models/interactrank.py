@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 
+import torch
 from torch import Tensor, nn
 
 from interactrank.batch import BatchLayout, SearchBatch
@@ -31,14 +32,18 @@ class InteractRank(nn.Module):
     Args:
         layout: where the features of the schema lie in a batch, and the rows of each ID table.
         settings: sizes and choices.
+        table_device: where the ID tables are; ``meta`` for those that are made when they are sharded.
     """
 
-    def __init__(self, *, layout: BatchLayout, settings: ModelSettings) -> None:
+    def __init__(
+        self, *, layout: BatchLayout, settings: ModelSettings, table_device: torch.device | None = None
+    ) -> None:
         super().__init__()
         schema = layout.schema
         self.layout, self.settings = layout, settings
         self.heads = len(schema.heads)
-        self.tables = SearchTables(layout=layout, init_scale=math.sqrt(3) * settings.table_std)
+        scale = math.sqrt(3) * settings.table_std
+        self.tables = SearchTables(layout=layout, init_scale=scale, device=table_device)
         self.sequence = None
         if settings.use_sequence and schema.sequence is not None:
             self.sequence = SequenceEncoder(layout=layout, settings=settings.sequence, std=settings.table_std)

@@ -133,6 +133,7 @@ class _Columns(nn.Module):
     def __init__(self, names: Sequence[str], leave_out: Sequence[str], use: bool) -> None:
         super().__init__()
         kept = [j for j, name in enumerate(names) if name not in leave_out] if use else []
+        self.names = [names[j] for j in kept]
         self.whole = len(kept) == len(names)
         self.register_buffer("columns", torch.tensor(kept, dtype=torch.long), persistent=False)
 

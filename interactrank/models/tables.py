@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import NamedTuple
 
+import torch
 from torch import Tensor, nn
 from torchrec.modules.embedding_modules import EmbeddingBagCollection
 from torchrec.sparse.jagged_tensor import KeyedJaggedTensor
@@ -44,9 +45,10 @@ class SearchTables(nn.Module):
     Args:
         layout: which table serves which features.
         init_scale: first weights lie uniformly in +-init_scale.
+        device: where the weights are; on ``meta`` each rank makes those of its parts when it shards.
     """
 
-    def __init__(self, *, layout: BatchLayout, init_scale: float) -> None:
+    def __init__(self, *, layout: BatchLayout, init_scale: float, device: torch.device | None = None) -> None:
         super().__init__()
         self._slots = {
             "requests": layout.request_slots,
@@ -69,13 +71,13 @@ class SearchTables(nn.Module):
             ]
 
         def bags(slots: list[Slot]) -> EmbeddingBagCollection | None:
-            return embedding_bag_collection(tables(slots, pooled=True)) if slots else None
+            return embedding_bag_collection(tables(slots, pooled=True), device=device) if slots else None
 
         self.requests = bags(layout.request_slots)
         self.items = bags(layout.item_slots)
         self.shared = bags(layout.shared_slots)
         events = tables(layout.event_slots, pooled=False)
-        self.events = embedding_collection(events) if events else None
+        self.events = embedding_collection(events, device=device) if events else None
 
     def forward(self, batch: SearchBatch) -> Looked:
         """Embeddings of all features of the batch.

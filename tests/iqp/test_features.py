@@ -261,3 +261,16 @@ def test_cosine_is_that_of_a_loop(
         assert np.array_equal(listed[row : row + len(candidates)], whole[[r * N + p for p in candidates]])
         row += len(candidates)
     assert whole.max(initial=0) <= 1 + 1e-6
+
+
+def test_only_what_is_wanted_is_looked_up(tmp_path: Path) -> None:
+    cross = history(tmp_path, [(1, 0, 1), (1, 2, 2)], [(1, 1, 1)])
+    time = np.array([5 * HOUR])
+    keys = RequestKeys({WORDS: jagged([[1]]), USER: jagged([[1]])}, time, time, {})
+    whole, support = cross.history(keys)
+    name = SCHEMA.iqp[4].name
+    found, found_support = cross.history(keys, only=[name])
+    assert np.array_equal(found[:, 4], whole[:, 4])
+    assert found_support[0, 4] == support[0, 4] == 1
+    assert whole[:, 0].any()
+    assert not np.delete(found, 4, 1).any()
