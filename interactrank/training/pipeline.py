@@ -38,6 +38,8 @@ class Forward:
         self.model = model
         self.device = device
         self.bf16 = bf16
+        if bf16 and device.type == "cpu" and not _cpu_has_bf16():
+            say("training.autocast: bf16 is slower than none here: this CPU has no bf16 instructions")
         self.loss: Tensor = torch.zeros(())
         self.parts: dict[str, Tensor] = {}
         self.requests = 0
@@ -151,6 +153,11 @@ def make_pipeline(
             )
         say(f"{message}; the plain pipeline is used")
     return PlainPipeline(forward, optimizer, dmp.device)
+
+
+def _cpu_has_bf16() -> bool:
+    """Whether the processor computes in bfloat16; without it torch emulates that, many times slower."""
+    return any(found for name, found in torch.cpu.get_capabilities().items() if "bf16" in name)
 
 
 def _obstacle(dmp: DistributedModelParallel) -> str | None:

@@ -187,7 +187,9 @@ class TrainingSettings(Config):
     )
     seed: int = Field(0, ge=0, description="seed of the initial weights and of dropout")
     device: Literal["auto", "cpu", "cuda"] = Field("auto", description="auto: cuda where there is one")
-    autocast: Literal["none", "bf16"] = Field("none", description="bf16: matrix products in bfloat16")
+    autocast: Literal["none", "bf16"] = Field(
+        "none", description="bf16: matrix products in bfloat16; slower on a CPU without bf16 instructions"
+    )
     pipeline: Literal["auto", "plain", "sparse_dist"] = Field(
         "auto",
         description="sparse_dist overlaps the exchange of ids with compute; auto: that on cuda, plain on cpu",
