@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from interactrank.modules.checks import require_positive, require_rate, require_width
-from interactrank.modules.dropout import zero_random_entries
+from interactrank.modules.mask_blocks import mask_blocks
 
 
 class ParallelMaskNet(nn.Module):
@@ -20,8 +20,7 @@ class ParallelMaskNet(nn.Module):
     the outputs are concatenated. MaskNet, arXiv 2102.07619, section 3 (parallel model); InteractRank,
     arXiv 2504.06609, figure 2 ("feature crossing").
 
-    All blocks run at once: the first linear maps of the masks are one GEMM [n -> K r], the second ones and
-    the hidden maps are batched GEMMs.
+    The first linear maps of the masks are one GEMM [n -> K r]; the rest is :func:`mask_blocks`.
 
     Args:
         in_dim: n.
@@ -80,15 +79,15 @@ class ParallelMaskNet(nn.Module):
             [N, K * o], block after block, none negative.
         """
         require_width(self, x, self.in_dim)
-        rank_rows = F.relu(self.mask_in(x)).unflatten(-1, (self.blocks, self.rank)).transpose(0, 1)
-        masks = torch.baddbmm(self.mask_out_bias, rank_rows, self.mask_out_weight)  # [K, N, n]
-        hidden = torch.bmm(masks * x.to(masks.dtype), self.hidden_weight)  # [K, N, o]
         rate = self.dropout if self.training else 0.0
-        # relu(c v) = c relu(v): dropout's factor goes into the K * o gains, not into the N * K * o outputs.
-        gain, bias = self.norm_weight / (1 - rate), self.norm_bias / (1 - rate)
-        # One LayerNorm per block: a single call over [K, N, o] would need a second pass for gain and bias.
-        normed = [
-            zero_random_entries(F.layer_norm(h, (self.block_dim,), g, b), rate)
-            for h, g, b in zip(hidden.unbind(0), gain.unbind(0), bias.unbind(0), strict=True)
-        ]
-        return F.relu(torch.cat(normed, dim=-1), inplace=True)
+        return mask_blocks(
+            x,
+            F.relu(self.mask_in(x)),
+            self.mask_out_weight,
+            self.mask_out_bias,
+            self.hidden_weight,
+            # relu(c v) = c relu(v): dropout's factor goes into K * o gains, not into N * K * o outputs.
+            self.norm_weight / (1 - rate),
+            self.norm_bias / (1 - rate),
+            rate,
+        )
