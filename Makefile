@@ -10,7 +10,7 @@ export OMP_NUM_THREADS ?= 1
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed-$(BUILD)
 
-.PHONY: install demo test lint examples clean
+.PHONY: install demo test lint examples bench-smoke clean
 install: $(STAMP)
 
 $(STAMP): setup.cfg $(wildcard packaging/*.* packaging/*/pyproject.toml)
@@ -36,6 +36,15 @@ examples: install
 	@for example in $(sort $(wildcard examples/[0-9]*.py)); do \
 		echo "== $$example" && $(BIN)/python "$$example" || exit 1; \
 	done
+
+# Every benchmark at a tiny size; what it writes must be a valid result. No time is judged.
+bench-smoke: install
+	@out=$$(mktemp -d) && trap 'rm -rf "$$out"' EXIT && \
+	for name in train_step sequence modules equal_quality; do \
+		echo "== benchmarks.$$name" && \
+		$(BIN)/python -m benchmarks.$$name --smoke --no-memory --threads 1 --output "$$out" \
+			>"$$out/log" 2>&1 || { cat "$$out/log"; exit 1; }; \
+	done && $(BIN)/python -m benchmarks.report "$$out"/*.json
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info

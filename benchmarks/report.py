@@ -288,7 +288,7 @@ def main() -> None:
     for path in options.files:
         found = problems(json.loads(path.read_text()))
         wrong += bool(found)
-        print(f"{path}: {'; '.join(found) or 'valid'}")
+        print(f"{path.name}: {'; '.join(found) or 'valid'}")
     if options.readme:
         README.write_text(with_table(README.read_text(), readme_table(README.parent / "results")))
     sys.exit(1 if wrong else 0)
