@@ -7,15 +7,20 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from interactrank.compatibility import check
 from interactrank.errors import USER_ERRORS
+
+if TYPE_CHECKING:
+    from interactrank.training.cluster import Cluster
 
 EXAMPLES = """examples:
   interactrank run examples/configs/bestbuy.yaml --data ../shared/data/bestbuy_xbox
   interactrank run interactrank/configs/demo.yaml --output runs/demo training.steps=200
   interactrank doctor
 """
+SPEEDS = ("hbm", "ddr", "hbm_ddr", "within", "between")
 OVERRIDES = "settings of the config to change, such as training.steps=200 loader.seed=1"
 
 
@@ -79,7 +84,18 @@ def _run(options: argparse.Namespace) -> None:
     elif options.verb == "prepare":
         jobs.prepare_job(config, options.data, options.output, strict=options.strict)
     elif options.verb == "train":
-        jobs.train_job(config, options.data, options.output, model=options.model)
+        jobs.train_job(config, options.data, options.output, model=options.model, plan=options.plan)
+    elif options.verb == "plan":
+        jobs.plan_job(
+            config,
+            _cluster(options),
+            options.output,
+            data=options.data,
+            rows={table: round(rows) for table, rows in options.rows},
+            ids=dict(options.ids),
+            candidates=options.candidates,
+            model=options.model,
+        )
     elif options.verb == "evaluate":
         jobs.evaluate_job(config, options.data, dict(options.run), options.output)
     else:
@@ -151,6 +167,14 @@ def _parser() -> argparse.ArgumentParser:
     train.add_argument(
         "--model", default="interactrank", help="interactrank, two_tower or one of the config's variants"
     )
+    train.add_argument("--plan", type=Path, help="plan.json of `interactrank plan` for these ranks")
+    plan = verb(
+        "plan",
+        "Lay the ID tables out over machines that need not be there; print sizes and times, write the plan.",
+        "interactrank plan interactrank/configs/demo.yaml --data prepared --nodes 8 --gpus-per-node 8"
+        " --hbm 80GiB --ddr 200GiB",
+    )
+    _add_plan_arguments(plan)
     evaluate = verb(
         "evaluate",
         "Rank the test requests with trained models and BM25; print the table, write the report.",
@@ -171,6 +195,74 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--output", type=Path, help="folder of the run; runs/<name of the config> when left out")
     verb("doctor", "Print versions, what does not match, and what to run then.", "interactrank doctor")
     return parser
+
+
+def _add_plan_arguments(plan: argparse.ArgumentParser) -> None:
+    plan.add_argument("--data", type=Path, help="prepared log, which knows the tables' rows")
+    plan.add_argument("--nodes", type=int, default=1, help="machines (default 1)")
+    plan.add_argument("--gpus-per-node", type=int, default=8, help="ranks on each machine (default 8)")
+    plan.add_argument("--hbm", type=_size, default="80GiB", help="memory of a GPU (default 80GiB)")
+    plan.add_argument(
+        "--ddr", type=_size, default="200GiB", help="host memory for each rank (default 200GiB)"
+    )
+    plan.add_argument("--cpu", action="store_true", help="ranks without GPUs, tables in the host's memory")
+    plan.add_argument(
+        "--speed",
+        type=_speed,
+        action="append",
+        default=[],
+        metavar="NAME=SIZE",
+        help="bytes a second of hbm, ddr, hbm_ddr, within or between machines, such as hbm=3.3TB",
+    )
+    plan.add_argument(
+        "--rows", type=_number_of, action="append", default=[], metavar="TABLE=N", help="such as item=1e9"
+    )
+    plan.add_argument(
+        "--ids", type=_number_of, action="append", default=[], metavar="FEATURE=N", help="mean ids in a row"
+    )
+    plan.add_argument("--candidates", type=float, help="items of a request, logged and drawn")
+    plan.add_argument("--model", default="interactrank", help="interactrank, two_tower or a variant")
+    plan.add_argument("--output", type=Path, default=Path("plan.json"), help="file of the plan (plan.json)")
+
+
+def _cluster(options: argparse.Namespace) -> Cluster:
+    from interactrank.training.cluster import Cluster, Speeds
+
+    return Cluster(
+        nodes=options.nodes,
+        ranks_per_node=options.gpus_per_node,
+        device="cpu" if options.cpu else "cuda",
+        hbm=0 if options.cpu else options.hbm,
+        ddr=options.ddr,
+        speeds=Speeds(**dict(options.speed)),
+    )
+
+
+def _size(text: str) -> int:
+    from interactrank.training.cluster import parse_bytes
+
+    try:
+        return parse_bytes(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
+def _speed(text: str) -> tuple[str, int]:
+    name, _, size = text.partition("=")
+    if name not in SPEEDS:
+        raise argparse.ArgumentTypeError(f"'{text}': write NAME=SIZE with a name of {', '.join(SPEEDS)}")
+    return name, _size(size)
+
+
+def _number_of(text: str) -> tuple[str, float]:
+    name, _, number = text.partition("=")
+    try:
+        value = float(number)
+    except ValueError:
+        value = 0.0
+    if not name or not 0 < value < 1e15:
+        raise argparse.ArgumentTypeError(f"'{text}': write a name and a number above 0, such as item=1e9")
+    return name, value
 
 
 def _model_run(text: str) -> tuple[str, Path]:

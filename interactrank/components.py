@@ -36,6 +36,7 @@ def train(
     data: str,
     output: str,
     model: str = "interactrank",
+    plan: str = "",
     j: str = "1x2",
     threads: int = 1,
     h: str = "",
@@ -54,6 +55,7 @@ def train(
         data: folder of the prepared log
         output: folder of the model, seen by all machines
         model: interactrank or two_tower
+        plan: file that interactrank plan wrote for these machines; TorchRec plans when left out
         j: machines x processes on each, such as 4x8; 2:4x8 goes on while 2 of 4 machines are there
         threads: OMP_NUM_THREADS of each process
         h: a named resource of torchx, such as aws_p4d.24xlarge; it replaces cpu, gpu and memMB
@@ -67,7 +69,7 @@ def train(
     from torchx.components.dist import ddp
 
     return ddp(
-        *_train_arguments(config, data, output, model, overrides),
+        *_train_arguments(config, data, output, model, overrides, plan),
         m=_MODULE,
         name=f"interactrank/{Path(output).name or 'train'}",
         j=j,
@@ -230,6 +232,7 @@ def launch_training(
 
 
 def _train_arguments(
-    config: str, data: str, output: str, model: str, overrides: tuple[str, ...]
+    config: str, data: str, output: str, model: str, overrides: tuple[str, ...], plan: str = ""
 ) -> list[str]:
-    return ["train", config, *overrides, "--data", data, "--output", output, "--model", model]
+    arguments = ["train", config, *overrides, "--data", data, "--output", output, "--model", model]
+    return [*arguments, "--plan", plan] if plan else arguments

@@ -29,15 +29,21 @@ from interactrank.evaluation.scorers import (
     TrueProbabilityScorer,
 )
 from interactrank.evaluation.table import table_means
+from interactrank.extras import MissingExtraError
 from interactrank.files import atomic_write_text
 from interactrank.models import InteractRank
 from interactrank.models.tables import collection_name
 from interactrank.progress import progress_bar
 from interactrank.schema import ConfigError
+from interactrank.training.cluster import Cluster
 from interactrank.training.distributed import World, current_world, on_main, process_group
 from interactrank.training.history import read_history
+from interactrank.training.plan_for_cluster import plan_for_cluster
+from interactrank.training.plan_picture import plot_plan
+from interactrank.training.plan_report import PlanReport
 from interactrank.training.quiet import quiet
 from interactrank.training.settings import TrainingSettings
+from interactrank.training.sizing import size_model
 from interactrank.training.trainer import Evaluate, train
 from interactrank.version import __version__
 
@@ -107,7 +113,9 @@ def prepare_job(config: RunConfig, log: Path, output: Path, *, strict: bool = Fa
     return manifest
 
 
-def train_job(config: RunConfig, data: Path, output: Path, *, model: str = "interactrank") -> None:
+def train_job(
+    config: RunConfig, data: Path, output: Path, *, model: str = "interactrank", plan: Path | None = None
+) -> None:
     """Train one model on a prepared log, or go on where an earlier start ended; every rank calls it.
 
     Args:
@@ -115,6 +123,7 @@ def train_job(config: RunConfig, data: Path, output: Path, *, model: str = "inte
         data: a prepared log.
         output: folder of the model.
         model: ``interactrank``, ``two_tower`` or one of the config's variants.
+        plan: which rank holds what of each table, as ``interactrank plan`` writes it.
 
     Raises:
         ConfigError: the config has no such model.
@@ -133,7 +142,62 @@ def train_job(config: RunConfig, data: Path, output: Path, *, model: str = "inte
         loader = SearchLoader(log, "train", config.loader, rank=world.rank, world_size=world.size)
         if world.is_main:
             atomic_write_text(output / "config.yaml", given.dump())
-        train(built, loader, _as_built(config.training), output, evaluate=look)
+        train(built, loader, _as_built(config.training), output, evaluate=look, plan=plan)
+
+
+def plan_job(
+    config: RunConfig,
+    cluster: Cluster,
+    output: Path,
+    *,
+    data: Path | None = None,
+    rows: Mapping[str, int] | None = None,
+    ids: Mapping[str, float] | None = None,
+    candidates: float | None = None,
+    model: str = "interactrank",
+) -> PlanReport:
+    """Plan which rank holds what of each ID table, on machines that need not exist; print it and write it.
+
+    Args:
+        config: the run's settings.
+        cluster: the machines.
+        output: the plan's JSON file; a picture of its balance lies beside it where matplotlib is installed.
+        data: a prepared log, which knows the tables' rows and how many ids a request has.
+        rows: table -> rows, instead of those.
+        ids: feature -> mean ids in a row, instead of those.
+        candidates: items of a request, instead of those.
+        model: ``interactrank``, ``two_tower`` or one of the config's variants.
+
+    Returns:
+        What the plan costs.
+
+    Raises:
+        ConfigError: the config has no such model.
+        TrainingError: sizes are unknown, or constraints are impossible.
+        PlanError: the tables do not fit; names the nearest fixes.
+    """
+    quiet()
+    config = config.for_model(model)
+    log = None if data is None else _open(config, data)
+    sized = size_model(
+        config.search,
+        config.model,
+        batch_requests=config.loader.batch_requests,
+        negatives=config.loader.negatives,
+        log=log,
+        rows=rows or {},
+        ids=ids or {},
+        candidates=candidates,
+    )
+    report = plan_for_cluster(sized, _as_built(config.training), cluster, output)
+    report.show()
+    console = Console(stderr=True)
+    console.print(f"written: {output}", soft_wrap=True)
+    try:
+        console.print(f"written: {plot_plan(report, output.with_suffix('.png'))}", soft_wrap=True)
+    except MissingExtraError as error:
+        console.print(f"no picture: {error}", soft_wrap=True)
+    return report
 
 
 def _as_built(settings: TrainingSettings) -> TrainingSettings:

@@ -101,7 +101,9 @@ def place(
             return find_placement(model, constraints, cluster.topology(dense_bytes), optimizer)
         except PlannerError as error:
             obstacle = last_obstacle(error)
-    raise PlanError(f"no sharding plan for tables {', '.join(sizes)} over {cluster}: {obstacle}")
+    raise PlanError(
+        f"no sharding plan for tables {', '.join(sizes)} over {cluster}. Last obstacle: {obstacle}"
+    )
 
 
 def suited_types(

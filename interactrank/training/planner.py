@@ -14,6 +14,7 @@ Up to SMALL_WORLD ranks TorchRec's own search runs unchanged.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -42,7 +43,7 @@ from interactrank.training.tables import table_parameters
 
 __all__ = ["SMALL_WORLD", "WeighedProposer", "find_placement", "last_obstacle", "planning_sharders"]
 
-SMALL_WORLD = 16
+SMALL_WORLD = 4
 
 
 class _EbcSharder(EmbeddingBagCollectionSharder):
@@ -196,7 +197,8 @@ def _counted(model: nn.Module, optimizer: type[Optimizer]) -> Iterator[None]:
 
 
 def last_obstacle(error: PlannerError) -> str:
-    """The last obstacle that the planner met, in one line."""
+    """What the planner met last, in one line."""
     text = str(error)
     _, _, last = text.partition("Last planner error:")
-    return " ".join((last or text).split())
+    line = " ".join((last or text).split())
+    return re.sub(r", perf: Perf\(.*?\), rank: None", "", line)

@@ -15,13 +15,14 @@ from torchrec.distributed.model_parallel import DistributedModelParallel
 
 from interactrank.training.checkpoint import CheckpointStore
 from interactrank.training.course import Course, Loader
-from interactrank.training.distributed import World, current_world, gather, say, together
+from interactrank.training.distributed import World, current_world, gather, on_main, say, together
 from interactrank.training.errors import TrainingError
 from interactrank.training.history import History, ProgressReport, Row
 from interactrank.training.monitor import Window, check_finite_state
 from interactrank.training.optimizers import TrainingOptimizer, build_optimizer
 from interactrank.training.pipeline import Forward, make_pipeline
 from interactrank.training.plan import make_plan
+from interactrank.training.plan_file import load_plan, plan_values, write_plan
 from interactrank.training.plan_table import describe_plan, print_plan
 from interactrank.training.preemption import Agreement, Preempted, StopSignal
 from interactrank.training.random_state import seed_everything
@@ -61,6 +62,7 @@ def train(
     output_dir: str | os.PathLike[str],
     evaluate: Evaluate | None = None,
     resume: bool = True,
+    plan: str | os.PathLike[str] | None = None,
 ) -> TrainingResult:
     """Trains ``model``; call it on every rank, within ``with process_group():``.
 
@@ -75,13 +77,14 @@ def train(
         output_dir: folder of the run, seen by all ranks.
         evaluate: called every ``settings.evaluate_every`` steps and at the end.
         resume: go on from the newest checkpoint of ``output_dir``, if there is one.
+        plan: a file of :mod:`interactrank.training.plan_file`; TorchRec's planner makes one when left out.
 
     Returns:
         Steps done, history and sharded model.
 
     Raises:
         RuntimeError: there is no process group.
-        TrainingError: settings, loader or an earlier run in ``output_dir`` do not fit.
+        TrainingError: settings, plan, loader or an earlier run in ``output_dir`` do not fit.
         CheckpointError: the checkpoint is damaged or of another model.
         NonFiniteLoss: the loss became NaN or infinite; the last good checkpoint is kept.
         Preempted: SIGTERM came to some rank; a checkpoint of this step was written.
@@ -103,7 +106,7 @@ def train(
     course = Course(loader, settings, position, ranks=world.size)
     _warn_of_restarts(settings)
     seed_everything(settings.seed, world.rank)
-    dmp = _shard(model, settings, world)
+    dmp = _shard(model, settings, world, output, plan)
     optimizer = build_optimizer(dmp, settings, course.schedule_steps)
     start = course.start.step
     if checkpoint is not None:
@@ -201,10 +204,18 @@ class _Run:
         return {"lr": self.settings.dense.lr * factor, "lr_tables": self.settings.tables.lr * factor}
 
 
-def _shard(model: nn.Module, settings: TrainingSettings, world: World) -> DistributedModelParallel:
-    plan = make_plan(model, settings, world)
+def _shard(
+    model: nn.Module,
+    settings: TrainingSettings,
+    world: World,
+    output: Path,
+    file: str | os.PathLike[str] | None,
+) -> DistributedModelParallel:
+    plan = load_plan(file, model, settings, world) if file else make_plan(model, settings, world)
     if world.is_main and plan.plan:
         print_plan(describe_plan(model, plan, world.size))
+    values = plan_values(model, plan, ranks=world.size, ranks_per_node=world.local_size)
+    on_main("writing the plan", lambda: write_plan(output / "plan.json", values))
     return shard_model(model, plan, settings, world)
 
 

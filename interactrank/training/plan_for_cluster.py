@@ -1,0 +1,48 @@
+"""From sizes and machines to a written plan; needs neither GPUs nor a process group."""
+
+from __future__ import annotations
+
+import os
+
+from torchrec.distributed.planner.planners import to_sharding_plan
+
+from interactrank.training.cluster import Cluster
+from interactrank.training.plan import PlanError, place
+from interactrank.training.plan_file import plan_values, write_plan
+from interactrank.training.plan_remedy import explain
+from interactrank.training.plan_report import PlanReport, plan_report
+from interactrank.training.settings import TrainingSettings
+from interactrank.training.sizing import SizedModel
+
+__all__ = ["plan_for_cluster"]
+
+
+def plan_for_cluster(
+    sized: SizedModel, settings: TrainingSettings, cluster: Cluster, path: str | os.PathLike[str]
+) -> PlanReport:
+    """Plans, and writes the plan for ``train``.
+
+    Args:
+        sized: the model without weights, and what a step asks of its tables.
+        settings: constraints by table (as called in the model's collections), and the tables' optimizer.
+        cluster: the machines.
+        path: the plan's JSON file.
+
+    Returns:
+        What the plan costs.
+
+    Raises:
+        TrainingError: a constraint is impossible.
+        PlanError: the tables do not fit; names the nearest fixes. Nothing is written.
+    """
+    model, loads, dense = sized.model, sized.loads, sized.dense_bytes
+    try:
+        placement = place(model, settings, cluster, loads=loads, dense_bytes=dense)
+    except PlanError as error:
+        raise explain(error, model, settings, cluster, loads, dense) from None
+    report = plan_report(model, placement, cluster, settings.tables, dense)
+    plan = to_sharding_plan(placement, cluster.topology())
+    ranks, per_node = cluster.ranks, cluster.ranks_per_node
+    values = plan_values(model, plan, ranks=ranks, ranks_per_node=per_node, expected=report.values())
+    write_plan(path, values)
+    return report

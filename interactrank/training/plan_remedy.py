@@ -1,0 +1,121 @@
+"""What to change when tables do not fit: fixes of one kind each, every one tried with the planner."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+
+from torch import nn
+
+from interactrank.training.cluster import Cluster, show_bytes
+from interactrank.training.constraints import Load
+from interactrank.training.optimizers import state_bytes
+from interactrank.training.plan import PlanError, place
+from interactrank.training.settings import TrainingSettings
+from interactrank.training.tables import tables_of
+
+__all__ = ["explain", "smallest"]
+
+MOST_RANKS = 4096
+GIB = 2**30
+MOST_GIB = 4096  # memory of a rank
+
+
+def smallest(above: int, most: int, fits: Callable[[int], bool], tolerance: float = 0.0) -> int | None:
+    """The smallest whole number above ``above``, and up to ``most``, that fits; None if none does.
+
+    Args:
+        above: does not fit.
+        most: the last to try.
+        fits: whether a number fits; larger ones then fit as well.
+        tolerance: stop when the answer is known to this share of it.
+
+    Example::
+
+        >>> smallest(8, 1000, lambda n: n >= 21)
+        21
+        >>> smallest(8, 20, lambda n: n >= 21) is None
+        True
+    """
+    low, high = above, above
+    while not fits(high := min(most, 2 * high)):
+        if high == most:
+            return None
+        low = high
+    while high - low > max(1, tolerance * high):
+        middle = (low + high) // 2
+        low, high = (low, middle) if fits(middle) else (middle, high)
+    return high
+
+
+def explain(
+    error: PlanError,
+    model: nn.Module,
+    settings: TrainingSettings,
+    cluster: Cluster,
+    loads: Mapping[str, Load],
+    dense_bytes: int,
+) -> PlanError:
+    """The error with sizes, and with the nearest fix of each kind that makes a plan possible.
+
+    Args:
+        error: of :func:`~interactrank.training.plan.place`.
+        model: the unsharded model.
+        settings: as placed.
+        cluster: as placed.
+        loads: as placed.
+        dense_bytes: as placed.
+    """
+
+    def fits(other: Cluster, how: TrainingSettings = settings) -> bool:
+        try:
+            place(model, how, other, loads=loads, dense_bytes=dense_bytes)
+        except PlanError:
+            return False
+        return True
+
+    fixes = []
+    if settings.sharding and fits(cluster, settings.model_copy(update={"sharding": {}})):
+        fixes.append(f"no constraint on {', '.join(settings.sharding)} (training.sharding)")
+    most = max(cluster.nodes, MOST_RANKS // cluster.ranks_per_node)
+    nodes = smallest(cluster.nodes, most, lambda n: fits(cluster.with_nodes(n)))
+    if nodes is not None:
+        fixes.append(f"{nodes} machines of this kind (--nodes {nodes})")
+    hbm = _memory(cluster.hbm, lambda size: fits(replace(cluster, hbm=size)))
+    if hbm is not None:
+        fixes.append(f"GPUs of {hbm} (--hbm {hbm})")
+    ddr = _memory(cluster.ddr, lambda size: fits(replace(cluster, ddr=size)))
+    if ddr is not None:
+        fixes.append(f"hosts with {ddr} for each rank (--ddr {ddr})")
+    return PlanError("\n".join([*_sizes(model, settings, cluster, dense_bytes), str(error), *_listed(fixes)]))
+
+
+def _memory(now: int, fits: Callable[[int], bool]) -> str | None:
+    """The smallest memory that fits, to a twentieth."""
+    if now < GIB:
+        return None
+    enough = smallest(now // GIB, MOST_GIB, lambda gib: fits(gib * GIB), tolerance=0.05)
+    return None if enough is None else f"{enough}GiB"
+
+
+def _sizes(model: nn.Module, settings: TrainingSettings, cluster: Cluster, dense_bytes: int) -> list[str]:
+    """What is needed, what there is, and how much smaller the tables would have to be."""
+    tables = tables_of(model)
+    sizes = {t.path: t.bytes + state_bytes(t, settings.tables) for t in tables}
+    need = sum(sizes.values())
+    hbm, ddr = (size * cluster.ranks for size in cluster.usable(dense_bytes))
+    have = f"{show_bytes(hbm)} of HBM and {show_bytes(ddr)} of DDR" if hbm else show_bytes(ddr)
+    largest = max(tables, key=lambda t: sizes[t.path])
+    lines = [
+        f"the tables take {show_bytes(need)} with optimizer state; the largest, {largest.path} "
+        f"({largest.rows:,} x {largest.dim}), {show_bytes(sizes[largest.path])}. The ranks have {have} for them"
+    ]
+    if need > hbm + ddr:
+        lines[0] += f": rows or dims must shrink to {(hbm + ddr) / need:.0%} to fit there"
+    return lines
+
+
+def _listed(fixes: list[str]) -> list[str]:
+    if not fixes:
+        return ["no number of such machines, and no size of their memory, would do: loosen training.sharding"]
+    return ["nearest fixes, each by itself and tried:", *(f"  - {fix}" for fix in fixes)]
