@@ -107,8 +107,8 @@ def _sizes(model: nn.Module, settings: TrainingSettings, cluster: Cluster, dense
     have = f"{show_bytes(hbm)} of HBM and {show_bytes(ddr)} of DDR" if hbm else show_bytes(ddr)
     largest = max(tables, key=lambda t: sizes[t.path])
     lines = [
-        f"the tables take {show_bytes(need)} with optimizer state; the largest, {largest.path} "
-        f"({largest.rows:,} x {largest.dim}), {show_bytes(sizes[largest.path])}. The ranks have {have} for them"
+        f"the tables take {show_bytes(need)} with optimizer state, {largest.path} ({largest.rows:,} x "
+        f"{largest.dim}) most of all: {show_bytes(sizes[largest.path])}. The ranks have {have} for tables"
     ]
     if need > hbm + ddr:
         lines[0] += f": rows or dims must shrink to {(hbm + ddr) / need:.0%} to fit there"
