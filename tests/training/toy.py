@@ -5,6 +5,8 @@ Shapes: R requests, C candidates, L events.
 
 from __future__ import annotations
 
+import os
+import signal
 from collections.abc import Iterator
 
 import torch
@@ -150,3 +152,16 @@ class ToyLoader:
     def epoch(self, n: int, start: int = 0) -> Iterator[SearchBatch]:
         for number in range(start, self.steps_per_epoch):
             yield self.batch(n, number)
+
+
+class SignalledLoader(ToyLoader):
+    """Sends its own process SIGTERM while it makes batch ``at``."""
+
+    def __init__(self, rank: int, at: tuple[int, int]) -> None:
+        super().__init__(rank)
+        self.at = at
+
+    def batch(self, epoch: int, number: int) -> SearchBatch:
+        if (epoch, number) == self.at:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return super().batch(epoch, number)

@@ -1,0 +1,48 @@
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+import pytest
+import torch
+import torch.distributed.checkpoint as dcp
+
+from interactrank.training.random_state import random_state, seed_everything, set_random_state
+from interactrank.training.storage import HashingWriter
+
+
+def test_every_file_is_hashed_while_it_is_written(tmp_path: Path) -> None:
+    """Small and large blocks, the latter on a thread, against the hash of the file that is there."""
+    state = {"large": torch.rand(300_000), "small": torch.rand(3), "text": "a", "empty": torch.zeros(0, 4)}
+    writer = HashingWriter(tmp_path / "new")
+    dcp.save(state, storage_writer=writer, no_dist=True)
+    writer.close()
+    files = {path.name: path.read_bytes() for path in (tmp_path / "new").iterdir()}
+    assert sorted(files) == [".metadata", "__0_0.distcp"]
+    assert writer.digests == {
+        name: {"bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()} for name, data in files.items()
+    }
+    found = {"large": torch.zeros(300_000), "small": torch.zeros(3), "text": "", "empty": torch.zeros(0, 4)}
+    dcp.load(found, checkpoint_id=tmp_path / "new", no_dist=True)
+    assert torch.equal(found["large"], state["large"])
+    assert found["text"] == "a"
+
+
+def test_ranks_and_steps_have_seeds_of_their_own() -> None:
+    before = random_state()
+    drawn = set()
+    for rank, step in ((0, 0), (1, 0), (0, 5), (1, 5), (0, 0)):
+        seed_everything(3, rank, step)
+        drawn.add(float(torch.rand(())))
+    set_random_state(before)
+    assert len(drawn) == 4
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_the_state_of_the_gpu_is_part_of_it() -> None:
+    torch.cuda.manual_seed(1)
+    before = random_state()
+    drawn = torch.rand(3, device="cuda")
+    set_random_state(before)
+    assert torch.equal(drawn, torch.rand(3, device="cuda"))
