@@ -264,7 +264,7 @@ def test_cosine_is_that_of_a_loop(
 
 
 def test_only_what_is_wanted_is_looked_up(tmp_path: Path) -> None:
-    cross = history(tmp_path, [(1, 0, 1), (1, 2, 2)], [(1, 1, 1)])
+    cross = history(tmp_path, [(1, 0, 1), (1, 2, 2)], [(1, 1, 3)])
     time = np.array([5 * HOUR])
     keys = RequestKeys({WORDS: jagged([[1]]), USER: jagged([[1]])}, time, time, {})
     whole, support = cross.history(keys)
