@@ -134,12 +134,10 @@ def _option(
         found.append(f"{of['rows']} x {of['dim']} in the plan, {table.rows} x {table.dim} in the model")
     types = allowed_types(table, cluster.device)
     if of["sharding"] not in types:
-        known = of["sharding"] in get_args(ShardingType)
-        why = f"does not work for it on {cluster.device}; allowed: {', '.join(types)}" if known else "unknown"
-        return [
-            *found,
-            f"sharding '{of['sharding']}' {why}{'' if known else near(of['sharding'], types)}",
-        ], None
+        why = f"does not work for it on {cluster.device}; allowed: {', '.join(types)}"
+        if of["sharding"] not in get_args(ShardingType):
+            why = f"is unknown{near(str(of['sharding']), types)}"
+        return [*found, f"sharding '{of['sharding']}' {why}"], None
     asked = settings.sharding.get(table.name)
     if asked and asked.types and of["sharding"] not in asked.types:
         found.append(f"{of['sharding']}, where training.sharding asks for {', '.join(asked.types)}")
