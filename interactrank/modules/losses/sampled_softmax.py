@@ -100,7 +100,7 @@ class SampledSoftmax(nn.Module):
                 negatives=merged.ids.shape[0],
             )
             out = (hits | (merged.counts == 0)).unsqueeze(1)
-            negatives = torch.logsumexp(torch.where(out, NEVER, logits), dim=-1)  # [R, H]
+            negatives = _logsumexp(torch.where(out, NEVER, logits))  # [R, H]
             loss = F.softplus(negatives.index_select(0, candidate_request) - own)
             return torch.where(positive, loss, 0)
 
@@ -127,3 +127,15 @@ class SampledSoftmax(nn.Module):
         if self.log_q is not None:
             return merged, slot, self.log_q(merged.ids, merged.counts > 0)
         return merged, slot, None
+
+
+def _logsumexp(x: Tensor) -> Tensor:
+    """``torch.logsumexp`` over the last dimension for rows that hold :data:`NEVER`.
+
+    On a CPU the exponential of such a number takes ten times as long as of one that does not underflow, so
+    that what lies 80 below a row's maximum is put there: e^-80 is lost in the sum all the same.
+    """
+    if x.shape[-1] == 0:
+        return x.sum(-1) + NEVER
+    top = x.detach().amax(-1, keepdim=True)
+    return (x - top).clamp_min(-80).exp().sum(-1).log() + top.squeeze(-1)
