@@ -102,6 +102,13 @@ def test_column_wise_row_wise_adagrad_on_other_ranks_is_refused_by_table(tmp_pat
     assert "Table ebc.words was column_wise on 2 ranks and is column_wise on 1" in str(error.value)
 
 
+def test_replicated_tables_do_not_load_into_sharded_ones(tmp_path: Path) -> None:
+    run_ranks(2, _train, settings_for(("data_parallel", RW, RW)), str(tmp_path))
+    with process_group("cpu"), pytest.raises(CheckpointError) as error:
+        _copy(settings_for((TW, RW, RW)), str(tmp_path / "checkpoints"), str(tmp_path / "one"))
+    assert "Table ebc.queries was data_parallel on 2 ranks and is table_wise on 1" in str(error.value)
+
+
 @pytest.fixture
 def trained(tmp_path: Path) -> Path:
     with process_group("cpu"):

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,10 +14,11 @@ from torch import nn
 from interactrank.batch import SearchBatch
 from interactrank.extras import MissingExtraError
 from interactrank.training.distributed import RankError, current_world, process_group
+from interactrank.training.errors import TrainingError
 from interactrank.training.monitor import NonFiniteLoss
 from interactrank.training.settings import TrainingSettings
 from interactrank.training.trainer import train
-from tests.distributed import run_ranks
+from tests.distributed import RankFailure, run_ranks
 from tests.training.toy import ToyLoader, ToyModel, toy_batch
 
 
@@ -54,7 +56,9 @@ def _run(output: str, stop: bool, more: dict[str, object]) -> list[dict[str, flo
         return []
 
 
-@pytest.mark.parametrize("more", [{}, {"pipeline": "sparse_dist", "autocast": "bf16"}])
+@pytest.mark.parametrize(
+    "more", [{}, {"pipeline": "sparse_dist", "autocast": "bf16"}, {"checkpoint_async": True}]
+)
 def test_a_resumed_run_ends_as_the_uninterrupted_one(tmp_path: Path, more: dict[str, object]) -> None:
     expected, _ = run_ranks(2, _run, str(tmp_path / "whole"), False, more)
     # Batch 1 of epoch 1 is step 6 of 8: the run stops after step 5 (the pipeline, which reads two batches
@@ -210,6 +214,23 @@ def test_an_error_of_one_rank_before_training_reaches_the_other(tmp_path: Path) 
     first, second = run_ranks(2, _one_rank_cannot_start, str(tmp_path))
     assert second.startswith("TrainingError: the loader has no batch")
     assert first.startswith("RankError: rank 1 failed while checking the arguments of train: TrainingError")
+
+
+def test_a_rank_that_runs_out_of_data_ends_the_others(tmp_path: Path) -> None:
+    with pytest.raises(RankFailure) as failure:
+        run_ranks(2, _one_rank_ends, str(tmp_path))
+    assert "rank 1\ndied with exit code 7" in str(failure.value)
+    assert "rank 0: another rank stopped; its own error says why" in str(failure.value)
+
+
+def _one_rank_ends(output: str) -> None:
+    rank = current_world().rank
+    try:
+        train(ToyModel(), ShortLoader(rank) if rank == 1 else ToyLoader(rank), settings(), output)
+    except TrainingError as error:
+        if "the loader gave 1 batches in epoch 0 on this rank instead of the 4" in str(error):
+            os._exit(7)  # as the command line ends, only faster
+        raise
 
 
 class ShortLoader(ToyLoader):
