@@ -37,6 +37,17 @@ def test_a_warm_up_longer_than_the_run_never_reaches_the_peak() -> None:
         ({"dense": {"betas": [0.9, 1.0]}}, "each must be at least 0 and below 1"),
         ({"schedule": {"final": 0.1}}, "final goes with shape cosine or linear"),
         ({"sharding": {"queries": {"types": ["data_parallel", "row_wise"]}}}, "data_parallel stands alone"),
+        ({"sharding": {"queries": {"types": ["rowwise"]}}}, "found 'rowwise'; did you mean 'row_wise'?"),
+        ({"sharding": {"queries": {"kernels": ["fast"]}}}, "found 'fast'"),
+        ({"sharding": {"queries": {"cache_load_factor": 0.5}}}, "goes with kernels: [fused_uvm_caching]"),
+        (
+            {"sharding": {"queries": {"types": ["row_wise"], "column_width": 8}}},
+            "column_width goes with types of column_wise, grid_shard, table_column_wise",
+        ),
+        (
+            {"tables": {"weight_decay": 0.1}},
+            "tables have none, as FBGEMM's CPU kernels would silently ignore it",
+        ),
         ({"checkpoint_evry": 3}, "checkpoint_evry: unknown key; did you mean 'checkpoint_every'?"),
         ({"steps": 0}, "steps"),
     ],
