@@ -60,12 +60,14 @@ class Group:
         contestants: the baseline first.
         unit: of their work, such as ``candidates``.
         settings: what distinguishes this group from the others; numbers can be an axis of a plot.
+        rounds: at most so many, where a contestant is very slow.
     """
 
     name: str
     contestants: list[Contestant]
     unit: str = "calls"
     settings: dict[str, Any] = field(default_factory=dict)
+    rounds: int | None = None
 
 
 @dataclass
@@ -218,6 +220,8 @@ def _measure_group(
 ) -> list[dict[str, Any]]:
     steps = {c.name: c.make() for c in group.contestants}
     rounds, warmup = (2, 1) if options.smoke else (options.rounds, options.warmup)
+    if group.rounds is not None:
+        rounds, warmup = min(rounds, group.rounds), 1
     samples = alternate(steps, rounds=rounds, warmup=warmup, device=device)
     del steps
     gc.collect()
@@ -248,7 +252,7 @@ def _measure_group(
             )
             if contestant.target is not None:
                 row["target"] = contestant.target
-        if script.memory and not options.no_memory:
+        if script.memory and not options.no_memory and group.rounds is None:
             row |= _memory(script, group, contestant, options, device)
         rows.append(row)
         print(report.line(row), file=sys.stderr, flush=True)

@@ -56,13 +56,15 @@ def cross(candidates: int, features: int, device: torch.device) -> tuple[nn.Modu
     return layer, {"concat_per_head": naive, "ours": lambda: layer(dots, x)}
 
 
-def in_batch(requests: int, per_request: int, items: int, device: torch.device) -> tuple[nn.Module, Forms]:
-    """Sampled softmax with one row of logits per request, against one per positive and a loop over items."""
+def in_batch(
+    requests: int, per_request: int, items: int, distinct: int, device: torch.device
+) -> tuple[nn.Module, Forms]:
+    """Sampled softmax with one row of logits per request, against one row per positive."""
     candidates = requests * per_request
     layer = SampledSoftmax(temperature=Temperature(), across_ranks=False).to(device)
     query = F.normalize(torch.randn(requests, HEADS, DIM, device=device), dim=-1).requires_grad_()
     item = F.normalize(torch.randn(items, DIM, device=device), dim=-1).requires_grad_()
-    ids = torch.randint(0, max(2, items // 2), (items,), device=device)  # about two rows of each item
+    ids = torch.randperm(items, device=device) % distinct
     of_request = torch.arange(candidates, device=device) // per_request
     of_item = torch.randint(0, items, (candidates,), device=device)
     labels = (torch.rand(candidates, HEADS, device=device) < 0.1).float()
@@ -113,11 +115,12 @@ def groups(options: argparse.Namespace) -> Iterator[Group]:
     for c in (4096 // s, 65536 // s):
         cases[f"cross_{c}"] = c, "candidates", lambda n=c: cross(n, 12, device)
     for r in (64 // s, 512 // s):
-        cases[f"in_batch_softmax_{r}"] = (
-            r * 20,
-            "candidates",
-            lambda n=r: in_batch(n, 20, 5 * n, device),
-        )
+        for rows_each in (1, 2):
+            cases[f"in_batch_softmax_{r}_rows_each_{rows_each}"] = (
+                r * 20,
+                "candidates",
+                lambda n=r, k=rows_each: in_batch(n, 20, 5 * n, 5 * n // k, device),
+            )
     for n in (4096 // s, 65536 // s):
         cases[f"merge_duplicates_{n}"] = n, "rows", lambda n=n: merging(n, device)
     for name, (work, unit, build) in cases.items():
@@ -127,7 +130,12 @@ def groups(options: argparse.Namespace) -> Iterator[Group]:
         yield Group(
             name,
             [
-                Contestant(n, lambda b=build, n=n: step_of(b, n), work, target=None if i == 0 else 1.0)
+                Contestant(
+                    n,
+                    lambda b=build, n=n: step_of(b, n),
+                    work,
+                    target=None if i == 0 or name.startswith("merge") else 1.0,
+                )
                 for i, n in enumerate(names)
             ],
             unit,

@@ -133,7 +133,7 @@ def markdown(result: dict[str, Any]) -> str:
     if result["smoke"]:
         lines += ["**A run at a tiny size, to see that the script works: its numbers say nothing.**", ""]
     if result["results"]:
-        lines += _results_table(result["results"])
+        lines += _results_table(result)
     for table in result["tables"]:
         lines += ["", f"## {table['title']}", ""]
         lines += _table(table["columns"], [[_cell(value) for value in row] for row in table["rows"]])
@@ -185,7 +185,8 @@ def plot(result: dict[str, Any], path: Path, x_axis: str | None) -> None:
     pyplot.close(figure)
 
 
-def _results_table(rows: list[dict[str, Any]]) -> list[str]:
+def _results_table(result: dict[str, Any]) -> list[str]:
+    rows = result["results"]
     gpu, memory = (any(key in r for r in rows) for key in ("gpu_runtime_p50_ms", "cpu_peak_rss_p50_mb"))
     columns = ["group", "contestant", "ms p50 (p10-p90)", "units/s p50", "ratio p50 (p10-p90)"]
     columns += ["of CPU time", "target"]
@@ -200,7 +201,7 @@ def _results_table(rows: list[dict[str, Any]]) -> list[str]:
         ]
         row.append(_range(r, "ratio_p{}") if "ratio_to" in r else "")
         row.append(_cell(r.get("cpu_time_ratio_p50", "")))
-        row.append(f"{r['target']:g}: {_verdict(r)}" if "target" in r else "")
+        row.append(f"{r['target']:g}: {verdict(result, r)}" if "target" in r else "")
         if gpu:
             row.append(_cell(r.get("gpu_runtime_p50_ms", "")))
         if memory:
@@ -210,10 +211,14 @@ def _results_table(rows: list[dict[str, Any]]) -> list[str]:
     return _table(columns, cells)
 
 
-def _verdict(row: dict[str, Any]) -> str:
-    if row["ratio_p50"] >= row["target"]:
-        return "reached"
-    return "missed"
+def verdict(result: dict[str, Any], row: dict[str, Any]) -> str:
+    """Whether a row reached its target.
+
+    One thread on a CPU is judged by its CPU time, which other processes of the machine disturb less.
+    """
+    by_cpu = result["hardware"]["threads"] == 1 and "gpu_runtime_p50_ms" not in row
+    ratio = row.get("cpu_time_ratio_p50", row["ratio_p50"]) if by_cpu else row["ratio_p50"]
+    return "reached" if ratio >= row["target"] else "missed"
 
 
 def _range(row: dict[str, Any], pattern: str, unit: str = "") -> str:
@@ -261,8 +266,25 @@ def readme_table(folder: Path) -> str:
         for r in result["results"]:
             if "target" in r:
                 cells = [page, result["hardware"]["name"], r["group"], r["contestant"]]
-                rows.append([*cells, _range(r, "ratio_p{}"), f"{r['target']:g}", _verdict(r)])
-    columns = ["result", "hardware", "group", "contestant", "ratio p50 (p10-p90)", "target", ""]
+                rows.append(
+                    [
+                        *cells,
+                        _range(r, "ratio_p{}"),
+                        _cell(r["cpu_time_ratio_p50"]),
+                        f"{r['target']:g}",
+                        verdict(result, r),
+                    ]
+                )
+    columns = [
+        "result",
+        "hardware",
+        "group",
+        "contestant",
+        "ratio p50 (p10-p90)",
+        "of CPU time",
+        "target",
+        "",
+    ]
     return "\n".join(_table(columns, rows))
 
 

@@ -15,6 +15,9 @@ from __future__ import annotations
 import argparse
 import importlib.util
 import itertools
+import json
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -180,35 +183,40 @@ def ours(
 
 
 def groups(options: argparse.Namespace) -> Iterator[Group]:
-    """One for each layout and number of candidates."""
+    """One for each layout and number of candidates, and for each layout in bf16."""
     device, sizes = torch.device(options.device), TINY if options.smoke else SIZES
     reference = None if options.smoke else options.reference
-    for candidates in [40] if options.smoke else options.candidates:
+    emulated = device.type == "cpu" and not machine.cpu_flags().intersection(machine.BF16_FLAGS)
+    for number, candidates in enumerate([40] if options.smoke else options.candidates):
+        base = Contestant(
+            "yardstick",
+            lambda c=candidates: on_device(lambda: yardstick(c, sizes, reference), device),
+            candidates,
+        )
         for name, (per_request, per_item, in_float32, in_bf16) in LAYOUTS.items():
-            arguments = (candidates, per_request, per_item, sizes, device)
-            yield Group(
-                f"{name}_{candidates}",
-                [
+            settings = {"candidates": candidates, "per_request": per_request, "per_item": per_item}
+            of = (candidates, per_request, per_item, sizes, device)
+            compiled = [False] if options.smoke or options.eager or number else [False, True]
+            for bf16, target in ((False, in_float32), (True, in_bf16)):
+                if bf16 and emulated and number:
+                    continue
+                contestants = [
                     Contestant(
-                        "yardstick",
-                        lambda c=candidates: on_device(lambda: yardstick(c, sizes, reference), device),
+                        f"{'bf16' if bf16 else 'float32'}{'_compiled' if c else ''}",
+                        lambda a=of, b=bf16, c=c: ours(*a, bf16=b, compiled=c),
                         candidates,
-                    ),
-                    *(
-                        Contestant(
-                            f"{'bf16' if bf16 else 'float32'}{'_compiled' if compiled else ''}",
-                            lambda a=arguments, b=bf16, k=compiled: ours(*a, bf16=b, compiled=k),
-                            candidates,
-                            target=in_bf16 if bf16 else in_float32,
-                            memory_target=1.0,
-                        )
-                        for compiled in ((False,) if options.smoke or options.eager else (False, True))
-                        for bf16 in (False, True)
-                    ),
-                ],
-                unit="candidates",
-                settings={"candidates": candidates, "per_request": per_request, "per_item": per_item},
-            )
+                        target=target,
+                        memory_target=1.0,
+                    )
+                    for c in ([False] if bf16 and emulated else compiled)
+                ]
+                yield Group(
+                    f"{name}_{candidates}{'_bf16' if bf16 else ''}",
+                    [base, *contestants],
+                    "candidates",
+                    settings,
+                    rounds=2 if bf16 and emulated else None,  # a step takes minutes
+                )
 
 
 def on_device(make: Callable[[], Step], device: torch.device) -> Step:
@@ -240,6 +248,7 @@ def shapes(rows: dict[str, int], sizes: dict[str, int]) -> list[tuple[int, int, 
 def tables(options: argparse.Namespace, result: dict[str, Any]) -> list[report.Table]:
     """Matmul rates, distance from them, and where the time of a step goes."""
     device, sizes = torch.device(options.device), TINY if options.smoke else SIZES
+    one_thread = device.type == "cpu" and options.threads == 1  # CPU time: less disturbed by others
     square = [(1024, 1024, 1024)] if not options.smoke else [(64, 64, 64)]
     rates = {str(t).removeprefix("torch."): machine.matmul_rates(square, t, device) for t in _TYPES}
     ratio = rates["bfloat16"] / rates["float32"]
@@ -252,8 +261,11 @@ def tables(options: argparse.Namespace, result: dict[str, Any]) -> list[report.T
             + ("Autocast to bf16 cannot pay where this is below 1." if ratio < 1 else ""),
         )
     ]
+    if options.reference and not options.smoke:
+        out.append(_reference_itself(options, options.candidates[0]))
     limits: list[list[Any]] = []
-    for row in result["results"]:
+    rows_in_float32 = [r for r in result["results"] if not r["group"].endswith("_bf16")]
+    for row in rows_in_float32:
         if row["contestant"] not in ("yardstick", "float32"):
             continue
         c = row["candidates"]
@@ -261,8 +273,8 @@ def tables(options: argparse.Namespace, result: dict[str, Any]) -> list[report.T
         of = shapes({"query": c, "item": c} if row["contestant"] == "yardstick" else rows, sizes)
         work = sum(2 * m * k * n for m, k, n in of) / 1e9
         rate = machine.matmul_rates(of, torch.float32, device)
-        share = work / rate / (row["cpu_runtime_p50_ms"] / 1e3)
-        limits.append([row["group"], row["contestant"], work, rate, row["cpu_runtime_p50_ms"], 100 * share])
+        took = row["cpu_time_p50_ms" if one_thread else "cpu_runtime_p50_ms"]
+        limits.append([row["group"], row["contestant"], work, rate, took, 100e3 * work / rate / took])
     out.append(
         report.Table(
             title="Distance from the matmul rate, float32",
@@ -272,12 +284,27 @@ def tables(options: argparse.Namespace, result: dict[str, Any]) -> list[report.T
             "same shapes reach alone, one after the other.",
         )
     )
-    for name in dict.fromkeys(row["group"] for row in result["results"]):
+    for name in dict.fromkeys(row["group"] for row in rows_in_float32):
         row = next(r for r in result["results"] if r["group"] == name)
         step = ours(row["candidates"], row["per_request"], row["per_item"], sizes, device)
         base = yardstick(row["candidates"], sizes, None if options.smoke else options.reference)
         out.append(where_time_goes(name, {"float32": step, "yardstick": base}, device, steps_each=2))
     return out
+
+
+def _reference_itself(options: argparse.Namespace, candidates: int) -> report.Table:
+    """The reference's own script in its own process, beside the yardstick that is built from its towers."""
+    command = [sys.executable, str(options.reference), "--batch-size", str(candidates), "--steps", "7"]
+    command += ["--threads", str(options.threads)]
+    done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
+    found = json.loads(done.stdout.splitlines()[-1])
+    columns = ["batch_size", "threads", "step_ms_p50", "examples_per_s_p50", "peak_rss_gib"]
+    return report.Table(
+        title="The reference's script by itself",
+        columns=columns,
+        rows=[[found[c] for c in columns]],
+        note="To be compared with the yardstick above: the same towers and the same step.",
+    )
 
 
 _TYPES = (torch.float32, torch.bfloat16)
