@@ -1,0 +1,227 @@
+"""`interactrank plan` below the command line: sizes, loads, costs, a picture, and what to do without room."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from interactrank.batch import BatchLayout
+from interactrank.models import ModelSettings
+from interactrank.schema import SearchSchema, parse_config
+from interactrank.training.cluster import Cluster, Speeds, parse_bytes
+from interactrank.training.constraints import Load
+from interactrank.training.errors import TrainingError
+from interactrank.training.plan import PlanError
+from interactrank.training.plan_file import read_plan
+from interactrank.training.plan_for_cluster import plan_for_cluster
+from interactrank.training.plan_picture import plot_plan
+from interactrank.training.plan_remedy import smallest
+from interactrank.training.settings import TrainingSettings
+from interactrank.training.sizing import Demand, SizedModel, layout_of, measured_demand, size_model
+from tests.models.search import SMALL, prepared
+
+GIB = 2**30
+SCHEMA = parse_config(
+    SearchSchema,
+    {
+        "events": {
+            "request": "request",
+            "query": "query",
+            "item": "item",
+            "time": "time",
+            "user": "user",
+            "engagements": {"click": "click"},
+        },
+        "items": {"id": "item"},
+        "features": {
+            "request": [
+                {"name": "query", "kind": "id", "column": "query", "table": "query"},
+                {"name": "query_words", "kind": "words", "column": "query", "table": "word"},
+            ],
+            "item": [
+                {"name": "item", "kind": "id", "column": "item", "table": "item"},
+                {"name": "title_words", "kind": "words", "column": "title", "table": "word"},
+                {"name": "shop", "kind": "id", "column": "shop", "table": "shop"},
+                {"name": "price", "kind": "number", "column": "price"},
+            ],
+        },
+        "tables": {
+            "query": {"dim": 64},
+            "word": {"dim": 64, "ids": "hash", "rows": 1000},
+            "item": {"dim": 64},
+            "shop": {"dim": 64},
+        },
+        "heads": [{"name": "click", "engagements": ["click"]}],
+        "sequence": {"length": 50, "item": "item"},
+    },
+)
+SETTINGS = parse_config(ModelSettings, SMALL)
+ROWS = {"query": 10**6, "item": 10**7, "shop": 10**5}
+
+
+def sized(**changes: object) -> SizedModel:
+    values = {"batch_requests": 100, "rows": ROWS, "candidates": 3.0} | changes
+    return size_model(SCHEMA, SETTINGS, **values)  # type: ignore[arg-type]
+
+
+def gpus(nodes: int = 2, hbm: int = 80 * GIB, ddr: int = 200 * GIB) -> Cluster:
+    return Cluster(nodes=nodes, ranks_per_node=8, hbm=hbm, ddr=ddr)
+
+
+def test_rows_come_from_the_config_or_the_user_and_unknown_ones_are_named() -> None:
+    assert layout_of(SCHEMA, None, ROWS).table_rows == {**ROWS, "word": 1000}
+    assert layout_of(SCHEMA, None, {**ROWS, "word": 5}).table_rows["word"] == 5
+    with pytest.raises(TrainingError) as error:
+        layout_of(SCHEMA, None, {"itm": 5, "query": 7})
+    assert str(error.value).splitlines() == [
+        "--rows itm: no such table; did you mean 'item'?",
+        "the rows of item, shop are counted when the log is prepared: name a prepared log with --data, or "
+        "the rows with --rows item=1e7 --rows shop=1e7",
+    ]
+
+
+def test_loads_by_hand() -> None:
+    layout: BatchLayout = layout_of(SCHEMA, None, ROWS)
+    ids = {"query": 1.0, "query_words": 2.0, "item": 1.0, "title_words": 6.0, "shop": 1.0}
+    loads = Demand(candidates=3.0, ids=ids, events=20.0).loads(layout, 100)
+    assert loads == {
+        "query": Load((100,), (1.0,)),
+        "shop": Load((300,), (1.0,)),
+        # 100 rows of 2 and 300 of 6: 2000 ids in 400 rows.
+        "word": Load((400,), (5.0,)),
+        # No request feature, 300 rows of 1 and 100 sequences of 20: 2300 ids in 500 rows.
+        "item": Load((500,), (4.6,)),
+    }
+
+
+def test_loads_of_a_prepared_log(tmp_path: Path) -> None:
+    log = prepared(tmp_path)
+    demand = measured_demand(log, negatives=5)
+    table = log.read("train", ["candidates", "events.item", "feature.query_words"])
+    lengths = {name: [len(row) for row in table[name].to_pylist()] for name in table.column_names}
+    assert demand.candidates == pytest.approx(5 + np.mean(lengths["candidates"]))
+    assert demand.events == pytest.approx(np.mean(lengths["events.item"]))
+    assert demand.ids["query_words"] == pytest.approx(np.mean(lengths["feature.query_words"]))
+    model = size_model(log.schema, SETTINGS, batch_requests=4, log=log)
+    assert {n: tuple(p.shape) for n, p in model.model.tables.named_parameters()} == {
+        n: tuple(p.shape)
+        for n, p in size_model(
+            log.schema, SETTINGS, batch_requests=4, rows=log.layout.table_rows
+        ).model.tables.named_parameters()
+    }
+
+
+def test_a_model_of_any_size_takes_no_memory() -> None:
+    model = sized(rows={**ROWS, "item": 10**13})
+    assert all(p.is_meta for p in model.model.parameters())
+    assert 0 < model.dense_bytes < 10**6
+    with pytest.raises(TrainingError, match=r"--ids itm: no such feature; did you mean 'item'\?"):
+        sized(ids={"itm": 3.0})
+    assert sized(ids={"title_words": 9.0}).loads["word"] == Load((400,), (8.0,))  # 100 x 5, 300 x 9
+
+
+def test_a_plan_is_costed_written_drawn_and_read_back(tmp_path: Path) -> None:
+    model = sized()
+    settings = TrainingSettings.model_validate({"sharding": {"shop": {"types": ["data_parallel"]}}})
+    path = tmp_path / "plan.json"
+    report = plan_for_cluster(model, settings, gpus(), path)
+    cost = {c.table.split(".")[-1]: c for c in report.tables}
+    assert cost["item"].weight_bytes == 10**7 * 64 * 4
+    assert cost["item"].state_bytes == 10**7 * 4
+    assert (cost["shop"].sharding, cost["shop"].kernel) == ("data_parallel", "dense")
+    assert cost["shop"].weight_bytes == 16 * 10**5 * 64 * 4  # a replica on each of 16 ranks
+    for c in report.tables:
+        assert c.hbm_bytes >= c.weight_bytes + c.state_bytes * (c.sharding != "data_parallel")
+        assert sum(c.ms.values()) > 0
+    assert report.hbm.sum() == sum(c.hbm_bytes for c in report.tables)
+    assert report.step_ms == pytest.approx(report.ms.sum(axis=1).max())
+    assert 0 < report.balance <= 1
+
+    values = json.loads(path.read_text())
+    expected = values["expected"]
+    assert (values["ranks"], values["ranks_per_node"], expected["step_ms"]) == (
+        16,
+        8,
+        round(report.step_ms, 4),
+    )
+    assert len(expected["ranks"]["ms"]["fwd_comms"]) == 16
+    assert set(expected["tables"]) == set(values["tables"])
+    again = read_plan(path, model.model, settings, gpus())
+    assert {t: of.sharding_type for part in again.plan.values() for t, of in part.items()} == {
+        name: c.sharding for name, c in cost.items()
+    }
+    assert plot_plan(report, tmp_path / "plan.png").read_bytes()[1:4] == b"PNG"
+
+
+def test_faster_memory_takes_less_time(tmp_path: Path) -> None:
+    slow = plan_for_cluster(sized(), TrainingSettings(), gpus(), tmp_path / "a.json")
+    speeds = Speeds(hbm=3000e9, within=900e9, between=50e9)
+    fast = plan_for_cluster(sized(), TrainingSettings(), replace(gpus(), speeds=speeds), tmp_path / "b.json")
+    assert fast.step_ms < slow.step_ms / 2
+
+
+def test_what_cannot_fit_is_refused_with_fixes_that_do(tmp_path: Path) -> None:
+    """2e9 rows of 64 take 520 GB with state; 8 GPUs of 40 and 20 GiB of host have 408 GiB for tables."""
+    model = sized(rows={**ROWS, "item": 2 * 10**9})
+    cluster = gpus(nodes=1, hbm=40 * GIB, ddr=20 * GIB)
+    with pytest.raises(PlanError) as error:
+        plan_for_cluster(model, TrainingSettings(), cluster, tmp_path / "plan.json")
+    text = str(error.value)
+    assert "the tables take 484.6 GiB with optimizer state, tables.events.item (2,000,000,000 x 64)" in text
+    assert "272.0 GiB of HBM and 136.0 GiB of DDR" in text
+    assert not (tmp_path / "plan.json").exists()
+    nodes = int(re.search(r"--nodes (\d+)", text)[1])  # type: ignore[index]
+    hbm = parse_bytes(re.search(r"--hbm (\w+)", text)[1])  # type: ignore[index]
+    ddr = parse_bytes(re.search(r"--ddr (\w+)", text)[1])  # type: ignore[index]
+    for fixed in (
+        gpus(nodes, cluster.hbm, cluster.ddr),
+        replace(cluster, hbm=hbm),
+        replace(cluster, ddr=ddr),
+    ):
+        plan_for_cluster(model, TrainingSettings(), fixed, tmp_path / "plan.json")
+    # One machine less, and a tenth less memory, do not do.
+    for less in (
+        gpus(nodes - 1, cluster.hbm, cluster.ddr),
+        replace(cluster, hbm=int(0.9 * hbm)),
+        replace(cluster, ddr=int(0.9 * ddr)),
+    ):
+        with pytest.raises(PlanError):
+            plan_for_cluster(model, TrainingSettings(), less, tmp_path / "plan.json")
+
+
+def test_a_constraint_that_is_in_the_way_is_named(tmp_path: Path) -> None:
+    model = sized(rows={**ROWS, "item": 2 * 10**8})  # 52 GB: too much for one GPU of 40 GiB
+    asked = {"sharding": {"item": {"types": ["table_wise"], "kernels": ["fused"]}}}
+    settings = TrainingSettings.model_validate(asked)
+    with pytest.raises(PlanError, match=r"- no constraint on item \(training\.sharding\)"):
+        plan_for_cluster(model, settings, gpus(1, 40 * GIB), tmp_path / "plan.json")
+
+
+def test_a_gigantic_table_kept_whole_has_no_fix_in_machines() -> None:
+    assert smallest(1, 512, lambda n: False) is None
+    assert smallest(100, 10_000, lambda n: n >= 777, tolerance=0.05) in range(777, 817)
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"nodes": 0}, "nodes is 0; it must be at least 1"),
+        ({"ranks_per_node": 0}, "ranks per node is 0"),
+        ({"hbm": 0}, "GPUs need a memory size"),
+        ({"ddr": 0}, "the hosts need a memory size"),
+    ],
+)
+def test_a_cluster_without_size_is_refused(values: dict[str, int], message: str) -> None:
+    with pytest.raises(TrainingError, match=message):
+        replace(gpus(), **values)
+
+
+@pytest.mark.parametrize("text", ["", "GiB", "80 gigs", "-1GiB", "0GB", "1e"])
+def test_what_is_no_size(text: str) -> None:
+    with pytest.raises(ValueError, match="is no size above 0; write a number with a unit of B, KB"):
+        parse_bytes(text)
