@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -164,12 +165,38 @@ def test_a_new_result_takes_the_place_of_an_old_one_in_the_table(
     found = result
     for date, ratio in (("2001-01-01", 3.25), ("2001-01-02", 4.75)):
         found["results"][1] |= {f"ratio_p{p}": ratio for p in (10, 50, 90)}
+        found["results"][1]["cpu_time_ratio_p50"] = ratio + 1
         found["date"] = date
         report.write(found, tmp_path / "table")
     (tmp_path / "table" / "another_form.json").write_text("{}")
     table = report.readme_table(tmp_path / "table")
-    assert "4.75 (4.75-4.75) | 1.5 | reached" in table
+    assert "| 4.75 (4.75-4.75) | 5.75 | 1.5 | reached |" in table
     assert "3.25" not in table
+
+
+@pytest.mark.parametrize(
+    ("threads", "row", "expected"),
+    [
+        (2, {"ratio_p50": 1.4, "cpu_time_ratio_p50": 1.6}, "missed"),
+        (1, {"ratio_p50": 1.4, "cpu_time_ratio_p50": 1.6}, "reached"),  # one thread: CPU time decides
+        (1, {"ratio_p50": 1.4, "cpu_time_ratio_p50": 1.6, "gpu_runtime_p50_ms": 1.0}, "missed"),
+        (2, {"ratio_p50": 1.5}, "reached"),
+    ],
+)
+def test_verdict(threads: int, row: dict[str, float], expected: str) -> None:
+    assert report.verdict({"hardware": {"threads": threads}}, {"target": 1.5, **row}) == expected
+
+
+def test_cpu_time_is_measured_beside_the_wall_clock() -> None:
+    samples = alternate({"sleep": lambda: time.sleep(0.02)}, rounds=1, warmup=0, device=CPU)
+    assert samples["sleep"].cpu[0] < samples["sleep"].wall[0]
+
+
+def test_a_group_can_ask_for_fewer_rounds(tmp_path: Path) -> None:
+    of = toy_groups()[0]
+    slow = Group(of.name, of.contestants, of.unit, of.settings, rounds=2)
+    path = harness.main(script([slow]), ["--rounds", "9", "--output", str(tmp_path)])
+    assert {row["rounds"] for row in json.loads(path.read_text())["results"]} == {2}
 
 
 def test_the_table_goes_between_the_marks() -> None:
