@@ -211,6 +211,11 @@ class TrainingSettings(Config):
         "can resume",
     )
     comms: CommsSettings = Field(default_factory=lambda: CommsSettings())
+    first_weights: Literal["auto", "whole", "parts"] = Field(
+        "auto",
+        description="whole: each rank makes all tables, then keeps its parts, so that they are the same on "
+        "any ranks; parts: it makes its own parts; auto: parts of tables beyond a quarter of its memory",
+    )
     log_every: int = Field(50, ge=1, description="steps between rows of the history")
     evaluate_every: int | None = Field(None, ge=1, description="steps between evaluations; also at the end")
     checkpoint_every: int | None = Field(None, ge=1, description="steps between checkpoints; also at the end")
