@@ -9,6 +9,7 @@ Writes the log, prepares it in a process of its own, prints the result as JSON a
 from __future__ import annotations
 
 import argparse
+import copy
 import json
 import os
 import platform
@@ -34,7 +35,7 @@ from interactrank.version import __version__
 CANDIDATES = 25  # of each request
 BLOCK = 20_000  # requests written at a time
 START_MS, DAY_MS = 1_704_067_200_000, 86_400_000
-SCHEMA = {
+SCHEMA: dict[str, Any] = {
     "events": {
         "request": "request_id",
         "user": "user_id",
@@ -76,6 +77,12 @@ SCHEMA = {
     "lexical": [{"columns": ["title"]}],
 }
 
+COSINES = [
+    {"key": "history", "average": "cosine"},
+    {"key": "history_query", "average": "cosine"},
+    {"key": "history_query", "average": "cosine", "over": "queries"},
+]
+
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
@@ -87,10 +94,13 @@ def main() -> None:
     parser.add_argument(
         "--folder", type=Path, help="where log and output are made; default: the temporary folder"
     )
+    parser.add_argument(
+        "--cosine", action="store_true", help="with the cosines of a candidate and the user's items"
+    )
     parser.add_argument("--prepare", type=Path, help=argparse.SUPPRESS)  # the process that is measured
     options = parser.parse_args()
     if options.prepare:
-        print(json.dumps(measure(options.prepare, options.memory_limit, options.threads)))
+        print(json.dumps(measure(options.prepare, options.memory_limit, options.threads, options.cosine)))
         return
     with tempfile.TemporaryDirectory(dir=options.folder) as folder:
         log = Path(folder) / "log"
@@ -98,7 +108,7 @@ def main() -> None:
         write_log(log, options.events)
         size = sum(f.stat().st_size for f in log.iterdir())
         command = [sys.executable, __file__, "--prepare", str(log), "--memory-limit", options.memory_limit]
-        command += ["--threads", str(options.threads)]
+        command += ["--threads", str(options.threads), *(["--cosine"] if options.cosine else [])]
         result = json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout)
     result["log_gib"] = round(size / 2**30, 2)
     print(json.dumps(result, indent=1))
@@ -139,13 +149,17 @@ def write_log(folder: Path, events: int) -> None:
     writer.close()
 
 
-def measure(log: Path, memory_limit: str, threads: int) -> dict[str, Any]:
+def measure(log: Path, memory_limit: str, threads: int, cosine: bool) -> dict[str, Any]:
     """Prepare the log here and say what it took."""
     started, cpu = time.perf_counter(), time.process_time()
     before = peak_mib()
     settings = PrepareSettings(memory_limit=memory_limit, threads=threads)
     output = log.parent / "prepared"
-    manifest = prepare(log, output, SearchSchema.model_validate(SCHEMA), settings)
+    schema = copy.deepcopy(SCHEMA)
+    if cosine:
+        schema["sequence"]["query"] = "query_id"
+        schema["iqp"] += COSINES
+    manifest = prepare(log, output, SearchSchema.model_validate(schema), settings)
     seconds, cpu = time.perf_counter() - started, time.process_time() - cpu
     return {
         "events": manifest["events"],
@@ -160,6 +174,7 @@ def measure(log: Path, memory_limit: str, threads: int) -> dict[str, Any]:
         "block_requests": settings.block_requests,
         "threads": threads,
         "output_gib": round(sum(f.stat().st_size for f in output.rglob("*") if f.is_file()) / 2**30, 2),
+        "cosines": len(COSINES) if cosine else 0,
         "cpus": os.cpu_count(),
         "machine": platform.machine(),
         "python": platform.python_version(),
@@ -167,7 +182,8 @@ def measure(log: Path, memory_limit: str, threads: int) -> dict[str, Any]:
         "pyarrow": pa.__version__,
         "interactrank": __version__,
         "date": datetime.now(timezone.utc).date().isoformat(),
-        "command": f"python benchmarks/prepare_memory.py --events {manifest['events']}",
+        "command": f"python benchmarks/prepare_memory.py --events {manifest['events']}"
+        + (" --cosine" if cosine else ""),
     }
 
 
@@ -180,7 +196,7 @@ def peak_mib() -> float:
 def write_report(result: dict[str, Any]) -> None:
     folder = Path(__file__).parent / "results"
     folder.mkdir(exist_ok=True)
-    path = folder / f"prepare_memory_{result['events']}.json"
+    path = folder / f"prepare_memory_{result['events']}{'_cosine' if result['cosines'] else ''}.json"
     path.write_text(json.dumps(result, indent=1) + "\n")
     lines = [
         f"# prepare: {result['events']:,} events in {result['peak_rss_mib']:,} MiB",

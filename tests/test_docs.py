@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from interactrank import modules
 from interactrank.cli import parse
 from interactrank.config import RunConfig
 from interactrank.schema import Config, SearchSchema, parse_config
@@ -75,3 +76,9 @@ def schema_keys(settings=SearchSchema):
 @pytest.mark.parametrize("key", sorted(set(schema_keys())))
 def test_every_key_of_the_schema_is_explained(key):
     assert f"`{key}`" in (ROOT / "docs" / "data.md").read_text()
+
+
+def test_every_module_is_on_its_page():
+    page = (ROOT / "docs" / "modules.md").read_text()
+    named = set(re.findall(r"`(\w+)`", page))
+    assert set(modules.__all__) <= named
