@@ -11,12 +11,13 @@ from interactrank.training.optimizers import (
     apply_table_optimizer,
     build_optimizer,
     check_table_optimizers,
+    state_bytes,
     table_optimizer,
 )
 from interactrank.training.plan import make_plan
 from interactrank.training.settings import Schedule, TableOptimizer, TrainingSettings
 from interactrank.training.sharding import shard_model
-from interactrank.training.tables import table_parameters
+from interactrank.training.tables import table_parameters, tables_of
 from interactrank.training.trainer import train
 from tests.training.toy import ToyLoader, ToyModel, toy_batch
 
@@ -125,3 +126,59 @@ def test_a_parameter_without_a_gradient_is_named(tmp_path: Path) -> None:
             train(Unused(), ToyLoader(), TrainingSettings(steps=2), tmp_path / "a")
         settings = TrainingSettings(steps=2, unused_parameters=True, clip_norm=0.1)
         assert train(Unused(), ToyLoader(), settings, tmp_path / "b").step == 2
+
+
+def test_replicated_tables_have_the_optimizer_of_tables_not_adam() -> None:
+    """TorchRec leaves them to whatever takes the other parameters; decay and clipping must not reach them."""
+    settings = TrainingSettings.model_validate(
+        {
+            "sharding": {"words": {"types": ["data_parallel"]}},
+            "dense": {"lr": 0.01, "weight_decay": 0.1},
+            "tables": {"lr": 0.2},
+            "clip_norm": 1e-6,
+        }
+    )
+    with process_group("cpu") as world:
+        model = ToyModel()
+        before = model.ebc.embedding_bags["words"].weight.detach().clone()
+        dmp = shard_model(model, make_plan(model, settings, world), settings, world)
+        optimizer = build_optimizer(dmp, settings, 2)
+        keys = [key for key in optimizer.params if "words" in key]
+        assert keys == ["replicated.ebc.embedding_bags.words.weight"]
+        (group,) = [g for g in optimizer.param_groups if g["params"][0] is optimizer.params[keys[0]]]
+        assert (group["lr"], group["weight_decay"]) == (0.2, 0)
+        assert not any("words" in name for name in optimizer.dense)
+        optimizer.start_step(1)
+        optimizer.zero_grad()
+        dmp(toy_batch(1))[0].backward()
+        (weight,) = [p for name, p in dmp.named_parameters() if "words" in name]
+        gradient = weight.grad.clone()
+        optimizer.step()
+    # Row-wise Adagrad's first step: lr * g / (sqrt(mean of g^2) + eps), unclipped and undecayed.
+    expected = before - 0.2 * gradient / ((gradient**2).mean(1, keepdim=True).sqrt() + 1e-8)
+    torch.testing.assert_close(weight.detach(), expected)
+
+
+def test_only_matrices_decay() -> None:
+    _, optimizer = sharded(TrainingSettings.model_validate({"dense": {"weight_decay": 0.1}}), total=2)
+    names = {id(p): name.removeprefix("dense.") for name, p in optimizer.params.items()}
+    groups = optimizer.param_groups
+    decays = {names[id(p)]: g.get("weight_decay", 0) for g in groups for p in g["params"]}
+    decayed = {name for name, decay in decays.items() if decay and name.startswith("rest.")}
+    assert decayed == {"rest.tower.weight", "rest.head.weight"}
+    assert {name for name in decays if name.startswith("rest.")} - decayed == {
+        "rest.tower.bias",
+        "rest.norm.weight",
+        "rest.norm.bias",
+        "rest.head.bias",
+    }
+
+
+def test_state_bytes_of_a_table() -> None:
+    words = tables_of(ToyModel())[1]  # 16 x 8
+    sizes = {
+        name: state_bytes(words, TableOptimizer(name=name))
+        for name in ("sgd", "row_wise_adagrad", "adagrad", "adam")
+    }
+    assert sizes == {"sgd": 0, "row_wise_adagrad": 64, "adagrad": 512, "adam": 1024}
+    assert state_bytes(words, TableOptimizer(), column_parts=2) == 128
