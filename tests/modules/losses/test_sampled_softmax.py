@@ -5,6 +5,7 @@ import torch
 
 from interactrank.modules import LogQ, SampledSoftmax, Temperature
 from interactrank.modules.losses import CountMinSketch
+from interactrank.modules.losses.sampled_softmax import NEVER, _logsumexp
 
 
 def make(**options):
@@ -92,3 +93,17 @@ def test_temperature_scales_the_logits(batch):
     hot = SampledSoftmax(temperature=Temperature(initial=0.5, learned=False), across_ranks=False)
     query, *rest = batch
     torch.testing.assert_close(hot(*batch), slow(query * 2, *rest))
+
+
+def test_logsumexp_of_rows_with_absent_negatives():
+    x = torch.randn(5, 7)
+    x[0, 1:] = NEVER
+    x[1] = NEVER
+    x[2, 3] += 300  # everything else underflows
+    x.requires_grad_()
+    found, expected = _logsumexp(x), torch.logsumexp(x, -1)
+    torch.testing.assert_close(found, expected)
+    weight = torch.tensor([1.0, 0.0, 1.0, 1.0, 1.0])  # a row without negatives has a gradient of 0 above it
+    found, expected = (torch.autograd.grad((y * weight).sum(), x)[0] for y in (found, expected))
+    torch.testing.assert_close(found, expected)
+    assert _logsumexp(torch.zeros(2, 3, 0)).tolist() == [[torch.tensor(NEVER).item()] * 3] * 2
