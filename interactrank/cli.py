@@ -98,6 +98,8 @@ def _run(options: argparse.Namespace) -> None:
         )
     elif options.verb == "evaluate":
         jobs.evaluate_job(config, options.data, dict(options.run), options.output)
+    elif options.verb == "export-items":
+        jobs.export_items_job(config, options.data, options.run, options.output, model=options.model)
     else:
         from interactrank.components import launch_training
 
@@ -186,6 +188,16 @@ def _parser() -> argparse.ArgumentParser:
     evaluate.add_argument(
         "--run", type=_model_run, action="append", default=[], metavar="MODEL=FOLDER", help="a trained model"
     )
+    items = verb(
+        "export-items",
+        "Embed the whole catalogue with a trained model; started once per rank by torchx or torchrun.",
+        "torchrun --standalone --nproc-per-node 2 -m interactrank.cli export-items"
+        " examples/configs/bestbuy.yaml --data prepared --run runs/model --output items",
+    )
+    items.add_argument("--data", type=Path, required=True, help="prepared log of the model")
+    items.add_argument("--run", type=Path, required=True, help="folder of the trained model")
+    items.add_argument("--output", type=Path, required=True, help="folder of the embeddings")
+    items.add_argument("--model", default="interactrank", help="interactrank, two_tower or a variant")
     run = verb(
         "run",
         "Everything: prepare the log (or simulate one), train, evaluate, report.",

@@ -12,6 +12,7 @@ docstring.
 import shlex
 import sys
 import threading
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TextIO
 
@@ -21,7 +22,16 @@ from interactrank.extras import require
 require("torchx", "launch")
 import torchx.specs as specs  # noqa: E402
 
-__all__ = ["LaunchError", "evaluate", "launch_local", "launch_training", "torchrun_line", "train"]
+__all__ = [
+    "LaunchError",
+    "bench",
+    "evaluate",
+    "export_items",
+    "launch_local",
+    "launch_training",
+    "torchrun_line",
+    "train",
+]
 
 _MODULE = "interactrank.cli"
 
@@ -44,6 +54,8 @@ def train(
     gpu: int = 0,
     memMB: int = 4096,
     image: str = "",
+    max_restarts: int = 0,
+    stop_s: int = 120,
     max_retries: int = 0,
     rdzv_port: int = 29500,
 ) -> specs.AppDef:
@@ -63,25 +75,163 @@ def train(
         gpu: GPUs of a machine
         memMB: memory of a machine
         image: container image, or folder for local schedulers; torchx's default when left out
+        max_restarts: how often torchrun restarts all processes after one failed or a machine was lost
+        stop_s: seconds between SIGTERM, at which the processes save a checkpoint, and SIGKILL
         max_retries: how often the scheduler restarts the job
         rdzv_port: port of the first machine at which several machines meet
     """
-    from torchx.components.dist import ddp
-
-    return ddp(
+    return _on_ranks(
         *_train_arguments(config, data, output, model, overrides, plan),
         m=_MODULE,
-        name=f"interactrank/{Path(output).name or 'train'}",
+        name=Path(output).name or "train",
         j=j,
-        env={"OMP_NUM_THREADS": str(threads)},
+        env=_environment(threads, max_restarts, stop_s),
+        resource=(h, cpu, gpu, memMB),
+        image=image,
+        max_retries=max_retries,
+        rdzv_port=rdzv_port,
+    )
+
+
+def export_items(
+    *overrides: str,
+    config: str,
+    data: str,
+    run: str,
+    output: str,
+    model: str = "interactrank",
+    j: str = "1x2",
+    threads: int = 1,
+    h: str = "",
+    cpu: int = 2,
+    gpu: int = 0,
+    memMB: int = 4096,
+    image: str = "",
+    max_retries: int = 0,
+    rdzv_port: int = 29500,
+) -> specs.AppDef:
+    """Embeds the whole catalogue with a trained model.
+
+    Args:
+        overrides: settings of the config to change, such as training.device=cuda
+        config: YAML file of the run
+        data: folder of the prepared log
+        run: folder of the trained model
+        output: folder of the embeddings, seen by all machines
+        model: name of the trained model
+        j: machines x processes on each, such as 4x8
+        threads: OMP_NUM_THREADS of each process
+        h: a named resource of torchx; it replaces cpu, gpu and memMB
+        cpu: cores of a machine
+        gpu: GPUs of a machine
+        memMB: memory of a machine
+        image: container image, or folder for local schedulers; torchx's default when left out
+        max_retries: how often the scheduler restarts the job
+        rdzv_port: port of the first machine at which several machines meet
+    """
+    arguments = ["export-items", config, *overrides, "--data", data, "--run", run, "--output", output]
+    return _on_ranks(
+        *arguments,
+        *("--model", model),
+        m=_MODULE,
+        name=Path(output).name or "export-items",
+        j=j,
+        env=_environment(threads, 0, 30),
+        resource=(h, cpu, gpu, memMB),
+        image=image,
+        max_retries=max_retries,
+        rdzv_port=rdzv_port,
+    )
+
+
+def bench(
+    *arguments: str,
+    m: str = "",
+    script: str = "",
+    j: str = "1x1",
+    threads: int = 1,
+    h: str = "",
+    cpu: int = 2,
+    gpu: int = 0,
+    memMB: int = 4096,
+    image: str = "",
+    rdzv_port: int = 29500,
+) -> specs.AppDef:
+    """Runs a benchmark of this repository; start it in the repository's root, the package has no benchmarks.
+
+    Args:
+        arguments: of the benchmark, such as --smoke
+        m: module, such as benchmarks.train_step
+        script: or path of a script
+        j: machines x processes on each
+        threads: OMP_NUM_THREADS of each process
+        h: a named resource of torchx; it replaces cpu, gpu and memMB
+        cpu: cores of a machine
+        gpu: GPUs of a machine
+        memMB: memory of a machine
+        image: container image, or folder for local schedulers; torchx's default when left out
+        rdzv_port: port of the first machine at which several machines meet
+    """
+    if bool(m) == bool(script):
+        raise LaunchError("bench: give either m, such as benchmarks.train_step, or script, a path")
+    return _on_ranks(
+        *arguments,
+        m=m or None,
+        script=script or None,
+        name=(m.rpartition(".")[2] or Path(script).stem),
+        j=j,
+        env=_environment(threads, 0, 30),
+        resource=(h, cpu, gpu, memMB),
+        image=image,
+        max_retries=0,
+        rdzv_port=rdzv_port,
+    )
+
+
+def _on_ranks(
+    *arguments: str,
+    name: str,
+    j: str,
+    env: dict[str, str],
+    resource: tuple[str, int, int, int],
+    image: str,
+    max_retries: int,
+    rdzv_port: int,
+    m: str | None = None,
+    script: str | None = None,
+) -> specs.AppDef:
+    from torchx.components.dist import ddp
+
+    h, cpu, gpu, memory = resource
+    what = f"-m {m}" if m else shlex.quote(str(script))
+    line = _line(arguments, j=j, env=env, what=what, port=rdzv_port)
+    print(f"{name}, without torchx: {line}", file=sys.stderr, flush=True)
+    return ddp(
+        *arguments,
+        m=m,
+        script=script,
+        name=f"interactrank/{name}",
+        j=j,
+        env=env,
         h=h or None,
         cpu=cpu,
         gpu=gpu,
-        memMB=memMB,
+        memMB=memory,
         max_retries=max_retries,
         rdzv_port=rdzv_port,
         **({"image": image} if image else {}),
     )
+
+
+def _environment(threads: int, max_restarts: int, stop_s: int) -> dict[str, str]:
+    """What torchrun and its processes read; the same for each way to start them."""
+    return {
+        "OMP_NUM_THREADS": str(threads),
+        "PET_MAX_RESTARTS": str(max_restarts),
+        "TORCH_ELASTIC_SHUTDOWN_TIMEOUT": str(stop_s),
+        # Else ranks that are restarted find the addresses of those that are gone (torch 2.13).
+        "TORCH_DISABLE_SHARE_RDZV_TCP_STORE": "1",
+    }
 
 
 def evaluate(
@@ -143,6 +293,7 @@ def torchrun_line(
     model: str = "interactrank",
     nproc: int = 2,
     threads: int = 1,
+    max_restarts: int = 0,
 ) -> str:
     """The command that trains on this machine without torchx.
 
@@ -152,10 +303,25 @@ def torchrun_line(
         OMP_NUM_THREADS=1 torchrun --standalone --nproc-per-node 2 -m interactrank.cli train run.yaml \
 training.steps=9 --data prepared --output runs/a --model interactrank
     """
-    arguments = shlex.join(_train_arguments(config, data, output, model, overrides))
-    return (
-        f"OMP_NUM_THREADS={threads} torchrun --standalone --nproc-per-node {nproc} -m {_MODULE} {arguments}"
-    )
+    arguments = _train_arguments(config, data, output, model, overrides)
+    env = _environment(threads, max_restarts, 30)
+    return _line(arguments, j=f"1x{nproc}", env=env, what=f"-m {_MODULE}", port=0)
+
+
+def _line(arguments: Sequence[str], *, j: str, env: dict[str, str], what: str, port: int) -> str:
+    """The command that does on each machine what torchx would."""
+    nodes, _, ranks = j.rpartition("x")
+    variables = [f"OMP_NUM_THREADS={env['OMP_NUM_THREADS']}"]
+    options = ["--standalone"]
+    if nodes not in ("", "1"):
+        variables += [f"{key}={env[key]}" for key in sorted(env) if key.startswith("TORCH_")]
+        options = [
+            f"--nnodes {nodes} --rdzv-backend c10d --rdzv-endpoint FIRST_MACHINE:{port} --rdzv-id NAME"
+        ]
+    options.append(f"--nproc-per-node {ranks}")
+    if env["PET_MAX_RESTARTS"] != "0":
+        options.append(f"--max-restarts {env['PET_MAX_RESTARTS']}")
+    return " ".join([*variables, "torchrun", *options, what, shlex.join(arguments)])
 
 
 def launch_local(app: specs.AppDef, log_dir: Path) -> int:
@@ -204,6 +370,7 @@ def launch_training(
     model: str = "interactrank",
     ranks: int = 2,
     threads: int = 1,
+    max_restarts: int = 0,
     overrides: tuple[str, ...] = (),
 ) -> None:
     """Trains with ``ranks`` processes on this machine: :func:`train` on torchx's local scheduler.
@@ -215,6 +382,7 @@ def launch_training(
         model: ``interactrank`` or ``two_tower``.
         ranks: processes.
         threads: OMP_NUM_THREADS of each.
+        max_restarts: how often all processes are restarted after one failed.
         overrides: settings of the config to change.
 
     Raises:
@@ -222,11 +390,27 @@ def launch_training(
     """
     run, log, folder = str(config), str(data), str(output)
     line = torchrun_line(
-        *overrides, config=run, data=log, output=folder, model=model, nproc=ranks, threads=threads
+        *overrides,
+        config=run,
+        data=log,
+        output=folder,
+        model=model,
+        nproc=ranks,
+        threads=threads,
+        max_restarts=max_restarts,
     )
-    print(f"training {model} on {ranks} ranks; without torchx: {line}", file=sys.stderr, flush=True)
+    print(f"training {model} on {ranks} ranks", file=sys.stderr, flush=True)
     logs = Path(output) / "logs"
-    app = train(*overrides, config=run, data=log, output=folder, model=model, j=f"1x{ranks}", threads=threads)
+    app = train(
+        *overrides,
+        config=run,
+        data=log,
+        output=folder,
+        model=model,
+        j=f"1x{ranks}",
+        threads=threads,
+        max_restarts=max_restarts,
+    )
     if launch_local(app, logs) != 0:
         raise LaunchError(f"training {model} failed; its output is above and in {logs}. By hand: {line}")
 

@@ -35,8 +35,9 @@ from interactrank.models import InteractRank
 from interactrank.models.tables import collection_name
 from interactrank.progress import progress_bar
 from interactrank.schema import ConfigError
+from interactrank.serving.item_embeddings import export_items
 from interactrank.training.cluster import Cluster
-from interactrank.training.distributed import World, current_world, on_main, process_group
+from interactrank.training.distributed import World, current_world, on_main, process_group, say, together
 from interactrank.training.first_weights import table_device
 from interactrank.training.history import read_history
 from interactrank.training.plan_for_cluster import plan_for_cluster
@@ -264,6 +265,42 @@ def evaluate_job(config: RunConfig, data: Path, runs: Mapping[str, Path], output
     for name, folder in runs.items():
         _plot_training(name, folder, output)
     return comparison.write(output)
+
+
+def export_items_job(config: RunConfig, data: Path, run: Path, output: Path, *, model: str) -> dict[str, Any]:
+    """Embed the whole catalogue with a trained model; every rank calls it.
+
+    Args:
+        config: the run's settings.
+        data: the prepared log that the model was trained on.
+        run: folder of the trained model.
+        output: folder of the embeddings.
+        model: name of the trained model.
+
+    Returns:
+        The export's manifest.
+
+    Raises:
+        LogError: the log is not what the config needs.
+        ModelFolderError: ``run`` does not hold the model.
+    """
+    with process_group(config.training.device, config.training.timeout_s) as world:
+        log = _open(config, data)
+        with together("loading the model"):
+            trained = model_folder.load(model, run, log)
+        origin = {"name": model, "prepared": log.manifest["fingerprint"]}
+        with progress_bar() as bar:
+            task = bar.add_task("embed items", visible=world.is_main)
+            manifest = export_items(
+                trained,
+                log,
+                output,
+                world,
+                origin=origin,
+                progress=lambda done, total: bar.update(task, completed=done, total=total),
+            )
+        say(f"embedded {manifest['items']:,} items of {manifest['dim']} numbers each: {output}")
+        return manifest
 
 
 def _scorer(name: str, config: RunConfig, log: PreparedLog, runs: Mapping[str, Path]) -> Scorer:

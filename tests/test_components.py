@@ -25,6 +25,12 @@ class SignatureTest(ComponentTestCase):
     def test_evaluate(self) -> None:
         self.validate(components, "evaluate")
 
+    def test_export_items(self) -> None:
+        self.validate(components, "export_items")
+
+    def test_bench(self) -> None:
+        self.validate(components, "bench")
+
 
 def parse(arguments: list[str]) -> dict[str, object]:
     """What the command line understands of a component's arguments."""
@@ -45,6 +51,62 @@ def test_train_starts_torchrun_with_the_command_line() -> None:
         ["train", "run.yaml", "training.steps=9", "loader.seed=1", "--data", "d", "--output", "o"]
     )
     assert understood["overrides"] == ["training.steps=9", "loader.seed=1"]
+
+
+def test_train_tells_torchrun_how_to_survive() -> None:
+    app = components.train(**WHAT, j="1:2x4", max_restarts=3, stop_s=90)
+    (role,) = app.roles
+    assert "--nnodes 1:2 --nproc_per_node 4" in role.args[1]
+    assert {name: role.env[name] for name in role.env if name.startswith(("PET", "TORCH_"))} == {
+        "PET_MAX_RESTARTS": "3",
+        "TORCH_ELASTIC_SHUTDOWN_TIMEOUT": "90",
+        "TORCH_DISABLE_SHARE_RDZV_TCP_STORE": "1",
+    }
+
+
+def test_export_items_starts_torchrun_with_the_command_line() -> None:
+    app = components.export_items("training.device=cpu", **WHAT, run="runs/model", model="two_tower", j="1x3")
+    (role,) = app.roles
+    assert "--nnodes 1 --nproc_per_node 3" in role.args[1]
+    command = (
+        "-m interactrank.cli export-items run.yaml training.device=cpu --data 'prepared log' "
+        "--run runs/model --output runs/a --model two_tower"
+    )
+    assert command in role.args[1]
+    understood = parse(
+        ["export-items", "c.yaml", "--data", "d", "--run", "r", "--output", "o", "--model", "m"]
+    )
+    assert (understood["verb"], understood["run"], understood["model"]) == ("export-items", Path("r"), "m")
+
+
+def test_the_torchrun_line_of_every_job_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
+    components.train(**WHAT, j="1:2x4", max_restarts=3, threads=2, rdzv_port=29600)
+    assert capsys.readouterr().err == (
+        "a, without torchx: OMP_NUM_THREADS=2 TORCH_DISABLE_SHARE_RDZV_TCP_STORE=1 "
+        "TORCH_ELASTIC_SHUTDOWN_TIMEOUT=120 torchrun --nnodes 1:2 --rdzv-backend c10d --rdzv-endpoint "
+        "FIRST_MACHINE:29600 --rdzv-id NAME --nproc-per-node 4 --max-restarts 3 -m interactrank.cli train "
+        "run.yaml --data 'prepared log' --output runs/a --model interactrank\n"
+    )
+    components.bench("--smoke", script="mine/speed.py", j="1x2")
+    line = "OMP_NUM_THREADS=1 torchrun --standalone --nproc-per-node 2 mine/speed.py --smoke"
+    assert capsys.readouterr().err == f"speed, without torchx: {line}\n"
+
+
+def test_bench_starts_a_module_or_a_script() -> None:
+    (role,) = components.bench("--smoke", m="benchmarks.checkpoint", j="1x2", threads=3).roles
+    assert "--nproc_per_node 2" in role.args[1]
+    assert role.args[1].endswith("-m benchmarks.checkpoint --smoke")
+    assert role.env["OMP_NUM_THREADS"] == "3"
+    (role,) = components.bench(script="mine/speed.py").roles
+    assert role.args[1].endswith("mine/speed.py")
+    for wrong in ({}, {"m": "a.b", "script": "c.py"}):
+        with pytest.raises(components.LaunchError, match="give either m"):
+            components.bench(**wrong)
+
+
+def test_the_torchrun_line_says_how_often_it_restarts() -> None:
+    line = components.torchrun_line(**WHAT, nproc=4, max_restarts=2)
+    assert "torchrun --standalone --nproc-per-node 4 --max-restarts 2 -m interactrank.cli train" in line
 
 
 def test_evaluate_is_one_process_with_the_command_line() -> None:

@@ -1,0 +1,174 @@
+"""The whole catalogue through the item tower, on any number of ranks.
+
+Shapes: N items, D embedding dim.
+
+The catalogue is cut into files of a fixed number of items, and ranks take turns with the files; so the files
+are the same, byte for byte, whatever the number of ranks. A manifest, written last, says that all are there.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from interactrank.data.collate import item_batch
+from interactrank.data.prepared import PreparedLog
+from interactrank.errors import UserError
+from interactrank.extras import require
+from interactrank.files import atomic_write, atomic_write_text
+from interactrank.models import InteractRank
+from interactrank.training.distributed import World, gather, on_main, together
+from interactrank.version import __version__
+
+__all__ = ["MANIFEST", "ItemEmbeddingsError", "export_items", "read_items"]
+
+MANIFEST = "manifest.json"
+FORMAT = 1
+
+
+class ItemEmbeddingsError(UserError, ValueError):
+    """A folder that is not a complete export of item embeddings; the message says what is wrong."""
+
+
+def export_items(
+    model: InteractRank,
+    log: PreparedLog,
+    output: Path,
+    world: World,
+    *,
+    origin: dict[str, Any],
+    file_items: int = 1 << 16,
+    chunk: int = 1 << 13,
+    progress: Callable[[int, int], object] = lambda done, total: None,
+) -> dict[str, Any]:
+    """Embeds all items and writes them as Parquet; every rank calls it.
+
+    A file has a row for each item, in the order of the prepared catalogue: ``item_id`` and ``embedding``
+    (D float32).
+
+    Args:
+        model: trained, in evaluation mode, the same and whole on every rank.
+        log: the prepared log that it was trained on.
+        output: folder of the files, seen by all ranks; an earlier export in it is replaced.
+        world: who this rank is, and where it computes.
+        origin: what the manifest says of the model.
+        file_items: items of a file.
+        chunk: items through the tower at a time.
+        progress: called with files done and files of this rank.
+
+    Returns:
+        The manifest.
+
+    Raises:
+        OSError: a file cannot be written, on any rank (on the others a RankError that quotes it).
+    """
+    items = len(log.items)
+    starts = list(range(0, items, file_items))
+    model = model.to(world.device)
+
+    def begin() -> None:
+        output.mkdir(parents=True, exist_ok=True)
+        (output / MANIFEST).unlink(missing_ok=True)  # until all is there, nothing is
+        for old in output.glob("items-*.parquet"):
+            old.unlink()
+
+    on_main("preparing the folder of the item embeddings", begin)
+    mine = starts[world.rank :: world.size]
+    files: dict[str, dict[str, Any]] = {}
+    dim = 0
+    with together("embedding items"):
+        for done, first in enumerate(mine, 1):
+            rows = np.arange(first, min(first + file_items, items))
+            path = output / f"items-{first // file_items:05d}.parquet"
+            embeddings = _embed(model, log, rows, world.device, chunk)
+            dim = embeddings.shape[1]
+            _write(path, [log.items.ids[row] for row in rows], embeddings)
+            data = path.read_bytes()
+            files[path.name] = {
+                "first": first,
+                "items": len(rows),
+                "bytes": len(data),
+                "sha256": hashlib.sha256(data).hexdigest(),
+            }
+            progress(done, len(mine))
+    for theirs, width in gather((files, dim)):
+        files |= theirs
+        dim = max(dim, width)
+    manifest = {
+        "format": FORMAT,
+        "version": __version__,
+        "items": items,
+        "dim": dim,
+        "model": origin,
+        "files": dict(sorted(files.items())),
+    }
+    on_main(
+        "writing the manifest of the item embeddings",
+        lambda: atomic_write_text(output / MANIFEST, json.dumps(manifest, indent=1) + "\n"),
+    )
+    return manifest
+
+
+def read_items(folder: Path) -> tuple[list[str], NDArray[np.float32]]:
+    """Reads an export back.
+
+    Args:
+        folder: what :func:`export_items` wrote.
+
+    Returns:
+        N item ids, and [N, D] embeddings.
+
+    Raises:
+        ItemEmbeddingsError: it is not complete, or a file has changed; names the file.
+    """
+    pq = require("pyarrow.parquet", extra="data")
+    try:
+        manifest = json.loads((folder / MANIFEST).read_text())
+        files, dim = manifest["files"], int(manifest["dim"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ItemEmbeddingsError(
+            f"'{folder}' is not a complete export of item embeddings ({error}); run interactrank export-items"
+        ) from None
+    ids: list[str] = []
+    parts = [np.empty((0, dim), np.float32)]
+    for name, of in files.items():
+        path = folder / name
+        data = path.read_bytes() if path.is_file() else b""
+        if hashlib.sha256(data).hexdigest() != of["sha256"]:
+            raise ItemEmbeddingsError(
+                f"{path} is missing or has changed; run interactrank export-items again"
+            )
+        table = pq.read_table(path)
+        ids += table["item_id"].to_pylist()
+        column = table["embedding"].combine_chunks()
+        parts.append(column.flatten().to_numpy().reshape(len(table), dim))
+    return ids, np.concatenate(parts)
+
+
+@torch.no_grad()
+def _embed(
+    model: InteractRank, log: PreparedLog, rows: NDArray[np.int64], device: torch.device, chunk: int
+) -> NDArray[np.float32]:
+    blocks = [
+        model.encode_items(item_batch(log.items, rows[first : first + chunk], log.layout).to(device))
+        for first in range(0, len(rows), chunk)
+    ]
+    embeddings: NDArray[np.float32] = torch.cat(blocks).float().cpu().numpy()
+    return embeddings
+
+
+def _write(path: Path, ids: list[str], embeddings: NDArray[np.float32]) -> None:
+    pa, pq = require("pyarrow", extra="data"), require("pyarrow.parquet", extra="data")
+    flat = pa.array(embeddings.reshape(-1))
+    columns = {
+        "item_id": pa.array(ids, pa.string()),
+        "embedding": pa.FixedSizeListArray.from_arrays(flat, embeddings.shape[1]),
+    }
+    atomic_write(path, lambda temporary: pq.write_table(pa.table(columns), temporary))

@@ -1,0 +1,120 @@
+"""The catalogue's embeddings: the same files from any number of ranks, and only complete ones are read."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from interactrank import jobs, model_folder
+from interactrank.data.collate import item_batch
+from interactrank.data.prepared import PreparedLog
+from interactrank.model_folder import ModelFolderError
+from interactrank.models import InteractRank
+from interactrank.serving.item_embeddings import ItemEmbeddingsError, export_items, read_items
+from interactrank.training.distributed import RankError, current_world, process_group
+from interactrank.training.weights import save_model
+from tests.distributed import run_ranks
+from tests.runs import config, raw_log
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a prepared log of 12 items and a model with its first weights."""
+    folder = tmp_path_factory.mktemp("trained")
+    settings = config()
+    jobs.prepare_job(settings, raw_log(folder / "log"), folder / "prepared")
+    log = PreparedLog(folder / "prepared")
+    torch.manual_seed(3)
+    model = InteractRank(layout=log.layout, settings=settings.model)
+    model_folder.claim(folder / "model", model_folder.origin("interactrank", settings, log))
+    with process_group("cpu"):
+        save_model(model, folder / "model" / "model.safetensors")
+    return folder
+
+
+def _export(folder: str, output: str) -> str:
+    log = PreparedLog(Path(folder) / "prepared")
+    model = model_folder.load("interactrank", Path(folder) / "model", log)
+    manifest = export_items(
+        model, log, Path(output), current_world(), origin={"name": "interactrank"}, file_items=5, chunk=2
+    )
+    return json.dumps(manifest)
+
+
+def test_two_ranks_write_the_files_of_one(trained: Path, tmp_path: Path) -> None:
+    one, two = tmp_path / "one", tmp_path / "two"
+    with process_group("cpu"):
+        expected = _export(str(trained), str(one))
+    assert run_ranks(2, _export, str(trained), str(two)) == [expected, expected]
+    names = ["items-00000.parquet", "items-00001.parquet", "items-00002.parquet", "manifest.json"]
+    for folder in (one, two):
+        assert sorted(path.name for path in folder.iterdir()) == names
+    for name in names:
+        assert (one / name).read_bytes() == (two / name).read_bytes()
+    files = json.loads(expected)["files"].values()
+    assert [(f["first"], f["items"]) for f in files] == [(0, 5), (5, 5), (10, 2)]
+
+
+def test_what_is_read_is_what_the_item_tower_says(trained: Path, tmp_path: Path) -> None:
+    output = tmp_path / "items"
+    (output).mkdir()
+    (output / "items-00099.parquet").write_text("of an earlier export")
+    manifest = jobs.export_items_job(
+        config(), trained / "prepared", trained / "model", output, model="interactrank"
+    )
+    log = PreparedLog(trained / "prepared")
+    model = model_folder.load("interactrank", trained / "model", log)
+    with torch.no_grad():
+        expected = model.encode_items(item_batch(log.items, np.arange(12), log.layout))
+    ids, embeddings = read_items(output)
+    assert ids == log.items.ids
+    assert (manifest["items"], manifest["dim"]) == embeddings.shape
+    assert np.array_equal(embeddings, expected.numpy())
+    assert list(manifest["files"]) == ["items-00000.parquet"]
+    assert not (output / "items-00099.parquet").exists()
+
+
+def test_an_incomplete_or_changed_export_is_refused(trained: Path, tmp_path: Path) -> None:
+    with pytest.raises(ItemEmbeddingsError, match=r"not a complete export of item embeddings .*export-items"):
+        read_items(tmp_path)
+    with process_group("cpu"):
+        _export(str(trained), str(tmp_path))
+    path = tmp_path / "items-00001.parquet"
+    data = path.read_bytes()
+    path.write_bytes(data[:-1] + bytes([data[-1] ^ 1]))
+    with pytest.raises(ItemEmbeddingsError, match=r"items-00001\.parquet is missing or has changed"):
+        read_items(tmp_path)
+    path.unlink()
+    with pytest.raises(ItemEmbeddingsError, match=r"items-00001\.parquet is missing or has changed"):
+        read_items(tmp_path)
+
+
+def test_another_model_is_refused(trained: Path, tmp_path: Path) -> None:
+    with pytest.raises(ModelFolderError, match="holds the model interactrank, not two_tower"):
+        jobs.export_items_job(config(), trained / "prepared", trained / "model", tmp_path, model="two_tower")
+
+
+def _unwritable(folder: str, output: str) -> str:
+    if current_world().rank == 1:
+        from interactrank.serving import item_embeddings
+
+        def full(*_: object) -> None:
+            raise OSError(28, "No space left on device")
+
+        item_embeddings._write = full  # type: ignore[assignment]
+    try:
+        _export(folder, output)
+    except (OSError, RankError) as error:
+        return f"{type(error).__name__}: {error}"
+    return "no error"
+
+
+def test_a_rank_that_cannot_write_ends_all_and_leaves_no_manifest(trained: Path, tmp_path: Path) -> None:
+    first, second = run_ranks(2, _unwritable, str(trained), str(tmp_path))
+    assert first.startswith("RankError: rank 1 failed while embedding items: OSError")
+    assert second == "OSError: [Errno 28] No space left on device"
+    assert not (tmp_path / "manifest.json").exists()
