@@ -21,7 +21,14 @@ from interactrank.training.errors import TrainingError
 from interactrank.training.settings import Kernel, ShardingType, TableSharding, TrainingSettings
 from interactrank.training.tables import TableInfo, tables_of
 
-__all__ = ["Load", "allowed_kernels", "allowed_types", "checked_sharding", "table_constraints"]
+__all__ = [
+    "Load",
+    "allowed_kernels",
+    "allowed_types",
+    "checked_sharding",
+    "leaves_ranks_empty",
+    "table_constraints",
+]
 
 POOLED: list[ShardingType] = [
     "table_wise",
@@ -126,6 +133,7 @@ def table_constraints(
     *,
     device_type: str,
     ranks: int,
+    ranks_per_node: int,
     kernels: Sequence[Kernel],
     loads: Mapping[str, Load] | None = None,
     defaults: Mapping[str, Sequence[ShardingType]] | None = None,
@@ -137,18 +145,27 @@ def table_constraints(
         settings: constraints by table.
         device_type: ``cpu`` or ``cuda``.
         ranks: of the job.
+        ranks_per_node: of those on each machine.
         kernels: those that a table may have for which the settings name none.
         loads: table -> what a step asks of it; one id for each feature where it is left out.
         defaults: table -> types where the settings name none; table_wise and row_wise when left out.
 
     Raises:
-        TrainingError: as of :func:`checked_sharding`.
+        TrainingError: as of :func:`checked_sharding`, or a table has too few rows for its types on CPU.
     """
     result = {}
+    problems = []
     asked = checked_sharding(model, settings, device_type)
     for table in tables_of(model):
         of = asked[table.name]
         types = of.types or list((defaults or {}).get(table.name, ("table_wise", "row_wise")))
+        filled = [t for t in types if not leaves_ranks_empty(t, table.rows, ranks, ranks_per_node)]
+        if not filled and device_type == "cpu":
+            problems.append(
+                f"training.sharding.{table.name}.types: {', '.join(types)} of {table.rows} rows leaves ranks "
+                f"without any, which FBGEMM's CPU kernels cannot hold ({ranks} ranks); add table_wise"
+            )
+        types = filled or types
         possible = allowed_kernels(types, device_type)
         load = (loads or {}).get(table.name)
         result[table.name] = ParameterConstraints(
@@ -159,7 +176,25 @@ def table_constraints(
             pooling_factors=list(load.ids) if load else [1.0] * len(table.features),
             batch_sizes=list(load.rows) if load else None,
         )
+    if problems:
+        raise TrainingError("\n".join(problems))
     return result
+
+
+def leaves_ranks_empty(sharding: str, rows: int, ranks: int, ranks_per_node: int) -> bool:
+    """Whether a table would be split so that some rank of it has no row.
+
+    Parts have as many rows each, rounded up, so that the last ranks may have none.
+
+    Example::
+
+        >>> leaves_ranks_empty("row_wise", 5, 4, 4), leaves_ranks_empty("row_wise", 7, 4, 4)
+        (True, False)
+    """
+    over = {"row_wise": ranks, "table_row_wise": ranks_per_node, "grid_shard": ranks_per_node}.get(
+        sharding, 1
+    )
+    return -(-rows // over) * (over - 1) >= rows
 
 
 def _column_width(dim: int, ranks: int) -> int | None:

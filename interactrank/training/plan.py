@@ -93,6 +93,7 @@ def place(
             settings,
             device_type=cluster.device,
             ranks=cluster.ranks,
+            ranks_per_node=cluster.ranks_per_node,
             kernels=kernels[:number],
             loads=loads,
             defaults=suited_types(tables, cluster, sizes, loads or {}),

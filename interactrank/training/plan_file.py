@@ -23,7 +23,7 @@ from torchrec.distributed.types import CacheParams, ShardingPlan
 from interactrank.files import atomic_write_text
 from interactrank.schema import near
 from interactrank.training.cluster import Cluster
-from interactrank.training.constraints import allowed_kernels, allowed_types
+from interactrank.training.constraints import allowed_kernels, allowed_types, leaves_ranks_empty
 from interactrank.training.distributed import World, on_main
 from interactrank.training.plan import PlanError, cluster_of
 from interactrank.training.rank_list import parse_ranks, show_ranks
@@ -158,6 +158,11 @@ def _option(
     if outside:
         found.append(f"ranks {show_ranks(outside)} are outside of this job's {cluster.ranks} (from 0)")
     wrong = _ranks_problem(of["sharding"], ranks, table, cluster)
+    per_node = cluster.ranks_per_node
+    if cluster.device == "cpu" and leaves_ranks_empty(of["sharding"], table.rows, cluster.ranks, per_node):
+        found.append(
+            f"{of['sharding']} leaves ranks without a row, which CPU kernels cannot hold; use table_wise"
+        )
     if wrong or found:
         return [*found, *([wrong] if wrong and not outside else [])], None
     return [], _layout(table, of, ranks, model, cluster)

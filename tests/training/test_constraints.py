@@ -23,7 +23,8 @@ def test_constraints_reach_the_planner() -> None:
         ToyModel(),
         asked,
         device_type="cuda",
-        ranks=64,
+        ranks=2,
+        ranks_per_node=2,
         kernels=["fused"],
         loads={"words": Load((7,), (2.5,))},
         defaults={"words": ["table_row_wise"], "products": ["row_wise"]},
@@ -83,3 +84,21 @@ def test_every_mistake_is_listed() -> None:
         "training.sharding.products.types: data_parallel does not work for a table of an EmbeddingCollection "
         "on cpu; allowed: table_wise, row_wise, column_wise",
     ]
+
+
+def test_no_rank_is_left_without_a_row() -> None:
+    """13 rows over 4 ranks: 4, 4, 4, 1; over 12: 2 rows each for 6 ranks and 1 for the seventh."""
+    types = {"types": ["row_wise", "table_wise"]}
+    given = {"device_type": "cpu", "kernels": ["fused"]}
+    for ranks, expected in ((4, ["row_wise", "table_wise"]), (12, ["table_wise"])):
+        found = table_constraints(
+            ToyModel(),
+            settings(products=types),
+            ranks=ranks,
+            ranks_per_node=ranks,
+            **given,  # type: ignore[arg-type]
+        )
+        assert found["products"].sharding_types == expected
+    asked = settings(products={"types": ["row_wise"]})
+    with pytest.raises(TrainingError, match=r"products\.types: row_wise of 13 rows leaves ranks without any"):
+        table_constraints(ToyModel(), asked, ranks=12, ranks_per_node=12, **given)  # type: ignore[arg-type]

@@ -194,3 +194,10 @@ def test_a_plan_survives_its_file(tmp_path: Path) -> None:
     assert {path: sorted(map(str, part.items())) for path, part in again.plan.items()} == {
         path: sorted(map(str, part.items())) for path, part in plan.plan.items()
     }
+
+
+def test_a_row_for_every_rank_on_cpu(tmp_path: Path) -> None:
+    cluster = Cluster(ranks_per_node=12, device="cpu", ddr=HOST)
+    path = plan_file(tmp_path, 12, 12, ebc_words={"ranks": "0-11"}, ec_products={"ranks": "3, 0"})
+    with pytest.raises(PlanError, match=r"table ebc\.words: row_wise leaves ranks without a row"):
+        read_plan(path, ToyModel(), TrainingSettings(), cluster)
