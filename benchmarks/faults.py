@@ -1,0 +1,277 @@
+"""Faults, and what is left after them: a job on two ranks is hit, and must end as the undisturbed one.
+
+    python -m benchmarks.faults                 # 20 kills and the other faults
+    python -m benchmarks.faults --kills 2       # fewer kills
+
+Each job is the command line under torchrun (see :mod:`benchmarks.fault_job`) on a small simulated log. Kills
+are drawn at random from the moments of a run, with the random seed of ``--seed``; torchrun restarts the ranks
+by itself. ``lost`` counts the steps that had to be done again, which lie past the last complete checkpoint;
+``back`` is the time from the fault to the step after the last one done before it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import random
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from benchmarks import machine, report, tables
+from interactrank.config import load_config
+from interactrank.files import atomic_write_text
+from interactrank.jobs import prepare_job, simulate_job
+
+ROOT = Path(__file__).parents[1]
+DEMO = ROOT / "interactrank" / "configs" / "demo.yaml"
+SIZES = [
+    *("simulate.users=60", "simulate.items=200", "simulate.intents=10", "simulate.topics=4"),
+    *("simulate.requests=500", "simulate.pool=30", "loader.batch_requests=16"),
+    *("training.steps=24", "training.log_every=1", "training.checkpoint_every=4", "training.device=cpu"),
+    *("training.evaluate_every=null", "training.timeout_s=120", "training.epochs=null"),
+]
+# Moments with the largest call at which they can be hit before the run ends, on every rank.
+CALLS = {"load": 24, "forward": 24, "backward": 24, "update": 24, "save": 60, "rename": 6, "barrier": 60}
+QUESTION = "What does a fault cost, and does the run end as if there had been none?"
+
+
+@dataclass
+class Outcome:
+    """A job that was hit.
+
+    Attributes:
+        codes: exit code of torchrun at each start.
+        lines: (seconds since the epoch, line) of everything that was printed.
+        struck: when the fault struck; None if it never did.
+    """
+
+    codes: list[int] = field(default_factory=list)
+    lines: list[tuple[float, str]] = field(default_factory=list)
+    struck: float | None = None
+
+    def steps(self) -> list[tuple[float, int]]:
+        """(time, step) of every step that was logged."""
+        found = [(when, re.match(r"step (\d+)/", line)) for when, line in self.lines]
+        return [(when, int(match[1])) for when, match in found if match]
+
+    def lost(self) -> int:
+        """Steps that were done more than once."""
+        numbers = [step for _, step in self.steps()]
+        return len(numbers) - len(set(numbers))
+
+    def back_s(self) -> float | None:
+        """Seconds from the fault to the first step that had not been done before it."""
+        if self.struck is None:
+            return None
+        done = max((step for when, step in self.steps() if when <= self.struck), default=0)
+        after = [when for when, step in self.steps() if when > self.struck and step > done]
+        return after[0] - self.struck if after else None
+
+    def resumed(self) -> str:
+        """The steps from which it went on."""
+        found = [re.search(r"resuming from .*: step (\d+)", line) for _, line in self.lines]
+        return ", ".join(match[1] for match in found if match) or "the start"
+
+    def message(self) -> str:
+        """What the ranks said, or torchrun where they could not."""
+        said = [line for _, line in self.lines if line.startswith("interactrank train: ")]
+        if said:
+            return max(said, key=lambda line: "another rank" not in line)[19:].strip()[:160]
+        killed = [line for _, line in self.lines if "Signal 9" in line or "exitcode: -9" in line]
+        return "exitcode -9 (SIGKILL)" if killed else ""
+
+
+class Jobs:
+    """Starts jobs on one prepared log."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        config = load_config(DEMO, SIZES)
+        self.config = folder / "run.yaml"
+        atomic_write_text(self.config, config.dump())
+        prepare_job(config, simulate_job(config, folder / "log"), folder / "prepared")
+
+    def run(
+        self, name: str, fault: dict[str, Any] | None, *, restarts: int, overrides: tuple[str, ...] = ()
+    ) -> Outcome:
+        """One start of torchrun, joined to nothing before."""
+        outcome = Outcome()
+        self.start(name, fault, outcome, restarts=restarts, overrides=overrides)
+        return outcome
+
+    def start(
+        self,
+        name: str,
+        fault: dict[str, Any] | None,
+        outcome: Outcome,
+        *,
+        restarts: int = 0,
+        overrides: tuple[str, ...] = (),
+        limit_bytes: int | None = None,
+    ) -> None:
+        """Adds a start to an outcome."""
+        listed = self.folder / f"{name}.faults"
+        listed.write_text(json.dumps(fault) + "\n" if fault else "")
+        command = [
+            *(sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"),
+            *("--max-restarts", str(restarts), "--monitor-interval", "0.1"),
+            *("-m", "benchmarks.fault_job", "train", str(self.config), *overrides),
+            *("--data", str(self.folder / "prepared"), "--output", str(self.folder / name)),
+        ]
+        if limit_bytes is not None:
+            command = ["bash", "-c", f'ulimit -f {limit_bytes // 1024}; exec "$0" "$@"', *command]
+        environment = {
+            **os.environ,
+            "OMP_NUM_THREADS": "1",
+            "INTERACTRANK_FAULTS": str(listed),
+            "TORCH_ELASTIC_SHUTDOWN_TIMEOUT": "5",
+        }
+        process = subprocess.Popen(
+            command, cwd=ROOT, env=environment, stderr=subprocess.PIPE, text=True, errors="replace"
+        )
+        watchdog = threading.Timer(600, process.kill)
+        watchdog.start()
+        assert process.stderr is not None
+        for line in process.stderr:
+            outcome.lines.append((time.time(), line.rstrip()))
+        outcome.codes.append(process.wait())
+        watchdog.cancel()
+        mark = Path(f"{listed}.0")
+        if fault and mark.exists():
+            outcome.struck = float(mark.read_text())
+
+    def same(self, name: str) -> bool:
+        """Whether a job ended with the weights and the losses of the undisturbed one."""
+        return self._result(name) == self._result("whole")
+
+    def _result(self, name: str) -> tuple[bytes, list[tuple[int, float]]]:
+        rows = map(json.loads, (self.folder / name / "history.jsonl").read_text().splitlines())
+        losses = [(row["step"], row["loss"]) for row in rows]
+        return (self.folder / name / "model.safetensors").read_bytes(), losses
+
+
+def kills(jobs: Jobs, count: int, seed: int) -> report.Table:
+    """Kills at random moments; torchrun brings the job back."""
+    draw = random.Random(seed)
+    rows: list[list[Any]] = []
+    for number in range(count):
+        moment = list(CALLS)[number % len(CALLS)]
+        rank = 0 if moment == "rename" else draw.randrange(2)  # rank 0 alone renames
+        fault = {"rank": rank, "moment": moment, "call": draw.randint(1, CALLS[moment]), "kind": "kill"}
+        name = f"kill{number}"
+        outcome = jobs.run(name, fault, restarts=2)
+        same = outcome.codes == [0] and jobs.same(name)
+        back = outcome.back_s()
+        rows.append(
+            [
+                f"{moment} {fault['call']}, rank {rank}",
+                outcome.resumed() if outcome.struck else "not hit",
+                outcome.lost(),
+                "yes" if same else "NO",
+                "-" if back is None else round(back, 1),
+                outcome.codes[0],
+            ]
+        )
+        print(rows[-1], flush=True)
+        shutil.rmtree(jobs.folder / name, ignore_errors=True)
+    return report.Table(
+        title=f"kill -9 at {count} random moments, two ranks, a checkpoint every 4 of 24 steps",
+        columns=["moment", "went on from step", "steps done again", "same end", "back, s", "exit"],
+        rows=rows,
+        note=(
+            "same end: weights and losses of every step equal those of the undisturbed run, bit for bit. "
+            "The time to be back is mostly the start of two processes. The exit code is torchrun's."
+        ),
+    )
+
+
+def others(jobs: Jobs) -> report.Table:
+    """Faults after which somebody has to do something, and those that torchrun mends."""
+    rows: list[list[Any]] = []
+
+    def add(what: str, name: str, outcome: Outcome, remedy: str) -> None:
+        same = outcome.codes[-1] == 0 and jobs.same(name)
+        row = [what, outcome.codes[0], outcome.message(), remedy, outcome.resumed(), "yes" if same else "NO"]
+        rows.append(row)
+        print(row, flush=True)
+
+    outcome = Outcome()
+    newest = max(p.stat().st_size for p in (jobs.folder / "whole" / "checkpoints").rglob("*.distcp"))
+    jobs.start("full", None, outcome, overrides=(), limit_bytes=newest // 2)
+    jobs.start("full", None, outcome)
+    add("no room for the first checkpoint (RLIMIT_FSIZE)", "full", outcome, "room made, started again")
+
+    outcome = Outcome()
+    jobs.start("full2", {"rank": 1, "moment": "save", "call": 40, "kind": "full"}, outcome)
+    jobs.start("full2", None, outcome)
+    add("disk full while saving (ENOSPC on rank 1)", "full2", outcome, "started again")
+
+    outcome = Outcome()
+    jobs.start("damaged", {"rank": 0, "moment": "forward", "call": 22, "kind": "kill"}, outcome)
+    first = outcome.codes[0]
+    checkpoint = sorted((jobs.folder / "damaged" / "checkpoints").glob("step_*"))[-1]
+    data = checkpoint / "__1_0.distcp"
+    data.write_bytes(data.read_bytes()[:-100])
+    jobs.start("damaged", None, outcome)
+    assert first != 0
+    outcome.codes = outcome.codes[1:]
+    shutil.rmtree(checkpoint)
+    jobs.start("damaged", None, outcome)
+    add("newest checkpoint truncated", "damaged", outcome, "that folder removed, started again")
+
+    outcome = Outcome()
+    jobs.start("nan", {"rank": 1, "moment": "load", "call": 11, "kind": "nan"}, outcome)
+    jobs.start("nan", None, outcome)
+    add("a batch with NaN on rank 1", "nan", outcome, "batch mended, started again")
+
+    outcome = Outcome()
+    fault = {"rank": 1, "moment": "forward", "call": 10, "kind": "stop"}
+    jobs.start("hung", fault, outcome, restarts=1, overrides=("training.timeout_s=20",))
+    add("rank 1 hangs (SIGSTOP), training.timeout_s=20", "hung", outcome, "none: torchrun restarts")
+
+    outcome = Outcome()
+    jobs.start("term", {"rank": 1, "moment": "forward", "call": 10, "kind": "term"}, outcome)
+    jobs.start("term", None, outcome)
+    add("SIGTERM to rank 1 (ranks exit with 75)", "term", outcome, "started again")
+    return report.Table(
+        title="Other faults",
+        columns=["fault", "torchrun's exit", "message", "remedy", "went on from step", "same end"],
+        rows=rows,
+        note="Nothing past the last complete checkpoint was lost in any of them.",
+    )
+
+
+def main() -> None:
+    """Run, print, write."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--kills", type=int, default=20)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--smoke", action="store_true", help="one kill and no other fault")
+    parser.add_argument("--output", type=Path, default=Path(__file__).parent / "results")
+    options = parser.parse_args()
+    load = machine.load()
+    with tempfile.TemporaryDirectory() as name:
+        jobs = Jobs(Path(name))
+        whole = jobs.run("whole", None, restarts=0)
+        if whole.codes != [0]:
+            sys.exit("\n".join(line for _, line in whole.lines))
+        found = [] if options.smoke else [others(jobs)]
+        found.append(kills(jobs, 1 if options.smoke else options.kills, options.seed))
+    tables.write("faults", QUESTION, found, smoke=options.smoke, load_before=load, folder=options.output)
+    if any("NO" in row for table in found for row in table["rows"]):
+        sys.exit("a job did not end as the undisturbed one")
+
+
+if __name__ == "__main__":
+    main()
