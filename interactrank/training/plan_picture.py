@@ -30,27 +30,29 @@ def plot_plan(report: PlanReport, path: str | os.PathLike[str]) -> Path:
     Raises:
         MissingExtraError: matplotlib is not installed.
     """
-    ranks = np.arange(report.cluster.ranks)
+    # One shape for all bars of a part: a bar for each of 1,024 ranks and each part would take minutes.
+    edges = np.arange(report.cluster.ranks + 1) - 0.5
     hbm, ddr = report.cluster.usable(report.dense_bytes)
     with require("matplotlib", "report").rc_context({"axes.spines.top": False, "axes.spines.right": False}):
         figure = require("matplotlib.figure", "report").Figure(figsize=(9, 6), layout="constrained")
         require("matplotlib.backends.backend_agg", "report").FigureCanvasAgg(figure)
         figure.suptitle(f"Plan for {report.cluster}", x=0.012, ha="left", fontweight="bold")
         memory, time = figure.subplots(2, 1, sharex=True)
-        bottom = np.zeros(len(ranks))
+        bottom = np.zeros(report.cluster.ranks)
         for name, used, colour in (("HBM", report.hbm, _COLOURS[0]), ("DDR", report.ddr, _COLOURS[3])):
             if used.any():
-                gib = used / 2**30
-                memory.bar(ranks, gib, bottom=bottom, width=1.0, color=colour, label=name)
-                bottom = bottom + gib
+                top = bottom + used / 2**30
+                memory.stairs(top, edges, baseline=bottom, fill=True, color=colour, label=name)
+                bottom = top
         limit = hbm if report.cluster.memory == "hbm" else ddr
         memory.axhline(limit / 2**30, color="#222222", linestyle=":", label="limit for tables")
         memory.set_ylabel("memory of tables, GiB")
-        bottom = np.zeros(len(ranks))
+        bottom = np.zeros(report.cluster.ranks)
         for i, name in enumerate(_NAMES[: len(PARTS)]):
             if report.ms[:, i].any():
-                time.bar(ranks, report.ms[:, i], bottom=bottom, width=1.0, color=_COLOURS[i], label=name)
-                bottom = bottom + report.ms[:, i]
+                top = bottom + report.ms[:, i]
+                time.stairs(top, edges, baseline=bottom, fill=True, color=_COLOURS[i], label=name)
+                bottom = top
         time.set_ylabel("time of a step, ms (estimated)")
         time.set_xlabel("rank")
         time.xaxis.set_major_locator(require("matplotlib.ticker", "report").MaxNLocator(12, integer=True))
