@@ -2,7 +2,7 @@
 
 import pytest
 
-from tools.readme_table import markdown_table, replace_block
+from tools.readme_table import markdown_table, paired_lines, replace_block
 
 
 def value(value):
@@ -39,3 +39,14 @@ def test_block_is_replaced():
 def test_page_without_markers():
     with pytest.raises(ValueError, match="has no <!-- demo:begin"):
         replace_block("a", "new")
+
+
+def test_a_block_is_found_by_its_name():
+    page = "<!-- demo:begin -->\nfirst\n<!-- demo:end -->\n<!-- log:begin -->\nold\n<!-- log:end -->"
+    assert replace_block(page, "new", "log") == page.replace("old", "new")
+
+
+def test_differences():
+    difference = {"difference": 0.1234, "low": -0.01, "high": 0.25}
+    report = {"paired": {"interactrank - two_tower": {"hit@3": difference, "auc": difference}}}
+    assert paired_lines(report) == "- InteractRank minus two-tower: HIT@3 +0.123 (-0.010 to +0.250)"
