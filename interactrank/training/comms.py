@@ -1,6 +1,7 @@
-"""Embeddings and their gradients in half precision between the ranks: half the bytes of each exchange.
+"""Sharders: how TorchRec lays out and looks up both kinds of collections, and what travels between ranks.
 
-TorchRec turns them back to float32 on arrival; tables, sums and dense parts stay in float32.
+In half precision each exchange of embeddings and gradients takes half the bytes. They are turned back to
+float32 on arrival; tables, sums and dense parts stay in float32.
 """
 
 from __future__ import annotations
@@ -15,6 +16,13 @@ from interactrank.training.settings import CommsSettings
 __all__ = ["sharders"]
 
 
+class _EbcSharder(EmbeddingBagCollectionSharder):
+    """Offers the row-wise types on CPU, too; gloo in torch 2.13 has the reduce-scatter that they need."""
+
+    def sharding_types(self, compute_device_type: str) -> list[str]:
+        return list(super().sharding_types("cuda"))
+
+
 def sharders(comms: CommsSettings) -> list:
     """Sharders of both kinds of collections, whose tables exchange embeddings in these precisions.
 
@@ -27,6 +35,6 @@ def sharders(comms: CommsSettings) -> list:
     # For device cpu TorchRec would take fp16 for bf16; gloo moves both.
     codecs = get_qcomm_codecs_registry(config, device=torch.device("cuda"))
     return [
-        EmbeddingBagCollectionSharder(qcomm_codecs_registry=codecs),
+        _EbcSharder(qcomm_codecs_registry=codecs),
         EmbeddingCollectionSharder(qcomm_codecs_registry=codecs),
     ]

@@ -17,6 +17,7 @@ from torchrec.distributed.planner.types import PlannerError, ShardingOption
 from torchrec.distributed.types import ShardingPlan
 
 from interactrank.training.cluster import Cluster
+from interactrank.training.comms import sharders
 from interactrank.training.constraints import Load, allowed_kernels, table_constraints
 from interactrank.training.distributed import World, on_main
 from interactrank.training.errors import TrainingError
@@ -99,7 +100,8 @@ def place(
             defaults=suited_types(tables, cluster, sizes, loads or {}),
         )
         try:
-            return find_placement(model, constraints, cluster.topology(dense_bytes), optimizer)
+            topology = cluster.topology(dense_bytes)
+            return find_placement(model, constraints, topology, optimizer, sharders(settings.comms))
         except PlannerError as error:
             obstacle = last_obstacle(error)
     raise PlanError(

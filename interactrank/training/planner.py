@@ -21,8 +21,6 @@ from functools import partial
 
 from torch import nn
 from torch.optim import Optimizer
-from torchrec.distributed.embedding import EmbeddingCollectionSharder
-from torchrec.distributed.embeddingbag import EmbeddingBagCollectionSharder
 from torchrec.distributed.planner import EmbeddingShardingPlanner, ParameterConstraints
 from torchrec.distributed.planner.constants import DEFAULT_PERF_ESTIMATOR
 from torchrec.distributed.planner.enumerators import EmbeddingEnumerator
@@ -41,21 +39,9 @@ from torchrec.distributed.planner.types import (
 
 from interactrank.training.tables import table_parameters
 
-__all__ = ["SMALL_WORLD", "WeighedProposer", "find_placement", "last_obstacle", "planning_sharders"]
+__all__ = ["SMALL_WORLD", "WeighedProposer", "find_placement", "last_obstacle"]
 
 SMALL_WORLD = 4
-
-
-class _EbcSharder(EmbeddingBagCollectionSharder):
-    """Offers the row-wise types on CPU, too; gloo in torch 2.13 has the reduce-scatter that they need."""
-
-    def sharding_types(self, compute_device_type: str) -> list[str]:
-        return list(super().sharding_types("cuda"))
-
-
-def planning_sharders() -> list:
-    """Sharders that say which sharding types and kernels exist."""
-    return [_EbcSharder(), EmbeddingCollectionSharder()]
 
 
 def find_placement(
@@ -63,6 +49,7 @@ def find_placement(
     constraints: dict[str, ParameterConstraints],
     topology: Topology,
     optimizer: type[Optimizer],
+    sharders: list,
     batch_size: int = 512,
 ) -> list[ShardingOption]:
     """The best placement that was found, one option for each table with the rank of each of its parts.
@@ -72,6 +59,7 @@ def find_placement(
         constraints: of every table.
         topology: the ranks, with the memory that tables may take.
         optimizer: of the tables, whose state takes memory.
+        sharders: which types and kernels there are, and in which precision embeddings travel.
         batch_size: rows of a batch where a constraint has none.
 
     Raises:
@@ -98,7 +86,7 @@ def find_placement(
         debug=False,
     )
     with _counted(model, optimizer):
-        planner.plan(model, planning_sharders())
+        planner.plan(model, sharders)
     return list(planner._best_plan or [])  # TorchRec shows sizes and times nowhere else
 
 

@@ -14,12 +14,14 @@ from torchrec.modules.embedding_modules import EmbeddingBagCollection, Embedding
 from torchrec.optim.rowwise_adagrad import RowWiseAdagrad
 
 from interactrank.training.cluster import Cluster
+from interactrank.training.comms import sharders
 from interactrank.training.constraints import Load
 from interactrank.training.plan import FEW_PARTS, place, suited_types
-from interactrank.training.planner import WeighedProposer, _OncePerSize, find_placement, planning_sharders
-from interactrank.training.settings import TrainingSettings
+from interactrank.training.planner import WeighedProposer, _OncePerSize, find_placement
+from interactrank.training.settings import CommsSettings, TrainingSettings
 from interactrank.training.tables import tables_of
 
+SHARDERS = sharders(CommsSettings())
 META = torch.device("meta")
 GIB = 2**30
 ALL = ["table_wise", "row_wise", "column_wise", "table_row_wise", "table_column_wise", "grid_shard"]
@@ -57,9 +59,7 @@ def test_one_estimate_for_each_size_is_torchrecs_own() -> None:
     )
     found = []
     for estimator in (own, _OncePerSize(own)):
-        options = EmbeddingEnumerator(topology, 512, constraints, [estimator]).enumerate(
-            model, planning_sharders()
-        )
+        options = EmbeddingEnumerator(topology, 512, constraints, [estimator]).enumerate(model, SHARDERS)
         found.append(
             {
                 (o.fqn, o.sharding_type, o.compute_kernel): [(s.size, s.perf) for s in o.shards]
@@ -130,7 +130,7 @@ def test_the_optimizers_state_counts_and_leaves_no_trace() -> None:
     constraints = {"a": ParameterConstraints(sharding_types=["table_wise"], compute_kernels=["fused"])}
     bytes_of = {}
     for kind in (RowWiseAdagrad, torch.optim.Adam, torch.optim.SGD):
-        (placed,) = find_placement(model, dict(constraints), cluster.topology(), kind)
+        (placed,) = find_placement(model, dict(constraints), cluster.topology(), kind, SHARDERS)
         bytes_of[kind] = placed.total_storage.hbm
         assert not hasattr(tables_of(model)[0].weight, "_optimizer_classes")
     assert bytes_of[RowWiseAdagrad] - bytes_of[torch.optim.SGD] == 4 * 10**6
@@ -151,3 +151,15 @@ def test_a_thousand_ranks_and_ten_terabytes() -> None:
         for shard in o.shards:
             used[shard.rank] += shard.storage.hbm
     assert max(used) <= cluster.usable()[0]
+
+
+def test_half_precision_halves_the_expected_exchange() -> None:
+    model = Model({"a": 10**6})
+    cluster = Cluster(nodes=2, ranks_per_node=4, hbm=GIB, ddr=GIB)
+    expected = {}
+    for precision in ("fp32", "fp16"):
+        asked = {"sharding": {"a": {"types": ["table_wise"]}}, "comms": {"forward": precision}}
+        (placed,) = place(model, TrainingSettings.model_validate(asked), cluster)
+        expected[precision] = placed.shards[0].perf
+    assert expected["fp16"].fwd_comms == expected["fp32"].fwd_comms / 2
+    assert expected["fp16"].bwd_comms == expected["fp32"].bwd_comms
