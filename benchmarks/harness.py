@@ -94,6 +94,7 @@ class Script:
         tables: further tables from the finished result, such as where the time goes.
         memory: whether peak memory is measured.
         x_axis: the setting of the groups that the picture plots cost against; None for bars.
+        series: another setting, with a line for each of its values.
     """
 
     name: str
@@ -103,6 +104,7 @@ class Script:
     tables: Callable[[argparse.Namespace, dict[str, Any]], list[report.Table]] | None = None
     memory: bool = True
     x_axis: str | None = None
+    series: str | None = None
 
 
 def main(script: Script, arguments: list[str] | None = None) -> Path:
@@ -117,7 +119,7 @@ def main(script: Script, arguments: list[str] | None = None) -> Path:
     problems = report.problems(result)
     if problems:
         raise RuntimeError("the result does not validate: " + "; ".join(problems))
-    path = report.write(result, options.output, x_axis=script.x_axis)
+    path = report.write(result, options.output, x_axis=script.x_axis, series=script.series)
     print(report.markdown(result))
     print(f"written: {path}")
     return path

@@ -103,14 +103,16 @@ def _row_problems(row: dict[str, Any]) -> list[str]:
     return found
 
 
-def write(result: dict[str, Any], folder: Path, *, x_axis: str | None = None) -> Path:
+def write(
+    result: dict[str, Any], folder: Path, *, x_axis: str | None = None, series: str | None = None
+) -> Path:
     """Write ``<name>_<hardware>_<date>`` as .json, .md and, where there is something to draw, .png."""
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{result['benchmark']}_{result['hardware']['name']}_{result['date']}.json"
     path.write_text(json.dumps(_rounded(result), indent=1) + "\n")
     path.with_suffix(".md").write_text(markdown(result))
     if result["results"]:
-        plot(result, path.with_suffix(".png"), x_axis)
+        plot(result, path.with_suffix(".png"), x_axis, series)
     return path
 
 
@@ -148,8 +150,11 @@ def line(row: dict[str, Any]) -> str:
     return f"{row['short_name']}: {_range(row, 'cpu_runtime_p{}_ms', ' ms')}{ratio}"
 
 
-def plot(result: dict[str, Any], path: Path, x_axis: str | None) -> None:
-    """Cost against ``x_axis``, a setting of the groups; without one, bars of each contestant's speed."""
+def plot(result: dict[str, Any], path: Path, x_axis: str | None = None, series: str | None = None) -> None:
+    """Cost against ``x_axis``, a setting of the groups; without one, bars of each contestant's speed.
+
+    A contestant has a line for each value of ``series``, another setting.
+    """
     import matplotlib
 
     matplotlib.use("Agg")
@@ -158,10 +163,13 @@ def plot(result: dict[str, Any], path: Path, x_axis: str | None) -> None:
     rows = result["results"]
     figure, axes = pyplot.subplots(figsize=(9, 5 if x_axis else 1.5 + 0.3 * len(rows)))
     if x_axis:
-        for name in dict.fromkeys(r["contestant"] for r in rows):
-            points = sorted((r[x_axis], r) for r in rows if r["contestant"] == name and x_axis in r)
-            xs = [x for x, _ in points]
-            low, middle, high = ([r[f"cpu_runtime_p{p}_ms"] for _, r in points] for p in (10, 50, 90))
+        found: dict[str, list[dict[str, Any]]] = {}
+        for row in sorted(rows, key=lambda r: r[x_axis]):
+            name = f"{row[series]}: {row['contestant']}" if series else row["contestant"]
+            found.setdefault(name, []).append(row)
+        for name, points in found.items():
+            xs = [r[x_axis] for r in points]
+            low, middle, high = ([r[f"cpu_runtime_p{p}_ms"] for r in points] for p in (10, 50, 90))
             axes.plot(xs, middle, marker="o", label=name)
             axes.fill_between(xs, low, high, alpha=0.2)
         axes.set(xlabel=x_axis.replace("_", " "), ylabel="ms", xlim=(0, None), ylim=(0, None))

@@ -196,6 +196,7 @@ SCRIPT = Script(
     tables=tables,
     memory=False,
     x_axis="events",
+    series="module",
 )
 
 if __name__ == "__main__":
