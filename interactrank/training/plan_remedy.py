@@ -87,7 +87,7 @@ def explain(
     ddr = _memory(cluster.ddr, lambda size: fits(replace(cluster, ddr=size)))
     if ddr is not None:
         fixes.append(f"hosts with {ddr} for each rank (--ddr {ddr})")
-    return PlanError("\n".join([*_sizes(model, settings, cluster, dense_bytes), str(error), *_listed(fixes)]))
+    return PlanError("\n".join([str(error), *_sizes(model, settings, cluster, dense_bytes), *_listed(fixes)]))
 
 
 def _memory(now: int, fits: Callable[[int], bool]) -> str | None:

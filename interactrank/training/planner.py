@@ -37,6 +37,7 @@ from torchrec.distributed.planner.types import (
     Topology,
 )
 
+from interactrank.training.cluster import show_bytes
 from interactrank.training.tables import table_parameters
 
 __all__ = ["SMALL_WORLD", "WeighedProposer", "find_placement", "last_obstacle"]
@@ -184,9 +185,19 @@ def _counted(model: nn.Module, optimizer: type[Optimizer]) -> Iterator[None]:
             del weight._optimizer_classes  # type: ignore[attr-defined]
 
 
-def last_obstacle(error: PlannerError) -> str:
-    """What the planner met last, in one line."""
+def last_obstacle(error: Exception) -> str:
+    """What the planner met last, in one line.
+
+    Example::
+
+        >>> last_obstacle(ValueError("... Last planner error: Shard of size Storage(hbm=0, ddr=2048, ssd=0)"))
+        'Shard of size 0 B of HBM and 2.0 KiB of DDR'
+    """
     text = str(error)
     _, _, last = text.partition("Last planner error:")
-    line = " ".join((last or text).split())
-    return re.sub(r", perf: Perf\(.*?\), rank: None", "", line)
+    line = re.sub(r", perf: Perf\(.*?\), rank: None", "", " ".join((last or text).split()))
+
+    def size(match: re.Match[str]) -> str:
+        return f"{show_bytes(int(match[1]))} of HBM and {show_bytes(int(match[2]))} of DDR"
+
+    return re.sub(r"Storage\(hbm=(-?\d+), ddr=(-?\d+), ssd=-?\d+\)( bytes)?", size, line)
