@@ -29,7 +29,6 @@ from torchrec.distributed.planner.shard_estimators import EmbeddingStorageEstima
 from torchrec.distributed.planner.storage_reservations import FixedPercentageStorageReservation
 from torchrec.distributed.planner.types import (
     Enumerator,
-    PlannerError,
     Proposer,
     SharderDataMap,
     ShardEstimator,
