@@ -144,6 +144,7 @@ class Jobs:
         for line in process.stderr:
             outcome.lines.append((time.time(), line.rstrip()))
         outcome.codes.append(process.wait())
+        outcome.lines = [(when, line.replace(f"{self.folder}/", "")) for when, line in outcome.lines]
         watchdog.cancel()
         mark = Path(f"{listed}.0")
         if fault and mark.exists():

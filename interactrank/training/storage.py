@@ -25,8 +25,16 @@ class _HashedFile:
         self.file, self.thread = file, thread
         self.hash = hashlib.sha256()
         self.bytes = 0
+        self.error: OSError | None = None
 
     def write(self, data: Any) -> int:
+        try:
+            return self._write(data)
+        except OSError as error:
+            self.error = error
+            raise
+
+    def _write(self, data: Any) -> int:
         size = memoryview(data).nbytes
         self.bytes += size
         if size < _LARGE:
@@ -47,7 +55,7 @@ class _HashedFile:
         self.file.flush()
 
     def fileno(self) -> int:
-        self.file.flush()  # torch asks for the descriptor to have the file on disk, and flushes nothing before
+        self.file.flush()  # torch takes the descriptor to fsync, and flushes nothing before
         return self.file.fileno()
 
     def close(self) -> None:
@@ -72,7 +80,12 @@ class _HashingFileSystem(FileSystem):
     def create_stream(self, path: str | os.PathLike, mode: str) -> Generator[Any, None, None]:
         with Path(path).open(mode) as file:
             stream = _HashedFile(cast(BinaryIO, file), self.thread)
-            yield stream
+            try:
+                yield stream
+            except Exception as error:
+                if stream.error is not None:  # torch.save only says that it could not go on
+                    raise stream.error from error
+                raise
         self.digests[Path(path).name] = {"bytes": stream.bytes, "sha256": stream.hash.hexdigest()}
 
     def rename(self, path: str | os.PathLike, new_path: str | os.PathLike) -> None:

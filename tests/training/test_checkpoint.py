@@ -11,7 +11,7 @@ from torch.distributed.checkpoint.format_utils import dcp_to_torch_save
 from interactrank.training import checkpoint
 from interactrank.training.checkpoint import CheckpointStore
 from interactrank.training.course import Position
-from interactrank.training.distributed import current_world, process_group
+from interactrank.training.distributed import RankError, current_world, process_group
 from interactrank.training.manifest import CheckpointError
 from interactrank.training.optimizers import build_optimizer
 from interactrank.training.plan import make_plan
@@ -164,6 +164,28 @@ def test_a_checkpoint_of_another_model_is_refused_with_the_first_difference(trai
     assert "'model/rest.bias' is in this run but not in the checkpoint" in resume(trained, extra)
     other = resume(trained, tables={"name": "sgd"})
     assert "momentum1' is in the checkpoint but not in this run" in other
+
+
+def _elsewhere(output: str) -> str:
+    """Rank 1 is on a machine with a disk of its own."""
+    world, model, settings = current_world(), ToyModel(), TrainingSettings()
+    dmp = shard_model(model, make_plan(model, settings, world), settings, world)
+    store = CheckpointStore(output if world.is_main else f"{output}_other")
+    checkpoint._VISIBLE_S, before = 0.2, checkpoint._VISIBLE_S
+    try:
+        store.save(dmp, build_optimizer(dmp, settings, 1), Position(step=1))
+    except (CheckpointError, RankError) as error:
+        return f"{type(error).__name__}: {error}"
+    finally:
+        checkpoint._VISIBLE_S = before
+    return "no error"
+
+
+def test_a_folder_that_a_machine_does_not_see_is_refused(tmp_path: Path) -> None:
+    first, second = run_ranks(2, _elsewhere, str(tmp_path / "store"))
+    assert first.startswith("RankError: rank 1 failed while looking for the checkpoint's folder")
+    assert "this rank does not see the folder that rank 0 made in it" in second
+    assert second.endswith("a file system that all machines share")
 
 
 def test_an_unfinished_checkpoint_does_not_count_and_is_cleared(trained: Path) -> None:

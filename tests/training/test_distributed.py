@@ -1,4 +1,6 @@
+import datetime
 import os
+import time
 
 import pytest
 import torch
@@ -6,10 +8,13 @@ import torch.distributed as dist
 
 from interactrank.training.distributed import (
     RankError,
+    _broken,
+    _meeting_place,
     current_world,
     gather,
     on_main,
     process_group,
+    silent_ranks,
     together,
 )
 from tests.distributed import RankFailure, run_ranks
@@ -34,6 +39,71 @@ def test_without_a_group_the_error_gives_the_remedy() -> None:
 def test_cuda_without_a_gpu_is_refused() -> None:
     with pytest.raises(ValueError, match=r"needs GPU 0, but this machine shows 0"), process_group("cuda"):
         pass
+
+
+RESTARTED = {
+    "TORCHELASTIC_USE_AGENT_STORE": "True",
+    "TORCHELASTIC_MAX_RESTARTS": "2",
+    "TORCHELASTIC_RESTART_COUNT": "1",
+    "MASTER_ADDR": "localhost",
+    "RANK": "0",
+    "WORLD_SIZE": "1",
+}
+
+
+def test_ranks_that_torchrun_restarts_do_not_meet_their_predecessors(monkeypatch: pytest.MonkeyPatch) -> None:
+    agent = dist.TCPStore("localhost", 0, is_master=True, wait_for_workers=False)
+    for key, value in (RESTARTED | {"MASTER_PORT": str(agent.port)}).items():
+        monkeypatch.setenv(key, value)
+    timeout = datetime.timedelta(seconds=10)
+    first = _meeting_place(timeout)
+    assert (first["rank"], first["world_size"]) == (0, 1)
+    first["store"].set("address", "of the first start")
+    monkeypatch.setenv("TORCHELASTIC_RESTART_COUNT", "2")
+    assert not _meeting_place(timeout)["store"].check(["address"])
+    with process_group("cpu") as world:
+        assert world.size == 1
+    monkeypatch.setenv("GROUP_WORLD_SIZE", "2")
+    with (
+        pytest.raises(ValueError, match="set TORCH_DISABLE_SHARE_RDZV_TCP_STORE=1 in torchrun's environment"),
+        process_group("cpu"),
+    ):
+        pass
+    monkeypatch.setenv("TORCHELASTIC_USE_AGENT_STORE", "False")  # what that variable leads to
+    assert _meeting_place(timeout) == {}
+
+
+def _silent(late: int) -> list[int]:
+    return [] if dist.get_rank() == late else silent_ranks(patience_s=0.5)
+
+
+def test_ranks_that_say_nothing_are_found() -> None:
+    assert run_ranks(2, _silent, 1) == [[1], []]
+
+
+def _waiting() -> str:
+    """Rank 1 does not come to the second collective."""
+    group = dist.new_group(timeout=datetime.timedelta(seconds=2))
+    dist.barrier(group)
+    if dist.get_rank() == 1:
+        time.sleep(8)
+        return "slow"
+    try:
+        dist.all_reduce(torch.zeros(1), group=group)
+    except RuntimeError as error:
+        return str(_broken(error, 2))
+    return "no error"
+
+
+def test_a_timeout_names_the_rank_that_hangs() -> None:
+    first, second = run_ranks(2, _waiting)
+    assert first.startswith("rank 1 gave no answer for 2 s: it hangs, or is that much slower")
+    assert second == "slow"
+
+
+def test_errors_about_something_else_stay_what_they_are() -> None:
+    assert _broken(RuntimeError("shapes do not match"), 2) is None
+    assert _broken(RankError("rank 1 failed: Timed out waiting"), 2) is None
 
 
 def _fail_on(rank: int) -> str:

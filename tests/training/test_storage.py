@@ -2,18 +2,26 @@ from __future__ import annotations
 
 import hashlib
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 import torch.distributed.checkpoint as dcp
+from torch.distributed.checkpoint.api import CheckpointException
 
+from interactrank.training import storage
 from interactrank.training.random_state import random_state, seed_everything, set_random_state
 from interactrank.training.storage import HashingWriter
 
 
 def test_every_file_is_hashed_while_it_is_written(tmp_path: Path) -> None:
     """Small and large blocks, the latter on a thread, against the hash of the file that is there."""
-    state = {"large": torch.rand(300_000), "small": torch.rand(3), "text": "a", "empty": torch.zeros(0, 4)}
+    state: dict[str, Any] = {
+        "large": torch.rand(300_000),
+        "small": torch.rand(3),
+        "text": "a",
+        "empty": torch.zeros(0, 4),
+    }
     writer = HashingWriter(tmp_path / "new")
     dcp.save(state, storage_writer=writer, no_dist=True)
     writer.close()
@@ -22,10 +30,26 @@ def test_every_file_is_hashed_while_it_is_written(tmp_path: Path) -> None:
     assert writer.digests == {
         name: {"bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()} for name, data in files.items()
     }
-    found = {"large": torch.zeros(300_000), "small": torch.zeros(3), "text": "", "empty": torch.zeros(0, 4)}
+    found: dict[str, Any] = {
+        "large": torch.zeros(300_000),
+        "small": torch.zeros(3),
+        "text": "",
+        "empty": torch.zeros(0, 4),
+    }
     dcp.load(found, checkpoint_id=tmp_path / "new", no_dist=True)
     assert torch.equal(found["large"], state["large"])
     assert found["text"] == "a"
+
+
+def test_a_full_disk_is_called_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """torch.save would only say: unexpected pos."""
+
+    def full(self: object, data: object) -> int:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(storage._HashedFile, "_write", full)
+    with pytest.raises(CheckpointException, match=r"OSError: \[Errno 28\] No space left on device"):
+        dcp.save({"a": torch.rand(300)}, storage_writer=HashingWriter(tmp_path / "new"), no_dist=True)
 
 
 def test_ranks_and_steps_have_seeds_of_their_own() -> None:
