@@ -215,8 +215,9 @@ def _shard(
     if world.is_main and plan.plan:
         print_plan(describe_plan(model, plan, world.size))
     values = plan_values(model, plan, ranks=world.size, ranks_per_node=world.local_size)
+    dmp = shard_model(model, plan, settings, world)
     on_main("writing the plan", lambda: write_plan(output / "plan.json", values))
-    return shard_model(model, plan, settings, world)
+    return dmp
 
 
 def _check(settings: TrainingSettings, loader: Loader, evaluate: Callable | None) -> None:

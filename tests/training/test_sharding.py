@@ -215,6 +215,15 @@ def test_types_that_know_machines_work_on_two_of_them(tmp_path: Path, pooled: st
     assert_equal_to_reference(tmp_path, ranks, settings)
 
 
+def test_checkpoints_of_default_types_load_into_each_other(tmp_path: Path) -> None:
+    """Each resumes at the last step of the one before: weights and optimizer state stay those of 5 steps."""
+    for machines, pooled, sequence in ((1, TWRW, TW), (1, TW, RW), (2, TWRW, RW), (1, RW, TW)):
+        settings = settings_for({"queries": pooled, "words": pooled, "products": sequence})
+        ranks = run_ranks(2, _train, settings, str(tmp_path), machines)
+        assert ranks[0].sharding == {"queries": pooled, "words": pooled, "products": sequence}
+        assert_equal_to_reference(tmp_path, ranks, settings)
+
+
 def test_column_wise_row_wise_adagrad_keeps_its_state_by_shard(tmp_path: Path) -> None:
     settings = settings_for({"queries": CW, "words": CW, "products": CW})
     ranks = run_ranks(2, _train, settings, str(tmp_path))
