@@ -2,8 +2,8 @@
 
 A fault is a line of JSON in the file that ``INTERACTRANK_FAULTS`` names, such as
 ``{"rank": 1, "moment": "forward", "call": 7, "kind": "kill"}``: at the 7th forward of rank 1 the process
-kills itself with SIGKILL. A fault strikes once, also over restarts: it leaves ``<file>.<line>`` behind, with
-the time.
+kills itself with SIGKILL. With ``"start": 2`` it waits for the second restart. A fault
+strikes once, also over restarts: it leaves ``<file>.<line>`` behind, with the time.
 """
 
 from __future__ import annotations
@@ -33,10 +33,12 @@ def strike(moment: str) -> str | None:
     path = os.environ.get("INTERACTRANK_FAULTS")
     if path is None:
         return None
-    rank = int(os.environ.get("RANK", 0))
+    rank, start = (int(os.environ.get(key, 0)) for key in ("RANK", "TORCHELASTIC_RESTART_COUNT"))
     for number, line in enumerate(Path(path).read_text().splitlines()):
         fault = json.loads(line)
         if (fault["rank"], fault["moment"], fault["call"]) != (rank, moment, _calls[moment]):
+            continue
+        if fault.get("start", start) != start:
             continue
         try:
             with Path(f"{path}.{number}").open("x") as mark:

@@ -41,6 +41,7 @@ SIZES = [
 ]
 # Moments with the largest call at which they can be hit before the run ends, on every rank.
 CALLS = {"load": 24, "forward": 24, "backward": 24, "update": 24, "save": 60, "rename": 6, "barrier": 60}
+KILLS_A_JOB = 5
 QUESTION = "What does a fault cost, and does the run end as if there had been none?"
 
 
@@ -51,30 +52,39 @@ class Outcome:
     Attributes:
         codes: exit code of torchrun at each start.
         lines: (seconds since the epoch, line) of everything that was printed.
-        struck: when the fault struck; None if it never did.
+        struck: when each fault struck; None if it never did.
     """
 
     codes: list[int] = field(default_factory=list)
     lines: list[tuple[float, str]] = field(default_factory=list)
-    struck: float | None = None
+    struck: list[float | None] = field(default_factory=list)
 
     def steps(self) -> list[tuple[float, int]]:
         """(time, step) of every step that was logged."""
         found = [(when, re.match(r"step (\d+)/", line)) for when, line in self.lines]
         return [(when, int(match[1])) for when, match in found if match]
 
-    def lost(self) -> int:
-        """Steps that were done more than once."""
-        numbers = [step for _, step in self.steps()]
-        return len(numbers) - len(set(numbers))
+    def lost_at(self, moment: float) -> int:
+        """Steps that were done before a moment and again after it, before anything new."""
+        before = max((step for when, step in self.steps() if when <= moment), default=0)
+        return max(0, before - int(self.resumed_after(moment)))
 
-    def back_s(self) -> float | None:
-        """Seconds from the fault to the first step that had not been done before it."""
-        if self.struck is None:
+    def back_s(self, moment: float | None) -> float | None:
+        """Seconds from a moment to the first step that had not been done before it."""
+        if moment is None:
             return None
-        done = max((step for when, step in self.steps() if when <= self.struck), default=0)
-        after = [when for when, step in self.steps() if when > self.struck and step > done]
-        return after[0] - self.struck if after else None
+        done = max((step for when, step in self.steps() if when <= moment), default=0)
+        after = [when for when, step in self.steps() if when > moment and step > done]
+        return after[0] - moment if after else None
+
+    def resumed_after(self, moment: float) -> str:
+        """The step from which the start after a moment went on."""
+        for when, line in self.lines:
+            if when > moment and (match := re.search(r"resuming from .*: step (\d+)", line)):
+                return match[1]
+            if when > moment and line.startswith("step "):
+                break
+        return "0"
 
     def resumed(self) -> str:
         """The steps from which it went on."""
@@ -101,26 +111,25 @@ class Jobs:
         prepare_job(config, simulate_job(config, folder / "log"), folder / "prepared")
 
     def run(
-        self, name: str, fault: dict[str, Any] | None, *, restarts: int, overrides: tuple[str, ...] = ()
+        self, name: str, *faults: dict[str, Any], restarts: int, overrides: tuple[str, ...] = ()
     ) -> Outcome:
         """One start of torchrun, joined to nothing before."""
         outcome = Outcome()
-        self.start(name, fault, outcome, restarts=restarts, overrides=overrides)
+        self.start(name, outcome, *faults, restarts=restarts, overrides=overrides)
         return outcome
 
     def start(
         self,
         name: str,
-        fault: dict[str, Any] | None,
         outcome: Outcome,
-        *,
+        *faults: dict[str, Any],
         restarts: int = 0,
         overrides: tuple[str, ...] = (),
         limit_bytes: int | None = None,
     ) -> None:
         """Adds a start to an outcome."""
         listed = self.folder / f"{name}.faults"
-        listed.write_text(json.dumps(fault) + "\n" if fault else "")
+        listed.write_text("".join(json.dumps(fault) + "\n" for fault in faults))
         command = [
             *(sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"),
             *("--max-restarts", str(restarts), "--monitor-interval", "0.1"),
@@ -146,9 +155,8 @@ class Jobs:
         outcome.codes.append(process.wait())
         outcome.lines = [(when, line.replace(f"{self.folder}/", "")) for when, line in outcome.lines]
         watchdog.cancel()
-        mark = Path(f"{listed}.0")
-        if fault and mark.exists():
-            outcome.struck = float(mark.read_text())
+        marks = [Path(f"{listed}.{number}") for number in range(len(faults))]
+        outcome.struck += [float(mark.read_text()) if mark.exists() else None for mark in marks]
 
     def same(self, name: str) -> bool:
         """Whether a job ended with the weights and the losses of the undisturbed one."""
@@ -160,37 +168,59 @@ class Jobs:
         return (self.folder / name / "model.safetensors").read_bytes(), losses
 
 
-def kills(jobs: Jobs, count: int, seed: int) -> report.Table:
-    """Kills at random moments; torchrun brings the job back."""
+def kills(jobs: Jobs, count: int, seed: int, until: float) -> report.Table:
+    """Kills at random moments, several in each job; torchrun brings it back after each."""
     draw = random.Random(seed)
     rows: list[list[Any]] = []
-    for number in range(count):
-        moment = list(CALLS)[number % len(CALLS)]
-        rank = 0 if moment == "rename" else draw.randrange(2)  # rank 0 alone renames
-        fault = {"rank": rank, "moment": moment, "call": draw.randint(1, CALLS[moment]), "kind": "kill"}
-        name = f"kill{number}"
-        outcome = jobs.run(name, fault, restarts=2)
+    moments = [list(CALLS)[number % len(CALLS)] for number in range(count)]
+    draw.shuffle(moments)
+    while moments and time.time() < until:
+        now, moments = moments[:KILLS_A_JOB], moments[KILLS_A_JOB:]
+        faults = [
+            {
+                "rank": 0 if moment == "rename" else draw.randrange(2),  # rank 0 alone renames
+                "moment": moment,
+                "call": draw.randint(1, CALLS[moment]),
+                "kind": "kill",
+                "start": start,
+            }
+            for start, moment in enumerate(now)
+        ]
+        name = f"kill{len(rows)}"
+        outcome = jobs.run(name, *faults, restarts=len(faults))
         same = outcome.codes == [0] and jobs.same(name)
-        back = outcome.back_s()
-        rows.append(
-            [
-                f"{moment} {fault['call']}, rank {rank}",
-                outcome.resumed() if outcome.struck else "not hit",
-                outcome.lost(),
-                "yes" if same else "NO",
-                "-" if back is None else round(back, 1),
-                outcome.codes[0],
-            ]
-        )
-        print(rows[-1], flush=True)
+        for number, fault in enumerate(faults):
+            struck = outcome.struck[number]
+            back = outcome.back_s(struck)
+            rows.append(
+                [
+                    f"{fault['moment']} {fault['call']}, rank {fault['rank']}",
+                    "not hit: the run ended first" if struck is None else outcome.resumed_after(struck),
+                    "-" if struck is None else outcome.lost_at(struck),
+                    "yes" if same else "NO",
+                    "-" if back is None else round(back, 1),
+                    outcome.codes[0],
+                ]
+            )
+            print(rows[-1], flush=True)
         shutil.rmtree(jobs.folder / name, ignore_errors=True)
+    hit = sum(row[2] != "-" for row in rows)
     return report.Table(
-        title=f"kill -9 at {count} random moments, two ranks, a checkpoint every 4 of 24 steps",
-        columns=["moment", "went on from step", "steps done again", "same end", "back, s", "exit"],
+        title=f"kill -9 at {hit} random moments, two ranks, a checkpoint every 4 of 24 steps",
+        columns=[
+            "moment and its call",
+            "went on from step",
+            "steps done again",
+            "same end",
+            "back, s",
+            "exit",
+        ],
         rows=rows,
         note=(
-            "same end: weights and losses of every step equal those of the undisturbed run, bit for bit. "
-            "The time to be back is mostly the start of two processes. The exit code is torchrun's."
+            f"Up to {KILLS_A_JOB} kills in a job, one at each start of its ranks. Steps done again: those "
+            "since the last checkpoint. Same end: weights and losses of every step equal those of the "
+            "undisturbed run, bit for bit. The time to be back is mostly the start of two processes on a busy machine. "
+            "The exit code is torchrun's."
         ),
     )
 
@@ -207,41 +237,41 @@ def others(jobs: Jobs) -> report.Table:
 
     outcome = Outcome()
     newest = max(p.stat().st_size for p in (jobs.folder / "whole" / "checkpoints").rglob("*.distcp"))
-    jobs.start("full", None, outcome, overrides=(), limit_bytes=newest // 2)
-    jobs.start("full", None, outcome)
+    jobs.start("full", outcome, limit_bytes=newest // 2)
+    jobs.start("full", outcome)
     add("no room for the first checkpoint (RLIMIT_FSIZE)", "full", outcome, "room made, started again")
 
     outcome = Outcome()
-    jobs.start("full2", {"rank": 1, "moment": "save", "call": 40, "kind": "full"}, outcome)
-    jobs.start("full2", None, outcome)
+    jobs.start("full2", outcome, {"rank": 1, "moment": "save", "call": 40, "kind": "full"})
+    jobs.start("full2", outcome)
     add("disk full while saving (ENOSPC on rank 1)", "full2", outcome, "started again")
 
     outcome = Outcome()
-    jobs.start("damaged", {"rank": 0, "moment": "forward", "call": 22, "kind": "kill"}, outcome)
+    jobs.start("damaged", outcome, {"rank": 0, "moment": "forward", "call": 22, "kind": "kill"})
     first = outcome.codes[0]
     checkpoint = sorted((jobs.folder / "damaged" / "checkpoints").glob("step_*"))[-1]
     data = checkpoint / "__1_0.distcp"
     data.write_bytes(data.read_bytes()[:-100])
-    jobs.start("damaged", None, outcome)
+    jobs.start("damaged", outcome)
     assert first != 0
     outcome.codes = outcome.codes[1:]
     shutil.rmtree(checkpoint)
-    jobs.start("damaged", None, outcome)
+    jobs.start("damaged", outcome)
     add("newest checkpoint truncated", "damaged", outcome, "that folder removed, started again")
 
     outcome = Outcome()
-    jobs.start("nan", {"rank": 1, "moment": "load", "call": 11, "kind": "nan"}, outcome)
-    jobs.start("nan", None, outcome)
+    jobs.start("nan", outcome, {"rank": 1, "moment": "load", "call": 11, "kind": "nan"})
+    jobs.start("nan", outcome)
     add("a batch with NaN on rank 1", "nan", outcome, "batch mended, started again")
 
     outcome = Outcome()
     fault = {"rank": 1, "moment": "forward", "call": 10, "kind": "stop"}
-    jobs.start("hung", fault, outcome, restarts=1, overrides=("training.timeout_s=20",))
+    jobs.start("hung", outcome, fault, restarts=1, overrides=("training.timeout_s=20",))
     add("rank 1 hangs (SIGSTOP), training.timeout_s=20", "hung", outcome, "none: torchrun restarts")
 
     outcome = Outcome()
-    jobs.start("term", {"rank": 1, "moment": "forward", "call": 10, "kind": "term"}, outcome)
-    jobs.start("term", None, outcome)
+    jobs.start("term", outcome, {"rank": 1, "moment": "forward", "call": 10, "kind": "term"})
+    jobs.start("term", outcome)
     add("SIGTERM to rank 1 (ranks exit with 75)", "term", outcome, "started again")
     return report.Table(
         title="Other faults",
@@ -257,18 +287,19 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--kills", type=int, default=20)
+    parser.add_argument("--minutes", type=float, default=120, help="begin no further kills after so long")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--smoke", action="store_true", help="one kill and no other fault")
     parser.add_argument("--output", type=Path, default=Path(__file__).parent / "results")
     options = parser.parse_args()
-    load = machine.load()
+    load, until = machine.load(), time.time() + 60 * options.minutes
     with tempfile.TemporaryDirectory() as name:
         jobs = Jobs(Path(name))
-        whole = jobs.run("whole", None, restarts=0)
+        whole = jobs.run("whole", restarts=0)
         if whole.codes != [0]:
             sys.exit("\n".join(line for _, line in whole.lines))
         found = [] if options.smoke else [others(jobs)]
-        found.append(kills(jobs, 1 if options.smoke else options.kills, options.seed))
+        found.append(kills(jobs, 1 if options.smoke else options.kills, options.seed, until))
     tables.write("faults", QUESTION, found, smoke=options.smoke, load_before=load, folder=options.output)
     if any("NO" in row for table in found for row in table["rows"]):
         sys.exit("a job did not end as the undisturbed one")

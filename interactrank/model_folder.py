@@ -22,6 +22,11 @@ from interactrank.training.weights import load_model
 __all__ = ["ModelFolderError", "claim", "is_trained", "load", "origin", "release"]
 
 ORIGIN, WEIGHTS = "origin.json", "model.safetensors"
+# What a training may change when it is taken up: where tables lie, what is written, how long to wait.
+FREE = (
+    *("sharding", "timeout_s", "log_every", "tensorboard"),
+    *("checkpoint_every", "checkpoint_async", "keep_checkpoints"),
+)
 SETTINGS = ("schema", "loader", "model", "training", "ranks")  # sections that a training depends on
 
 
@@ -128,5 +133,13 @@ def _differences(found: dict[str, Any], wanted: dict[str, Any]) -> list[str]:
     differences = [] if found["model"] == wanted["model"] else ["model"]
     if found["prepared"] != wanted["prepared"]:
         differences.append("preparation of the log")
-    changed = [s for s in SETTINGS if found["settings"].get(s) != wanted["settings"][s]]
+    changed = [s for s in SETTINGS if _binding(s, found["settings"]) != _binding(s, wanted["settings"])]
     return differences + [f"section {section}" for section in changed]
+
+
+def _binding(section: str, settings: dict[str, Any]) -> Any:
+    """A section without what a training may change when it is taken up."""
+    values = settings.get(section)
+    if section != "training" or not isinstance(values, dict):
+        return values
+    return {key: value for key, value in values.items() if key not in FREE}
