@@ -219,8 +219,8 @@ def kills(jobs: Jobs, count: int, seed: int, until: float) -> report.Table:
         note=(
             f"Up to {KILLS_A_JOB} kills in a job, one at each start of its ranks. Steps done again: those "
             "since the last checkpoint. Same end: weights and losses of every step equal those of the "
-            "undisturbed run, bit for bit. The time to be back is mostly the start of two processes on a busy machine. "
-            "The exit code is torchrun's."
+            "undisturbed run, bit for bit. The time to be back is mostly the start of two processes on a "
+            "busy machine. The exit code is torchrun's."
         ),
     )
 
