@@ -1,6 +1,7 @@
 """Sharded training: process group, sharding plan, optimizers, checkpoints and the loop."""
 
 from interactrank.training.checkpoint import CheckpointStore
+from interactrank.training.cluster import Cluster
 from interactrank.training.course import Course, Loader, Position, SharedLoader
 from interactrank.training.distributed import RankError, World, current_world, process_group
 from interactrank.training.errors import TrainingError
@@ -8,9 +9,11 @@ from interactrank.training.history import read_history
 from interactrank.training.manifest import CheckpointError
 from interactrank.training.monitor import NonFiniteLoss
 from interactrank.training.plan import PlanError, make_plan
+from interactrank.training.plan_file import load_plan, read_plan, write_plan
 from interactrank.training.plan_table import describe_plan, print_plan
 from interactrank.training.preemption import EXIT_PREEMPTED, Preempted
 from interactrank.training.settings import (
+    CommsSettings,
     DenseOptimizer,
     Schedule,
     TableOptimizer,
@@ -25,6 +28,8 @@ __all__ = [
     "EXIT_PREEMPTED",
     "CheckpointError",
     "CheckpointStore",
+    "Cluster",
+    "CommsSettings",
     "Course",
     "DenseOptimizer",
     "Loader",
@@ -45,11 +50,14 @@ __all__ = [
     "current_world",
     "describe_plan",
     "load_model",
+    "load_plan",
     "make_plan",
     "print_plan",
     "process_group",
     "read_history",
+    "read_plan",
     "save_model",
     "shard_model",
     "train",
+    "write_plan",
 ]
