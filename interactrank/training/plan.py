@@ -152,11 +152,16 @@ def suited_types(
 
 
 def cluster_of(world: World) -> Cluster:
-    """The machines that the ranks of this job run on, taken to be all like this one."""
+    """The machines that the ranks of this job run on, taken to be all like this one.
+
+    Where they have different numbers of ranks, each rank counts as a machine: no layout then relies on which
+    ranks share one.
+    """
     cuda = world.device.type == "cuda"
+    alike = world.size % world.local_size == 0
     return Cluster(
-        nodes=max(1, world.size // world.local_size),
-        ranks_per_node=min(world.size, world.local_size),
+        nodes=world.size // world.local_size if alike else world.size,
+        ranks_per_node=world.local_size if alike else 1,
         device=world.device.type,
         hbm=torch.cuda.get_device_properties(world.device).total_memory if cuda else 0,
         ddr=os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // world.local_size,

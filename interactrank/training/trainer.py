@@ -21,7 +21,7 @@ from interactrank.training.history import History, ProgressReport, Row
 from interactrank.training.monitor import Window, check_finite_state
 from interactrank.training.optimizers import TrainingOptimizer, build_optimizer
 from interactrank.training.pipeline import Forward, make_pipeline
-from interactrank.training.plan import make_plan
+from interactrank.training.plan import cluster_of, make_plan
 from interactrank.training.plan_file import load_plan, plan_values, write_plan
 from interactrank.training.plan_table import describe_plan, print_plan
 from interactrank.training.preemption import Agreement, Preempted, StopSignal
@@ -214,7 +214,8 @@ def _shard(
     plan = load_plan(file, model, settings, world) if file else make_plan(model, settings, world)
     if world.is_main and plan.plan:
         print_plan(describe_plan(model, plan, world.size))
-    values = plan_values(model, plan, ranks=world.size, ranks_per_node=world.local_size)
+    per_node = cluster_of(world).ranks_per_node
+    values = plan_values(model, plan, ranks=world.size, ranks_per_node=per_node)
     dmp = shard_model(model, plan, settings, world)
     on_main("writing the plan", lambda: write_plan(output / "plan.json", values))
     return dmp

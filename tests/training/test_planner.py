@@ -16,7 +16,8 @@ from torchrec.optim.rowwise_adagrad import RowWiseAdagrad
 from interactrank.training.cluster import Cluster
 from interactrank.training.comms import sharders
 from interactrank.training.constraints import Load
-from interactrank.training.plan import FEW_PARTS, place, suited_types
+from interactrank.training.distributed import World
+from interactrank.training.plan import FEW_PARTS, cluster_of, place, suited_types
 from interactrank.training.planner import WeighedProposer, _OncePerSize, find_placement
 from interactrank.training.settings import CommsSettings, TrainingSettings
 from interactrank.training.tables import tables_of
@@ -163,3 +164,14 @@ def test_half_precision_halves_the_expected_exchange() -> None:
         expected[precision] = placed.shards[0].perf
     assert expected["fp16"].fwd_comms == expected["fp32"].fwd_comms / 2
     assert expected["fp16"].bwd_comms == expected["fp32"].bwd_comms
+
+
+def test_the_machines_of_a_job() -> None:
+    def machines(size: int, local_size: int) -> tuple[int, int]:
+        cluster = cluster_of(World(0, size, 0, local_size, torch.device("cpu")))
+        assert cluster.ranks == size
+        return cluster.nodes, cluster.ranks_per_node
+
+    assert machines(1, 1) == (1, 1)
+    assert machines(8, 4) == (2, 4)
+    assert machines(6, 4) == (6, 1)  # 4 + 2
