@@ -1,7 +1,7 @@
 """Faults, and what is left after them: a job on two ranks is hit, and must end as the undisturbed one.
 
     python -m benchmarks.faults                 # 20 kills and the other faults
-    python -m benchmarks.faults --kills 2       # fewer kills
+    python -m benchmarks.faults --only kills --minutes 10
 
 Each job is the command line under torchrun (see :mod:`benchmarks.fault_job`) on a small simulated log. Kills
 are drawn at random from the moments of a run, with the random seed of ``--seed``; torchrun restarts the ranks
@@ -287,6 +287,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--kills", type=int, default=20)
+    parser.add_argument("--only", choices=("kills", "others"), help="one of the two tables")
     parser.add_argument("--minutes", type=float, default=120, help="begin no further kills after so long")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--smoke", action="store_true", help="one kill and no other fault")
@@ -298,9 +299,13 @@ def main() -> None:
         whole = jobs.run("whole", restarts=0)
         if whole.codes != [0]:
             sys.exit("\n".join(line for _, line in whole.lines))
-        found = [] if options.smoke else [others(jobs)]
-        found.append(kills(jobs, 1 if options.smoke else options.kills, options.seed, until))
-    tables.write("faults", QUESTION, found, smoke=options.smoke, load_before=load, folder=options.output)
+        found = []
+        if options.only != "others":
+            found.append(kills(jobs, 1 if options.smoke else options.kills, options.seed, until))
+        if options.only != "kills" and not options.smoke:
+            found.append(others(jobs))
+    name = f"faults_{options.only}" if options.only else "faults"
+    tables.write(name, QUESTION, found, smoke=options.smoke, load_before=load, folder=options.output)
     if any("NO" in row for table in found for row in table["rows"]):
         sys.exit("a job did not end as the undisturbed one")
 

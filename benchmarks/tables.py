@@ -28,7 +28,7 @@ def write(
         "question": question,
         "smoke": smoke,
         "date": datetime.now(timezone.utc).date().isoformat(),
-        "command": f"python -m benchmarks.{name}{_given()}",
+        "command": f"python -m benchmarks.{Path(sys.argv[0]).stem}{_given()}",
         "hardware": machine.describe(torch.device("cpu")),
         "versions": machine.versions(),
         "load_before": load_before,
