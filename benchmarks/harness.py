@@ -188,7 +188,14 @@ def ratios(base: list[float], other: list[float], base_work: float, work: float)
 
 
 def peak_rss_mb() -> float:
-    """Largest resident memory of this process so far, in MB as TorchRec counts them (2^20 bytes)."""
+    """Largest resident memory of this process so far, in MB as TorchRec counts them (2^20 bytes).
+
+    Linux hands ``ru_maxrss`` down to a child; VmHWM begins anew with the program that it runs.
+    """
+    status = Path("/proc/self/status")
+    found = re.search(r"^VmHWM:\s*(\d+) kB", status.read_text(), re.MULTILINE) if status.exists() else None
+    if found:
+        return int(found.group(1)) / 2**10
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak / 2**20 if sys.platform == "darwin" else peak / 2**10
 

@@ -110,7 +110,7 @@ def groups(options: argparse.Namespace) -> Iterator[Group]:
     device = torch.device(options.device)
     s = 8 if options.smoke else 1
     cases: dict[str, tuple[int, str, Callable[[], tuple[nn.Module, Forms]]]] = {}
-    for rows in (64 // s, 512 // s, 4096 // s):
+    for rows in (64 // s, 512 // s):
         cases[f"mask_net_{rows}"] = rows, "rows", lambda n=rows: mask_net(n, 494 // s, 2048 // s, device)
     for c in (4096 // s, 65536 // s):
         cases[f"cross_{c}"] = c, "candidates", lambda n=c: cross(n, 12, device)

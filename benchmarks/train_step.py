@@ -308,7 +308,7 @@ def _reference_itself(options: argparse.Namespace, candidates: int) -> report.Ta
     command += ["--threads", str(options.threads)]
     done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
     found = json.loads(done.stdout.splitlines()[-1])
-    columns = ["batch_size", "threads", "step_ms_p50", "examples_per_s_p50", "peak_rss_gib"]
+    columns = ["batch_size", "threads", "step_ms_p50", "examples_per_s_p50"]
     return report.Table(
         title="The reference's script by itself",
         columns=columns,
