@@ -147,6 +147,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--smoke", action="store_true", help="a tiny size, to see that it works")
+    parser.add_argument("--tables", type=int, default=8, help="of 256 MB each")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--folder", type=Path, help="on the disk to measure; the temporary folder by default")
     parser.add_argument("--output", type=Path, default=Path(__file__).parent / "results")
@@ -155,7 +156,9 @@ def main() -> None:
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory(dir=options.folder) as name:
         rows = 1000 if options.smoke else 1_000_000
-        table = measure(Path(name), count=8, rows=rows, rounds=1 if options.smoke else options.rounds)
+        table = measure(
+            Path(name), count=options.tables, rows=rows, rounds=1 if options.smoke else options.rounds
+        )
     tables.write(
         "checkpoint", QUESTION, [table], smoke=options.smoke, load_before=load, folder=options.output
     )
