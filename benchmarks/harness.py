@@ -16,7 +16,8 @@ import resource
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from pathlib import Path
@@ -32,6 +33,11 @@ Step = Callable[[], object]
 RESULTS = Path(__file__).parent / "results"
 
 
+def elsewhere() -> Step:
+    """Stands for ``make`` of contestants that their group measures."""
+    raise RuntimeError("this contestant runs only where its group measures it")
+
+
 @dataclass(frozen=True)
 class Contestant:
     """One of the things compared.
@@ -45,7 +51,7 @@ class Contestant:
     """
 
     name: str
-    make: Callable[[], Step]
+    make: Callable[[], Step] = elsewhere
     work: float = 1.0
     target: float | None = None
     memory_target: float | None = None
@@ -61,6 +67,8 @@ class Group:
         unit: of their work, such as ``candidates``.
         settings: what distinguishes this group from the others; numbers can be an axis of a plot.
         rounds: at most so many, where a contestant is very slow.
+        measure: rounds, calls to warm up -> samples by contestant; for what runs in several processes. None:
+            the contestants take turns in this one.
     """
 
     name: str
@@ -68,6 +76,7 @@ class Group:
     unit: str = "calls"
     settings: dict[str, Any] = field(default_factory=dict)
     rounds: int | None = None
+    measure: Callable[[int, int], dict[str, Samples]] | None = None
 
 
 @dataclass
@@ -200,7 +209,12 @@ def peak_rss_mb() -> float:
     return peak / 2**20 if sys.platform == "darwin" else peak / 2**10
 
 
-def _sample(step: Step, repeats: int, device: torch.device, into: Samples) -> None:
+@contextmanager
+def measured(into: Samples, device: torch.device, repeats: int = 1) -> Iterator[None]:
+    """Notes how long the block takes, which does the same thing ``repeats`` times.
+
+    Ranks meet before it; nothing is collected as garbage in it.
+    """
     gc.collect()
     gc.disable()
     try:
@@ -211,8 +225,7 @@ def _sample(step: Step, repeats: int, device: torch.device, into: Samples) -> No
         wall, cpu = time.perf_counter(), time.process_time()
         for event in events[:1]:
             event.record()
-        for _ in range(repeats):
-            step()
+        yield
         for event in events[1:]:
             event.record()
         machine.synchronize(device)
@@ -224,16 +237,25 @@ def _sample(step: Step, repeats: int, device: torch.device, into: Samples) -> No
         gc.enable()
 
 
+def _sample(step: Step, repeats: int, device: torch.device, into: Samples) -> None:
+    with measured(into, device, repeats):
+        for _ in range(repeats):
+            step()
+
+
 def _measure_group(
     script: Script, group: Group, options: argparse.Namespace, device: torch.device
 ) -> list[dict[str, Any]]:
-    steps = {c.name: c.make() for c in group.contestants}
     rounds, warmup = (2, 1) if options.smoke else (options.rounds, options.warmup)
     if group.rounds is not None:
         rounds, warmup = min(rounds, group.rounds), 1
-    samples = alternate(steps, rounds=rounds, warmup=warmup, device=device)
-    del steps
-    gc.collect()
+    if group.measure is not None:
+        samples = group.measure(rounds, warmup)
+    else:
+        steps = {c.name: c.make() for c in group.contestants}
+        samples = alternate(steps, rounds=rounds, warmup=warmup, device=device)
+        del steps
+        gc.collect()
     base = group.contestants[0]
     rows = []
     for contestant in group.contestants:

@@ -1,0 +1,142 @@
+"""Ranks for the benchmarks: processes with one thread each, which wait between calls.
+
+They open one process group and keep what they have built, so that several sets of ranks can take turns.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import socket
+import traceback
+from collections.abc import Callable, Mapping
+from multiprocessing.connection import Connection, wait
+from types import TracebackType
+from typing import Any
+
+import torch
+
+from benchmarks.harness import Samples, Step, measured
+
+# What a rank has built: name -> step. Of a process that is a rank; elsewhere empty.
+STEPS: dict[str, Step] = {}
+
+
+class Workers:
+    """``size`` ranks on this machine, on CPU; use it in a ``with`` block, which ends them.
+
+    Args:
+        size: number of ranks.
+    """
+
+    def __init__(self, size: int) -> None:
+        context = multiprocessing.get_context("spawn")
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            port = int(free.getsockname()[1])
+        self._pipes: list[Connection] = []
+        self._processes = []
+        for rank in range(size):
+            here, there = context.Pipe()
+            process = context.Process(target=_serve, args=(rank, size, port, there), daemon=True)
+            process.start()
+            there.close()
+            self._pipes.append(here)
+            self._processes.append(process)
+
+    def __enter__(self) -> Workers:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for pipe, process in zip(self._pipes, self._processes, strict=True):
+            if error is None and process.is_alive():
+                pipe.send(None)
+            else:  # it may wait for a rank that failed
+                process.kill()
+        for process in self._processes:
+            process.join()
+
+    def call(self, function: Callable[..., Any], *arguments: Any) -> list[Any]:
+        """Calls a function of a module on all ranks at once; its results, rank by rank.
+
+        Raises:
+            RuntimeError: a rank failed; quotes its traceback.
+        """
+        for pipe in self._pipes:
+            pipe.send((function, arguments))
+        found: dict[int, Any] = {}
+        while len(found) < len(self._pipes):
+            ready = wait([pipe for rank, pipe in enumerate(self._pipes) if rank not in found])
+            for rank, pipe in enumerate(self._pipes):
+                if pipe not in ready:
+                    continue
+                try:
+                    good, found[rank] = pipe.recv()
+                except EOFError:
+                    raise RuntimeError(f"rank {rank} died") from None
+                if not good:
+                    raise RuntimeError(f"rank {rank} failed:\n{found[rank]}")
+        return [found[rank] for rank in range(len(self._pipes))]
+
+
+def take_turns(ranks: Mapping[str, Workers], rounds: int, warmup: int) -> dict[str, Samples]:
+    """Measures steps in turns, each once per round, in reversed order every second round.
+
+    A set of ranks waits while another one works. A call has taken as long as the slowest rank's; its CPU time
+    is that of the rank with the most.
+
+    Args:
+        ranks: name of a step -> ranks that have built it.
+        rounds: measurements of each.
+        warmup: calls before them.
+    """
+    samples = {name: Samples() for name in ranks}
+    for number in range(-warmup, rounds):
+        for name in ranks if number % 2 == 0 else reversed(list(ranks)):
+            found = ranks[name].call(sample, name)
+            if number >= 0:
+                samples[name].wall.append(max(wall for wall, _ in found))
+                samples[name].cpu.append(max(cpu for _, cpu in found))
+    return samples
+
+
+def sample(name: str) -> tuple[float, float]:
+    """Seconds of a step that this rank has built, on the wall clock and of CPU time."""
+    into = Samples()
+    with measured(into, torch.device("cpu")):
+        STEPS[name]()
+    return into.wall[0], into.cpu[0]
+
+
+def slowest(found: list[dict[str, Samples]]) -> dict[str, Samples]:
+    """The samples of several ranks as one: of each round the longest time."""
+    return {
+        name: Samples(
+            wall=[max(times) for times in zip(*(of[name].wall for of in found), strict=True)],
+            cpu=[max(times) for times in zip(*(of[name].cpu for of in found), strict=True)],
+        )
+        for name in found[0]
+    }
+
+
+def _serve(rank: int, size: int, port: int, pipe: Connection) -> None:
+    os.environ.update(
+        RANK=str(rank),
+        WORLD_SIZE=str(size),
+        LOCAL_RANK=str(rank),
+        LOCAL_WORLD_SIZE=str(size),
+        MASTER_ADDR="127.0.0.1",
+        MASTER_PORT=str(port),
+    )
+    from interactrank.training.distributed import process_group
+
+    torch.set_num_threads(1)
+    with process_group("cpu"):
+        while (call := pipe.recv()) is not None:
+            function, arguments = call
+            try:
+                pipe.send((True, function(*arguments)))
+            except BaseException:
+                pipe.send((False, traceback.format_exc()))
