@@ -189,6 +189,8 @@ def kills(jobs: Jobs, count: int, seed: int, until: float) -> report.Table:
         name = f"kill{len(rows)}"
         outcome = jobs.run(name, *faults, restarts=len(faults))
         same = outcome.codes == [0] and jobs.same(name)
+        if not same:
+            print("\n".join(line for _, line in outcome.lines), flush=True)
         for number, fault in enumerate(faults):
             struck = outcome.struck[number]
             back = outcome.back_s(struck)
