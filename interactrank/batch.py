@@ -15,7 +15,7 @@ from torch import Tensor
 from torchrec.sparse.jagged_tensor import KeyedJaggedTensor
 from torchrec.streamable import Pipelineable
 
-from interactrank.schema import Feature, SearchSchema
+from interactrank.schema import MANAGED_ID_LIMIT, Feature, SearchSchema
 
 
 class Slot(NamedTuple):
@@ -73,6 +73,11 @@ class BatchLayout:
             if s.query is not None:
                 events.setdefault(str(self.schema.feature(s.query).table), []).append("query")
         return self._paired(self.schema.sequence_tables, events)
+
+    def id_limit(self, table: str) -> int:
+        """Ids of a table are below it: its rows, or for a managed table the range of hashes."""
+        managed = self.schema.tables[table].ids == "managed"
+        return MANAGED_ID_LIMIT if managed else self.table_rows[table]
 
     def sparse(self, side: str) -> list[Feature]:
         """Looked-up features of ``request`` or ``item``."""

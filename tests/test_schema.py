@@ -9,6 +9,7 @@ import pytest
 
 from interactrank.schema import (
     ConfigError,
+    IdTable,
     IqpFeature,
     LexicalFeature,
     SearchSchema,
@@ -122,19 +123,40 @@ def test_without_a_sequence_there_are_no_sequence_engagements_and_tables() -> No
         ),
         (
             ["tables.word.ids=hash"],
-            "tables.word: rows goes with ids: hash, and only there (a vocabulary counts its own rows)",
+            "tables.word: rows goes with ids: hash or managed, and only there (a vocabulary counts its own "
+            "rows)",
         ),
         (
             ["tables.word.rows=9"],
-            "tables.word: rows goes with ids: hash, and only there (a vocabulary counts its own rows)",
+            "tables.word: rows goes with ids: hash or managed, and only there (a vocabulary counts its own "
+            "rows)",
         ),
         (
             ["tables.word={dim: 4, ids: hash, rows: 9, min_count: 2}"],
-            "tables.word: min_count goes with ids: vocabulary (a hashed table counts no values)",
+            "tables.word: min_count goes with ids: vocabulary (a table of given rows counts no values)",
         ),
         (
             ["tables.word={dim: 4, ids: hash, rows: 9, max_rows: 2}"],
-            "tables.word: max_rows goes with ids: vocabulary (a hashed table counts no values)",
+            "tables.word: max_rows goes with ids: vocabulary (a table of given rows counts no values)",
+        ),
+        (
+            ["tables.word={dim: 4, ids: managed}"],
+            "tables.word: rows goes with ids: hash or managed, and only there (a vocabulary counts its own "
+            "rows)",
+        ),
+        (
+            ["tables.word={dim: 4, ids: hash, rows: 9, eviction: lru}"],
+            "tables.word: eviction goes with ids: managed",
+        ),
+        (["tables.word={dim: 4, buckets: 4}"], "tables.word: buckets goes with ids: managed"),
+        (
+            ["tables.word={dim: 4, ids: managed, rows: 100}"],
+            "tables.word: rows: 100 do not make 8 buckets of the same size, with 2 rows or more each; take a "
+            "multiple of 8, or other buckets",
+        ),
+        (
+            ["tables.word={dim: 4, ids: managed, rows: 8, min_count: 2}"],
+            "tables.word: min_count goes with ids: vocabulary (a table of given rows counts no values)",
         ),
         (
             ["tables.item.pooling=sum"],
@@ -338,3 +360,11 @@ def test_not_durations(text: str) -> None:
 def test_names_of_cross_features() -> None:
     assert IqpFeature(key="words", engagement="click", average="geometric").name == "words_click_geometric"
     assert LexicalFeature(columns=["title", "brand"], analyzer="trigrams").name == "trigrams_title_brand"
+
+
+def test_tables_that_are_not_managed_are_written_as_before() -> None:
+    """A prepared log is known by its schema, and stays valid."""
+    assert set(IdTable(dim=4).model_dump()) == {"dim", "ids", "min_count", "max_rows", "rows", "pooling"}
+    managed = IdTable(dim=4, ids="managed", rows=16, eviction="lru")
+    assert managed.model_dump()["eviction"] == "lru"
+    assert IdTable.model_validate(managed.model_dump()) == managed

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from torchrec.sparse.jagged_tensor import KeyedJaggedTensor
 
 from interactrank.batch import BatchLayout, SearchBatch, Slot
+from interactrank.data.id_range import check_ids
 from interactrank.data.jagged import from_arrow, take
 from interactrank.data.prepared import ItemTable
 from interactrank.iqp.features import RequestKeys, key_spaces
@@ -195,10 +196,10 @@ def _batch(
     return SearchBatch(
         request_index=torch.from_numpy(NONE if requests is None else requests.index),
         item_index=torch.from_numpy(rows),
-        request_ids=_ids(layout.request_slots, ("request",), found, sizes),
-        item_ids=_ids(layout.item_slots, ("item",), found, sizes),
-        shared_ids=_ids(layout.shared_slots, ("request", "item"), found, sizes),
-        event_ids=_ids(layout.event_slots, EVENT_SECTIONS, found, sizes),
+        request_ids=_ids(layout, layout.request_slots, ("request",), found, sizes),
+        item_ids=_ids(layout, layout.item_slots, ("item",), found, sizes),
+        shared_ids=_ids(layout, layout.shared_slots, ("request", "item"), found, sizes),
+        event_ids=_ids(layout, layout.event_slots, EVENT_SECTIONS, found, sizes),
         request_dense=_tensor(request_dense),
         item_dense=_tensor(item_dense),
         event_lengths=torch.from_numpy(events.lengths),
@@ -210,7 +211,11 @@ def _batch(
 
 
 def _ids(
-    slots: list[Slot], sections: tuple[str, ...], found: dict[str, dict[str, Jagged]], sizes: dict[str, int]
+    layout: BatchLayout,
+    slots: list[Slot],
+    sections: tuple[str, ...],
+    found: dict[str, dict[str, Jagged]],
+    sizes: dict[str, int],
 ) -> KeyedJaggedTensor | None:
     """The ids of some slots; None where they have no rows at all."""
     if not slots or not sum(sizes[s] for s in sections):
@@ -224,11 +229,14 @@ def _ids(
                 jagged = Jagged(NONE, np.zeros(sizes[section], np.int64))
             elif sections == EVENT_SECTIONS and section != "event":
                 jagged = _one_each(jagged)
-            values.append(jagged.values)
+            ids = np.asarray(jagged.values, np.int64)
+            feature = f"{name} of an event" if section == "event" else str(name)
+            check_ids(ids, layout.id_limit(slot.table), feature=feature, table=slot.table)
+            values.append(ids)
             lengths.append(jagged.lengths)
     return KeyedJaggedTensor(
         keys=[s.key for s in slots],
-        values=torch.from_numpy(np.concatenate(values).astype(np.int64, copy=False)),
+        values=torch.from_numpy(np.concatenate(values)),
         lengths=torch.from_numpy(np.concatenate(lengths)),
     )
 

@@ -1,4 +1,4 @@
-"""How values become rows of an ID table: a vocabulary counted in training, or hashing."""
+"""How values become ids: rows of a vocabulary counted in training, hashed rows, or ids of a managed table."""
 
 from __future__ import annotations
 
@@ -11,15 +11,18 @@ from numpy.typing import NDArray
 from interactrank.extras import require
 from interactrank.files import atomic_write
 from interactrank.iqp.text import hash63
-from interactrank.schema import IdTable
+from interactrank.schema import MANAGED_ID_LIMIT, IdTable
 
 
 class Vocabulary:
-    """Rows of one ID table; row 0 stands for values without a row of their own, and for missing ones.
+    """Ids of one ID table; 0 stands for values without a row of their own, and for missing ones.
+
+    The ids of a vocabulary and of a hashed table are its rows. Those of a managed table are 62 bits of the
+    value's hash, for which the model finds a row.
 
     Args:
         table: the table's settings.
-        values: the values of rows 1, 2, ...; empty for a hashed table.
+        values: the values of rows 1, 2, ...; empty for a table of given rows.
 
     Example::
 
@@ -47,13 +50,15 @@ class Vocabulary:
         return cls(table, kept[: table.max_rows - 1])
 
     def lookup(self, values: list[str | None]) -> NDArray[np.int64]:
-        """[N] int64 rows of the values."""
+        """[N] int64 ids of the values."""
         return np.fromiter((self.row(v) for v in values), np.int64, len(values))
 
     def row(self, value: str | None) -> int:
-        """Row of one value."""
+        """Id of one value."""
         if value is None:
             return 0
+        if self.table.ids == "managed":
+            return 1 + hash63(value) % (MANAGED_ID_LIMIT - 1)
         if self.table.rows is not None:
             return 1 + hash63(value) % (self.table.rows - 1)
         return self._row.get(value, 0)

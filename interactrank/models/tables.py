@@ -6,15 +6,14 @@ Shapes: R requests, I distinct items, L events, d width of a table.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torchrec.modules.embedding_modules import EmbeddingBagCollection
-from torchrec.sparse.jagged_tensor import KeyedJaggedTensor
+from torchrec.sparse.jagged_tensor import JaggedTensor, KeyedJaggedTensor
 
 from interactrank.batch import BatchLayout, SearchBatch, Slot
-from interactrank.modules import TableConfig, embedding_bag_collection, embedding_collection
+from interactrank.modules import Eviction, TableConfig, embedding_bag_collection, embedding_collection, manage
 
 
 class Looked(NamedTuple):
@@ -43,41 +42,64 @@ class SearchTables(nn.Module):
     """Looks up every ID feature of a batch, each collection once.
 
     Args:
-        layout: which table serves which features.
+        layout: which table serves which features; managed ones lie in collections of their own.
         init_scale: first weights lie uniformly in +-init_scale.
         device: where the weights are; on ``meta`` each rank makes those of its parts when it shards.
     """
 
     def __init__(self, *, layout: BatchLayout, init_scale: float, device: torch.device | None = None) -> None:
         super().__init__()
-        self._slots = {
+        schema = layout.schema
+        slots = {
             "requests": layout.request_slots,
             "items": layout.item_slots,
             "shared": layout.shared_slots,
             "events": layout.event_slots,
         }
+        managed = {name for name, table in schema.tables.items() if table.ids == "managed"}
+        self._slots = {kind: [s for s in of if s.table not in managed] for kind, of in slots.items()}
+        self._slots |= {f"managed_{k}": [s for s in of if s.table in managed] for k, of in slots.items()}
 
         def tables(slots: list[Slot], *, pooled: bool) -> list[TableConfig]:
             return [
                 TableConfig(
                     name=collection_name(table),
                     rows=layout.table_rows[table],
-                    dim=layout.schema.tables[table].dim,
+                    dim=schema.tables[table].dim,
                     features=[s.key for s in slots if s.table == table],
-                    pooling=layout.schema.tables[table].pooling if pooled else None,
+                    pooling=schema.tables[table].pooling if pooled else None,
                     init_scale=init_scale,
                 )
                 for table in dict.fromkeys(s.table for s in slots)
             ]
 
-        def bags(slots: list[Slot]) -> EmbeddingBagCollection | None:
-            return embedding_bag_collection(tables(slots, pooled=True), device=device) if slots else None
+        def evictions(slots: list[Slot]) -> dict[str, Eviction]:
+            found = {}
+            for name in {slot.table for slot in slots}:
+                of = schema.tables[name]
+                found[collection_name(name)] = Eviction(
+                    policy=of.eviction, interval=of.eviction_interval, buckets=of.buckets
+                )
+            return found
 
-        self.requests = bags(layout.request_slots)
-        self.items = bags(layout.item_slots)
-        self.shared = bags(layout.shared_slots)
-        events = tables(layout.event_slots, pooled=False)
-        self.events = embedding_collection(events, device=device) if events else None
+        def collection(kind: str) -> Any:
+            slots = self._slots[kind]
+            if not slots:
+                return None
+            if kind.endswith("events"):
+                made: Any = embedding_collection(tables(slots, pooled=False), device=device)
+            else:
+                made = embedding_bag_collection(tables(slots, pooled=True), device=device)
+            return manage(made, evictions(slots)) if kind.startswith("managed") else made
+
+        self.requests = collection("requests")
+        self.items = collection("items")
+        self.shared = collection("shared")
+        self.events = collection("events")
+        self.managed_requests = collection("managed_requests")
+        self.managed_items = collection("managed_items")
+        self.managed_shared = collection("managed_shared")
+        self.managed_events = collection("managed_events")
 
     def forward(self, batch: SearchBatch) -> Looked:
         """Embeddings of all features of the batch.
@@ -90,30 +112,37 @@ class SearchTables(nn.Module):
         """
         found = Looked({}, {}, {})
         requests, items, events = batch.num_requests, batch.num_items, batch.event_action.shape[0]
-        self._pool(self.requests, batch.request_ids, "requests", {"request": requests}, found)
-        self._pool(self.items, batch.item_ids, "items", {"item": items}, found)
-        self._pool(self.shared, batch.shared_ids, "shared", {"request": requests, "item": items}, found)
-        if self.events is not None and batch.event_ids is not None:
-            rows = self.events(batch.event_ids)
+        self._pool("requests", batch.request_ids, {"request": requests}, found)
+        self._pool("items", batch.item_ids, {"item": items}, found)
+        self._pool("shared", batch.shared_ids, {"request": requests, "item": items}, found)
+        if batch.event_ids is not None:
             sizes = {"request": requests, "item": items, "event": events}
-            for slot in self._slots["events"]:
-                # An unpooled key has as many rows as ids, and none where no feature fills a section.
-                filled = {section: n for section, n in sizes.items() if getattr(slot, section) is not None}
-                _split(rows[slot.key].values(), slot, filled, found)
+            if self.events is not None:
+                self._rows("events", self.events(batch.event_ids), sizes, found)
+            if self.managed_events is not None:
+                self._rows("managed_events", self.managed_events(batch.event_ids)[0], sizes, found)
         return found
 
     def _pool(
-        self,
-        bags: EmbeddingBagCollection | None,
-        ids: KeyedJaggedTensor | None,
-        collection: str,
-        sizes: Mapping[str, int],
-        found: Looked,
+        self, kind: str, ids: KeyedJaggedTensor | None, sizes: Mapping[str, int], found: Looked
     ) -> None:
+        bags, managed = getattr(self, kind), getattr(self, f"managed_{kind}")
         if bags is not None and ids is not None:
             pooled = bags(ids)
-            for slot in self._slots[collection]:
+            for slot in self._slots[kind]:
                 _split(pooled[slot.key], slot, sizes, found)
+        if managed is not None and ids is not None:
+            pooled = managed(ids)[0]
+            for slot in self._slots[f"managed_{kind}"]:
+                _split(pooled[slot.key], slot, sizes, found)
+
+    def _rows(
+        self, kind: str, rows: Mapping[str, JaggedTensor], sizes: Mapping[str, int], found: Looked
+    ) -> None:
+        for slot in self._slots[kind]:
+            # An unpooled key has as many rows as ids, and none where no feature fills a section.
+            filled = {section: n for section, n in sizes.items() if getattr(slot, section) is not None}
+            _split(rows[slot.key].values(), slot, filled, found)
 
 
 def _split(rows: Tensor, slot: Slot, sizes: Mapping[str, int], found: Looked) -> None:

@@ -18,6 +18,7 @@ from interactrank.modules.losses import (
     binary_focal_loss,
     weighted_bce,
 )
+from interactrank.modules.managed import Eviction, ManagedIds, manage
 from interactrank.modules.mask_net import ParallelMaskNet
 from interactrank.modules.mlp import MLP, DenseLayer, LowRankLinear
 from interactrank.modules.norm import DenseVectorNorm, normalize_heads
@@ -39,6 +40,7 @@ __all__ = [
     "DCNv2",
     "DenseLayer",
     "DenseVectorNorm",
+    "Eviction",
     "FeatureConcat",
     "GroupSummary",
     "HeadRule",
@@ -47,6 +49,7 @@ __all__ = [
     "LearnedWeightedPooling",
     "LogQ",
     "LowRankLinear",
+    "ManagedIds",
     "NumericNorm",
     "NumericStats",
     "ParallelMaskNet",
@@ -66,6 +69,7 @@ __all__ = [
     "candidate_dots",
     "embedding_bag_collection",
     "embedding_collection",
+    "manage",
     "mask_net_tower",
     "metamodel_score",
     "mix_heads",

@@ -1,4 +1,4 @@
-"""Sharders: how TorchRec lays out and looks up both kinds of collections, and what travels between ranks.
+"""Sharders: how TorchRec lays out and looks up every kind of collection, and what travels between ranks.
 
 In half precision each exchange of embeddings and gradients takes half the bytes. They are turned back to
 float32 on arrival; tables, sums and dense parts stay in float32.
@@ -11,6 +11,7 @@ from torchrec.distributed.embedding import EmbeddingCollectionSharder
 from torchrec.distributed.embeddingbag import EmbeddingBagCollectionSharder
 from torchrec.distributed.fbgemm_qcomm_codec import CommType, QCommsConfig, get_qcomm_codecs_registry
 
+from interactrank.training.managed import managed_sharders
 from interactrank.training.settings import CommsSettings
 
 __all__ = ["sharders"]
@@ -24,7 +25,7 @@ class _EbcSharder(EmbeddingBagCollectionSharder):
 
 
 def sharders(comms: CommsSettings) -> list:
-    """Sharders of both kinds of collections, whose tables exchange embeddings in these precisions.
+    """Sharders of every kind of collection, whose tables exchange embeddings in these precisions.
 
     Args:
         comms: precisions of the forward and the backward pass.
@@ -34,7 +35,6 @@ def sharders(comms: CommsSettings) -> list:
     )
     # For device cpu TorchRec would take fp16 for bf16; gloo moves both.
     codecs = get_qcomm_codecs_registry(config, device=torch.device("cuda"))
-    return [
-        _EbcSharder(qcomm_codecs_registry=codecs),
-        EmbeddingCollectionSharder(qcomm_codecs_registry=codecs),
-    ]
+    bags = _EbcSharder(qcomm_codecs_registry=codecs)
+    rows = EmbeddingCollectionSharder(qcomm_codecs_registry=codecs)
+    return [bags, rows, *managed_sharders(bags, rows)]

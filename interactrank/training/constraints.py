@@ -4,7 +4,8 @@ Sharding types that work with these versions; on CPU each was compared with the 
 
 - tables of an EmbeddingBagCollection (pooled): all seven;
 - tables of an EmbeddingCollection (sequence): table_wise, row_wise, column_wise; data_parallel on CUDA only,
-  as FBGEMM's dense CPU kernel pools rows that must stay apart.
+  as FBGEMM's dense CPU kernel pools rows that must stay apart;
+- managed tables of either kind: row_wise, in the device's memory, where the ranks divide the buckets.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ __all__ = [
     "Load",
     "allowed_kernels",
     "allowed_types",
+    "buckets_problems",
     "checked_sharding",
     "leaves_ranks_empty",
     "table_constraints",
@@ -57,13 +59,17 @@ class Load:
 
 def allowed_types(table: TableInfo, device_type: str) -> list[ShardingType]:
     """Sharding types that work for a table on ``cpu`` or ``cuda``."""
+    if table.buckets is not None:
+        return ["row_wise"]
     if table.pooled:
         return list(POOLED)
     # On CPU FBGEMM's dense kernel pools the rows of a replicated sequence table.
     return list(UNPOOLED) if device_type == "cpu" else [*UNPOOLED, "data_parallel"]
 
 
-def allowed_kernels(types: Sequence[ShardingType], device_type: str) -> list[Kernel]:
+def allowed_kernels(
+    types: Sequence[ShardingType], device_type: str, *, managed: bool = False
+) -> list[Kernel]:
     """Compute kernels that work for a table of one of these types on ``cpu`` or ``cuda``.
 
     Example::
@@ -73,7 +79,7 @@ def allowed_kernels(types: Sequence[ShardingType], device_type: str) -> list[Ker
     """
     if "data_parallel" in types:
         return ["dense"]
-    return ["fused"] if device_type == "cpu" else ["fused", "fused_uvm_caching", "fused_uvm"]
+    return ["fused"] if managed or device_type == "cpu" else ["fused", "fused_uvm_caching", "fused_uvm"]
 
 
 def checked_sharding(
@@ -107,11 +113,12 @@ def _problems(place: str, table: TableInfo, asked: TableSharding, device_type: s
     wrong = [t for t in asked.types or () if t not in allowed]
     if wrong:
         kind = "EmbeddingBagCollection" if table.pooled else "EmbeddingCollection"
+        kind = kind if table.buckets is None else "ManagedCollision" + kind
         found.append(
             f"{place}.types: {', '.join(wrong)} does not work for a table of an {kind} on {device_type}; "
             f"allowed: {', '.join(allowed)}"
         )
-    kernels = allowed_kernels(asked.types or ["table_wise"], device_type)
+    kernels = allowed_kernels(asked.types or ["table_wise"], device_type, managed=table.buckets is not None)
     unable = [k for k in asked.kernels or () if k not in kernels]
     if unable:
         reason = {
@@ -159,6 +166,10 @@ def table_constraints(
     for table in tables_of(model):
         of = asked[table.name]
         types = of.types or list((defaults or {}).get(table.name, ("table_wise", "row_wise")))
+        managed = table.buckets is not None
+        if managed:
+            types = ["row_wise"]
+            problems += [f"table {table.name}: {p}" for p in buckets_problems(table, ranks)]
         filled = [t for t in types if not leaves_ranks_empty(t, table.rows, ranks, ranks_per_node)]
         if not filled and device_type == "cpu":
             problems.append(
@@ -166,7 +177,7 @@ def table_constraints(
                 f"without any, which FBGEMM's CPU kernels cannot hold ({ranks} ranks); add table_wise"
             )
         types = filled or types
-        possible = allowed_kernels(types, device_type)
+        possible = allowed_kernels(types, device_type, managed=managed)
         load = (loads or {}).get(table.name)
         result[table.name] = ParameterConstraints(
             sharding_types=list(types),
@@ -179,6 +190,17 @@ def table_constraints(
     if problems:
         raise TrainingError("\n".join(problems))
     return result
+
+
+def buckets_problems(table: TableInfo, ranks: int) -> list[str]:
+    """What keeps ranks from sharing the buckets of a managed table; nothing for another table."""
+    if table.buckets is None or table.buckets % ranks == 0:
+        return []
+    ways = ", ".join(str(n) for n in range(1, table.buckets + 1) if table.buckets % n == 0)
+    return [
+        f"{ranks} ranks cannot share its {table.buckets} buckets, of which each holds whole ones; take "
+        f"{ways} ranks, or prepare the log with another number of buckets for a new model"
+    ]
 
 
 def leaves_ranks_empty(sharding: str, rows: int, ranks: int, ranks_per_node: int) -> bool:

@@ -23,7 +23,12 @@ from torchrec.distributed.types import CacheParams, ShardingPlan
 from interactrank.files import atomic_write_text
 from interactrank.schema import near
 from interactrank.training.cluster import Cluster
-from interactrank.training.constraints import allowed_kernels, allowed_types, leaves_ranks_empty
+from interactrank.training.constraints import (
+    allowed_kernels,
+    allowed_types,
+    buckets_problems,
+    leaves_ranks_empty,
+)
 from interactrank.training.distributed import World, on_main
 from interactrank.training.plan import PlanError, cluster_of
 from interactrank.training.rank_list import parse_ranks, show_ranks
@@ -141,7 +146,10 @@ def _option(
     asked = settings.sharding.get(table.name)
     if asked and asked.types and of["sharding"] not in asked.types:
         found.append(f"{of['sharding']}, where training.sharding asks for {', '.join(asked.types)}")
-    kernels: Sequence[Kernel] = allowed_kernels([of["sharding"]], cluster.device)
+    found += buckets_problems(table, cluster.ranks)
+    kernels: Sequence[Kernel] = allowed_kernels(
+        [of["sharding"]], cluster.device, managed=table.buckets is not None
+    )
     if of["kernel"] not in kernels:
         found.append(
             f"kernel '{of['kernel']}' cannot run {of['sharding']} on {cluster.device}; allowed: "

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from torch import nn
 from torchrec.modules.embedding_modules import EmbeddingBagCollection, EmbeddingCollection
+from torchrec.modules.mc_embedding_modules import BaseManagedCollisionEmbeddingCollection
 
 __all__ = ["TableInfo", "table_collections", "table_parameters", "tables_of"]
 
@@ -22,6 +23,7 @@ class TableInfo:
         features: keys of the ids that are looked up in it.
         pooled: whether its rows are pooled (EmbeddingBagCollection) or kept (EmbeddingCollection).
         weight: the parameter; on the ``meta`` device it has a shape only.
+        buckets: of a managed table, whose ranks hold whole ones; None for another table.
     """
 
     collection: str
@@ -31,6 +33,7 @@ class TableInfo:
     features: tuple[str, ...]
     pooled: bool
     weight: nn.Parameter
+    buckets: int | None = None
 
     @property
     def path(self) -> str:
@@ -43,10 +46,16 @@ class TableInfo:
         return self.rows * self.dim * self.weight.element_size()
 
 
-def table_collections(model: nn.Module) -> dict[str, EmbeddingBagCollection | EmbeddingCollection]:
-    """Path -> collection of ID tables, for every one in ``model``."""
-    kinds = (EmbeddingBagCollection, EmbeddingCollection)
-    return {path: module for path, module in model.named_modules() if isinstance(module, kinds)}
+def table_collections(model: nn.Module) -> dict[str, nn.Module]:
+    """Path -> collection of ID tables, for every one in ``model``; managed ones as a whole."""
+    kinds = (EmbeddingBagCollection, EmbeddingCollection, BaseManagedCollisionEmbeddingCollection)
+    found = {path: module for path, module in model.named_modules() if isinstance(module, kinds)}
+    inner = {
+        id(module._embedding_module)
+        for module in found.values()
+        if isinstance(module, BaseManagedCollisionEmbeddingCollection)
+    }
+    return {path: module for path, module in found.items() if id(module) not in inner}
 
 
 def tables_of(model: nn.Module) -> list[TableInfo]:
@@ -64,6 +73,11 @@ def tables_of(model: nn.Module) -> list[TableInfo]:
     found = []
     for path, collection in table_collections(model).items():
         configs: list
+        buckets: dict[str, int] = {}
+        if isinstance(collection, BaseManagedCollisionEmbeddingCollection):
+            buckets = collection._managed_collision_collection.table_to_number_buckets()
+            collection = collection._embedding_module
+        assert isinstance(collection, EmbeddingBagCollection | EmbeddingCollection)
         if pooled := isinstance(collection, EmbeddingBagCollection):
             configs, modules = list(collection.embedding_bag_configs()), collection.embedding_bags
         else:
@@ -78,6 +92,7 @@ def tables_of(model: nn.Module) -> list[TableInfo]:
                     tuple(c.feature_names),
                     pooled,
                     modules[c.name].weight,
+                    buckets.get(c.name),
                 )
             )
     return found

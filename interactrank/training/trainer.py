@@ -18,6 +18,7 @@ from interactrank.training.course import Course, Loader
 from interactrank.training.distributed import World, current_world, gather, on_main, say, together
 from interactrank.training.errors import TrainingError
 from interactrank.training.history import History, ProgressReport, Row
+from interactrank.training.managed import managed_report, managed_totals
 from interactrank.training.monitor import Window, check_finite_state
 from interactrank.training.optimizers import TrainingOptimizer, build_optimizer
 from interactrank.training.pipeline import Forward, make_pipeline
@@ -123,6 +124,8 @@ def train(
     finally:
         store.join()
         history.close()
+    for line in managed_totals(history.rows):
+        say(line)
     save_model(dmp, output / "model.safetensors")
     return TrainingResult(max(course.total, start), history.rows, dmp)
 
@@ -171,6 +174,7 @@ class _Run:
             row: Row = {"step": step, "epoch": self.course.position(step - 1).epoch}
             row |= window.close(lambda at: next(self.course.batches(at - 1)))
             row |= self._rates()
+            row |= managed_report(self.dmp)
             if saving:
                 check_finite_state(self.dmp, step)
             if evaluating:

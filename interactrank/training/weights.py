@@ -139,22 +139,27 @@ def _blocks(state: dict[str, Tensor | ShardedTensor]) -> Iterator[Tensor]:
 def _gathered(value: ShardedTensor) -> Iterator[Tensor]:
     """Blocks of rows of a sharded table; every rank sends its parts of a block to rank 0."""
     rank = dist.get_rank()
-    rows, dim = value.size()
+    rows, *dims = value.size()
+    dim = dims[0] if dims else 1  # buffers of managed tables have no columns
     step = max(1, _BLOCK_BYTES // (dim * value.dtype.itemsize))
-    local = {tuple(s.metadata.shard_offsets): s.tensor.detach() for s in value.local_shards()}
+    local = {
+        tuple(s.metadata.shard_offsets): s.tensor.detach().view(len(s.tensor), -1)
+        for s in value.local_shards()
+    }
     parts = value.metadata().shards_metadata
     for start in range(0, rows, step):
         stop = min(rows, start + step)
         block = torch.empty((stop - start, dim) if rank == 0 else (0, dim), dtype=value.dtype)
         for part in parts:
-            (row, column), (height, width) = part.shard_offsets, part.shard_sizes
+            (row, *columns), (height, *widths) = part.shard_offsets, part.shard_sizes
+            column, width = (columns[0], widths[0]) if dims else (0, 1)
             first, last = max(start, row), min(stop, row + height)
             if first >= last or width == 0:
                 continue
             assert part.placement is not None
             owner = part.placement.rank()
             if rank == owner:
-                piece = local[row, column][first - row : last - row].cpu().contiguous()
+                piece = local[tuple(part.shard_offsets)][first - row : last - row].cpu().contiguous()
                 if rank != 0:
                     dist.send(piece, dst=0)
             if rank == 0:

@@ -33,6 +33,13 @@ def test_the_smallest_hashed_table() -> None:
     assert Vocabulary(IdTable(dim=4, ids="hash", rows=2), []).lookup(["a", "b", None]).tolist() == [1, 1, 0]
 
 
+def test_ids_of_a_managed_table_are_hashes() -> None:
+    """62 bits of the hash, and 0 for a missing value alone."""
+    vocabulary = Vocabulary.count(IdTable(dim=4, ids="managed", rows=16), Counter(a=1))
+    assert (vocabulary.values, vocabulary.rows) == ([], 16)
+    assert vocabulary.lookup(["a", None]).tolist() == [1 + hash63("a") % (2**62 - 1), 0]
+
+
 def test_saved_and_opened(tmp_path: Path) -> None:
     table = IdTable(dim=4)
     for values in (["ä", "", "b"], []):

@@ -1,0 +1,367 @@
+"""ID tables whose rows belong to the frequent or recent values of an unbounded stream of ids.
+
+:class:`ManagedIds` is a ManagedCollisionModule of TorchRec, which looks it up, shards and saves it. Its
+state is in buffers as long as the table: so a checkpoint holds all of it, also what was met since the last
+change of rows. Every bucket is a table of its own, so that any number of ranks that divides the buckets gives
+the same rows.
+
+Shapes: N ids, U distinct ids, S rows of a bucket, M rows of this part of the table.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+from torchrec.modules.embedding_modules import EmbeddingBagCollection, EmbeddingCollection
+from torchrec.modules.mc_embedding_modules import (
+    ManagedCollisionEmbeddingBagCollection,
+    ManagedCollisionEmbeddingCollection,
+)
+from torchrec.modules.mc_modules import ManagedCollisionCollection, ManagedCollisionModule
+from torchrec.sparse.jagged_tensor import JaggedTensor
+
+__all__ = ["ID_LIMIT", "Eviction", "ManagedIds", "manage"]
+
+ID_LIMIT = 1 << 62  # ids are below it; TorchRec multiplies a bucket's share by the buckets, in int64
+MAX_BUCKETS = 1024  # of TorchRec
+
+
+@dataclass(frozen=True, kw_only=True)
+class Eviction:
+    """Which values keep a row of a managed table.
+
+    Args:
+        policy: ``"lfu"`` keeps the most frequent values, ``"lru"`` those that came last, ``"distance_lfu"``
+            those with the most look-ups for each step since they came last.
+        interval: training steps between two changes of rows.
+        buckets: equal parts of the table, each for an equal share of all ids. Ranks hold whole buckets.
+    """
+
+    policy: Literal["lfu", "lru", "distance_lfu"] = "lfu"
+    interval: int = 100
+    buckets: int = 8
+
+    def problems(self, rows: int) -> list[str]:
+        """Everything that does not go with a table of so many rows."""
+        found = []
+        if self.interval < 1:
+            found.append(f"interval is {self.interval}; it must be at least 1")
+        if not 1 <= self.buckets <= MAX_BUCKETS:
+            found.append(f"buckets is {self.buckets}; it must be between 1 and {MAX_BUCKETS}")
+        elif rows % self.buckets or rows < 2 * self.buckets:
+            found.append(
+                f"{rows} rows do not make {self.buckets} buckets of the same size, with 2 rows or more each; "
+                f"take a multiple of {self.buckets}"
+            )
+        return found
+
+
+class ManagedIds(ManagedCollisionModule):
+    """Maps ids in 1 .. 2^62 - 1 to the rows of a table; id 0 stands for a missing value.
+
+    An id belongs to the bucket of its share of all ids. The last row of a bucket is that of all values of the
+    bucket without a row of their own; every other row belongs to at most one value. Every ``interval``
+    training steps the values of a bucket that were met, those with a row and those without, are compared by
+    the policy (at a tie: who has a row, then the smaller id), and the best get the rows. Between two changes
+    at most S values without a row are remembered for each bucket, the best by the policy. Outside of training
+    nothing is counted and nothing changes.
+
+    Args:
+        rows: of the whole table, a multiple of the buckets.
+        eviction: policy, interval and buckets.
+        device: of the state.
+        part: first and last + 1 row of the table that this module has; the whole table when left out.
+
+    Attributes:
+        statistics: [4] int64 since they were last set to 0: look-ups in training, those whose value had a row
+            of its own, values that lost their row, values that got one.
+
+    Example::
+
+        >>> managed = ManagedIds(rows=4, eviction=Eviction(interval=1, buckets=1), device=torch.device("cpu"))
+        >>> ids = JaggedTensor(values=torch.tensor([70, 50, 70, 0]), lengths=torch.tensor([4]))
+        >>> managed({"table": ids})["table"].values().tolist()
+        [0, 1, 0, 3]
+    """
+
+    def __init__(
+        self, *, rows: int, eviction: Eviction, device: torch.device, part: tuple[int, int] | None = None
+    ) -> None:
+        if problems := eviction.problems(rows):
+            raise ValueError("; ".join(problems))
+        size = rows // eviction.buckets
+        super().__init__(device=device, output_segments=list(range(0, rows + 1, size)))
+        self.total_rows, self.eviction, self.bucket_rows = rows, eviction, size
+        self.part = part or (0, rows)
+        self._width = -(-ID_LIMIT // eviction.buckets)  # ids of a bucket
+        self._first_bucket = self.part[0] // size
+        self._buckets = (self.part[1] - self.part[0]) // size  # of this part
+        self._step: int | None = None
+        self._changed: list[Tensor] = []
+        held = self.part[1] - self.part[0]
+
+        def zeros() -> Tensor:
+            return torch.zeros(held, dtype=torch.int64, device=device)
+
+        row = torch.arange(*self.part, dtype=torch.int64, device=device)
+        # The table in order of the ids; rows without a value stand behind the others of their bucket.
+        self.register_buffer("ids", self._last_id(row))
+        self.register_buffer("row", row)
+        self.register_buffer("count", zeros())
+        self.register_buffer("seen", zeros())  # step at which the value came last
+        # Values without a row that were met since the last change; each bucket's one behind the other.
+        self.register_buffer("new_ids", zeros())
+        self.register_buffer("new_count", zeros())
+        self.register_buffer("new_seen", zeros())
+        self.register_buffer(
+            "_used", torch.zeros(self._buckets, dtype=torch.int64, device=device), persistent=False
+        )
+        self.register_buffer("statistics", torch.zeros(4, dtype=torch.int64, device=device), persistent=False)
+
+    def forward(
+        self, features: dict[str, JaggedTensor], mutate_miss_lengths: bool = True
+    ) -> dict[str, JaggedTensor]:
+        """Counts the ids (in training), then maps them to rows."""
+        return self.remap(self.profile(features))
+
+    def preprocess(self, features: dict[str, JaggedTensor]) -> dict[str, JaggedTensor]:
+        """Nothing: ids are hashed before."""
+        return features
+
+    @torch.no_grad()
+    def profile(self, features: dict[str, JaggedTensor]) -> dict[str, JaggedTensor]:
+        """Counts the ids of a training step; every ``interval`` steps rows change their values."""
+        if not self.training:
+            return features
+        if self._step is None:
+            self._step = int(self._current_iter_tensor)
+        self._step += 1
+        self._current_iter_tensor.add_(1)
+        values = torch.cat([ids.values() for ids in features.values()])
+        ids, counts = torch.unique(values[values > 0], return_counts=True)
+        at, known = self._find(ids)
+        mine = at[known]
+        self.count[mine] += counts[known]
+        self.seen[mine] = self._step
+        self._remember(ids[~known], counts[~known])
+        if self._step % self.eviction.interval == 0:
+            self._change_rows()
+        return features
+
+    @torch.no_grad()
+    def remap(
+        self,
+        features: dict[str, JaggedTensor],
+        mutate_miss_lengths: bool = True,
+        write_weights: Tensor | None = None,
+    ) -> dict[str, JaggedTensor]:
+        """The rows of the ids, numbered over the whole table."""
+        result = {}
+        for name, ids in features.items():
+            values = ids.values()
+            at, known = self._find(values)
+            others = (values // self._width + 1) * self.bucket_rows - 1
+            if self.training:
+                self.statistics[0] += values.numel()
+                self.statistics[1] += known.sum()
+            result[name] = JaggedTensor(
+                values=torch.where(known, self.row[at], others),
+                lengths=ids.lengths(),
+                weights=ids.weights_or_none(),
+            )
+        return result
+
+    def evict(self) -> Tensor | None:
+        """Rows that got another value since the last call; what they held is to be forgotten."""
+        if not self._changed:
+            return None
+        changed, self._changed = torch.cat(self._changed).unique(), []
+        return changed
+
+    def rows_of_others(self, rows: Tensor) -> Tensor:
+        """For each row, the row that its bucket's values without a row of their own share."""
+        return (rows // self.bucket_rows + 1) * self.bucket_rows - 1
+
+    def output_size(self) -> int:
+        """Rows of this part."""
+        return self.part[1] - self.part[0]
+
+    def input_size(self) -> int:
+        """Ids are below it."""
+        return ID_LIMIT
+
+    def buckets(self) -> int:
+        """Buckets of the whole table."""
+        return self.eviction.buckets
+
+    def open_slots(self) -> Tensor:
+        """[1] rows without a value, beside those of all others."""
+        return (self.count == 0).sum().view(1) - self._buckets
+
+    def validate_state(self) -> None:
+        """After loading: what follows from the buffers is made anew."""
+        self._step = None
+        self._used.copy_((self.new_count > 0).view(self._buckets, -1).sum(1))
+
+    def rebuild_with_output_id_range(
+        self,
+        output_id_range: tuple[int, int],
+        output_segments: list[int],
+        device: torch.device | None = None,
+    ) -> ManagedIds:
+        """A new module for the rows of one rank.
+
+        Raises:
+            ValueError: the rows are not whole buckets.
+        """
+        if any(row % self.bucket_rows for row in output_id_range):
+            raise ValueError(
+                f"rows {output_id_range[0]} to {output_id_range[1]} are not whole buckets of "
+                f"{self.bucket_rows} rows; the number of ranks must divide the "
+                f"{self.eviction.buckets} buckets"
+            )
+        return ManagedIds(
+            rows=self.total_rows,
+            eviction=self.eviction,
+            device=device or self.device,
+            part=output_id_range,
+        )
+
+    def _find(self, ids: Tensor) -> tuple[Tensor, Tensor]:
+        """[N] place of each id in the table, and whether it is there."""
+        at = torch.searchsorted(self.ids, ids).clamp_(max=len(self.ids) - 1)
+        return at, (self.ids[at] == ids) & (self.count[at] > 0)
+
+    def _bucket(self, ids: Tensor) -> Tensor:
+        return ids // self._width - self._first_bucket
+
+    def _last_id(self, rows: Tensor) -> Tensor:
+        """The largest id of the rows' buckets."""
+        return (rows // self.bucket_rows + 1) * self._width - 1
+
+    def _remember(self, ids: Tensor, counts: Tensor) -> None:
+        """Notes ids without a row, each there once and in order."""
+        bucket = self._bucket(ids)
+        more = torch.bincount(bucket, minlength=self._buckets)
+        seen = torch.full_like(ids, self._step or 0)
+        if bool((self._used + more > self.bucket_rows).any()):
+            known = self.new_count > 0
+            ids, counts, seen = _merged(
+                torch.cat([self.new_ids[known], ids]),
+                torch.cat([self.new_count[known], counts]),
+                torch.cat([self.new_seen[known], seen]),
+            )
+            order, place = self._ranked(ids, self._score(counts, seen))
+            kept = order[place < self.bucket_rows]
+            ids, counts, seen = ids[kept], counts[kept], seen[kept]
+            self._forget_new()
+            bucket = self._bucket(ids)
+            more = torch.bincount(bucket, minlength=self._buckets)
+        start = more.cumsum(0) - more
+        place = bucket * self.bucket_rows + (self._used - start)[bucket]
+        place += torch.arange(len(ids), device=ids.device)
+        self.new_ids[place], self.new_count[place], self.new_seen[place] = ids, counts, seen
+        self._used += more
+
+    def _forget_new(self) -> None:
+        for buffer in (self.new_ids, self.new_count, self.new_seen, self._used):
+            buffer.zero_()
+
+    def _change_rows(self) -> None:
+        """Gives the rows of each bucket to the best of its values."""
+        held, new = self.count > 0, self.new_count > 0
+        more = _merged(self.new_ids[new], self.new_count[new], self.new_seen[new])
+        self._forget_new()
+        old = (self.ids[held], self.count[held], self.seen[held])
+        ids, count, seen = (torch.cat(pair) for pair in zip(old, more, strict=True))
+        row = torch.cat([self.row[held], torch.full_like(more[0], -1)])
+        order, place = self._ranked(ids, self._score(count, seen))
+        kept = order[place < self.bucket_rows - 1]
+        ids, count, seen, row = ids[kept], count[kept], seen[kept], row[kept]
+        fresh = row < 0
+        free = torch.ones_like(held)
+        free[row[~fresh] - self.part[0]] = False
+        others = self.bucket_rows - 1
+        free.view(self._buckets, -1)[:, others] = False
+        open_rows = free.nonzero()[:, 0]
+        # The n-th new value of a bucket gets the n-th free row of it.
+        bucket = self._bucket(ids[fresh])
+        number = torch.bincount(bucket, minlength=self._buckets)
+        spare = free.view(self._buckets, -1).sum(1)
+        shift = (spare.cumsum(0) - spare) - (number.cumsum(0) - number)
+        taken = open_rows[torch.arange(len(bucket), device=bucket.device) + shift[bucket]]
+        row[fresh] = taken + self.part[0]
+        free[taken] = False
+        free.view(self._buckets, -1)[:, others] = True
+        self.statistics[2] += len(old[0]) - (~fresh).sum()
+        self.statistics[3] += fresh.sum()
+        if len(taken):
+            self._changed.append(row[fresh])
+        rest = free.nonzero()[:, 0] + self.part[0]
+        ids = torch.cat([ids, self._last_id(rest)])
+        by_id = torch.argsort(ids, stable=True)  # values before rows without one, whose id might be the same
+        self.ids.copy_(ids[by_id])
+        self.row.copy_(torch.cat([row, rest])[by_id])
+        self.count.copy_(torch.cat([count, torch.zeros_like(rest)])[by_id])
+        self.seen.copy_(torch.cat([seen, torch.zeros_like(rest)])[by_id])
+
+    def _score(self, count: Tensor, seen: Tensor) -> Tensor:
+        if self.eviction.policy == "lfu":
+            return count
+        if self.eviction.policy == "lru":
+            return seen
+        return count.double() / ((self._step or 0) - seen + 1)
+
+    def _ranked(self, ids: Tensor, score: Tensor) -> tuple[Tensor, Tensor]:
+        """[U] order by bucket, then by score, the best first; [U] the place of each in its bucket."""
+        order = torch.argsort(score, descending=True, stable=True)
+        order = order[torch.argsort(self._bucket(ids[order]), stable=True)]
+        sizes = torch.bincount(self._bucket(ids), minlength=self._buckets)
+        start = torch.repeat_interleave(sizes.cumsum(0) - sizes, sizes)
+        return order, torch.arange(len(ids), device=ids.device) - start
+
+
+def _merged(ids: Tensor, counts: Tensor, seen: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Each id once, in order, with the sum of its counts and the last step."""
+    unique, inverse = torch.unique(ids, return_inverse=True)
+    count = torch.zeros_like(unique).index_add_(0, inverse, counts)
+    return unique, count, torch.zeros_like(unique).scatter_reduce_(0, inverse, seen, "amax")
+
+
+def manage(
+    collection: EmbeddingBagCollection | EmbeddingCollection, evictions: Mapping[str, Eviction]
+) -> ManagedCollisionEmbeddingBagCollection | ManagedCollisionEmbeddingCollection:
+    """A collection whose tables are looked up by ids of any size; its result is (embeddings, None).
+
+    Rows that change their value start anew only in the sharded collection (TorchRec leaves them as they are
+    in the unsharded one), which is what the package trains, on one rank, too.
+
+    Args:
+        collection: tables with a multiple of their buckets as rows.
+        evictions: table -> policy, interval and buckets, for every table.
+
+    Raises:
+        ValueError: an eviction does not go with its table, or a table has none.
+    """
+    pooled = isinstance(collection, EmbeddingBagCollection)
+    configs = collection.embedding_bag_configs() if pooled else collection.embedding_configs()
+    found = [
+        f"table {c.name!r}: {problem}"
+        for c in configs
+        for problem in (
+            evictions[c.name].problems(c.num_embeddings) if c.name in evictions else ["has no eviction"]
+        )
+    ]
+    if found:
+        raise ValueError("\n".join(found))
+    modules = {
+        c.name: ManagedIds(rows=c.num_embeddings, eviction=evictions[c.name], device=collection.device)
+        for c in configs
+    }
+    managed = ManagedCollisionCollection(modules, list(configs))
+    kind = ManagedCollisionEmbeddingBagCollection if pooled else ManagedCollisionEmbeddingCollection
+    return kind(collection, managed)

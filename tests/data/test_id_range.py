@@ -1,0 +1,73 @@
+"""Ids outside of their table are named before they are looked up."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from interactrank.data.collate import request_batch
+from interactrank.data.id_range import IdRangeError, check_ids
+from interactrank.data.loader import SearchLoader
+from interactrank.data.prepared import PreparedLog
+from interactrank.data.settings import LoaderSettings
+from interactrank.training.distributed import current_world
+from tests.data.logs import prepared, random_log, schema
+from tests.distributed import run_ranks
+
+
+@pytest.fixture(scope="module")
+def log(tmp_path_factory: pytest.TempPathFactory) -> PreparedLog:
+    return prepared(Path(tmp_path_factory.mktemp("log")), *random_log(2, requests=40), schema=schema())
+
+
+@pytest.mark.parametrize(
+    ("ids", "message"),
+    [
+        ([0, 5], r"feature 'f' has id 5 on rank 0, but table 't' has ids 0 to 4 \(1 such ids"),
+        ([7, -1, 2], r"has id 7 on rank 0, .*\(2 such ids"),
+        ([-(2**62)], r"has id -4611686018427387904"),
+    ],
+)
+def test_the_first_wrong_id_is_named(ids: list[int], message: str) -> None:
+    with pytest.raises(IdRangeError, match=message):
+        check_ids(np.array(ids), 5, feature="f", table="t")
+
+
+@pytest.mark.parametrize("ids", [[], [0, 4]])
+def test_ids_of_the_table(ids: list[int]) -> None:
+    check_ids(np.array(ids, np.int64), 5, feature="f", table="t")
+
+
+def _first_batch(folder: Path, table: str, rows: int) -> str:
+    """What loading a batch says where rank 1 takes a table to have fewer rows than it has."""
+    world, log = current_world(), PreparedLog(folder)
+    if world.rank == 1:
+        log.manifest["tables"][table] = rows
+    settings = LoaderSettings(batch_requests=6)
+    loader = SearchLoader(log, "train", settings, rank=world.rank, world_size=world.size)
+    try:
+        next(loader.epoch(0))
+    except IdRangeError as error:
+        return str(error)
+    return ""
+
+
+@pytest.mark.parametrize(
+    ("table", "features"),
+    [("word", ["query_words", "title"]), ("category", ["categories"]), ("query", ["query_id"])],
+)
+def test_feature_table_id_and_rank_are_named(log: PreparedLog, table: str, features: list[str]) -> None:
+    good, bad = run_ranks(2, _first_batch, log.folder, table, 1)
+    assert good == ""
+    assert any(f"feature '{f}' has id " in bad for f in features)
+    assert f"on rank 1, but table '{table}' has ids 0 to 0" in bad
+
+
+def test_events_are_checked(log: PreparedLog) -> None:
+    """Requests without items look items up for their events alone."""
+    log.manifest["tables"]["item"] = 0
+    loader = SearchLoader(log, "train", LoaderSettings(batch_requests=1000, prefetch=0))
+    with pytest.raises(IdRangeError, match=r"feature 'item of an event' has id .* table 'item'"):
+        request_batch(next(loader.requests()))
