@@ -45,6 +45,7 @@ from interactrank.training.trainer import train
 DEMO = Path(__file__).parents[1] / "interactrank" / "configs" / "demo.yaml"
 CPU = torch.device("cpu")
 BATCHES = 8  # made beforehand on each rank, and used again and again
+CASES = [(32, True), (128, True), (32, False)]  # requests of a batch, whether gradients are clipped
 TARGET = 0.95
 
 
@@ -106,7 +107,8 @@ class BareLoop:
             self.optimizer.zero_grad(set_to_none=True)
             loss, _ = self.model(batch)
             loss.backward()
-            nn.utils.clip_grad_norm_(self.dense, self.clip_norm)
+            if self.clip_norm is not None:
+                nn.utils.clip_grad_norm_(self.dense, self.clip_norm)
             self.optimizer.step()
             self.losses.append(loss.detach())
 
@@ -193,9 +195,7 @@ def groups(options: argparse.Namespace) -> Iterator[Group]:
         prepare(Path(folder) / "log", Path(folder) / "prepared", of.search, of.prepare)
         for ranks in options.ranks:
             with Workers(ranks) as workers:
-                for requests, clip in (
-                    [(8, True)] if options.smoke else [(32, True), (128, True), (32, False)]
-                ):
+                for requests, clip in [(8, True)] if options.smoke else CASES:
                     yield group(workers, folder, ranks, requests, block, clip)
 
 
