@@ -40,7 +40,7 @@ examples: install
 # Every benchmark at a tiny size; what it writes must be a valid result. No time is judged.
 bench-smoke: install
 	@out=$$(mktemp -d) && trap 'rm -rf "$$out"' EXIT && \
-	for name in train_step sequence modules equal_quality; do \
+	for name in train_step sequence modules equal_quality overhead embedding ranks; do \
 		echo "== benchmarks.$$name" && \
 		$(BIN)/python -m benchmarks.$$name --smoke --no-memory --threads 1 --output "$$out" \
 			>"$$out/log" 2>&1 || { cat "$$out/log"; exit 1; }; \
