@@ -67,8 +67,8 @@ class ManagedIds(ManagedCollisionModule):
     bucket without a row of their own; every other row belongs to at most one value. Every ``interval``
     training steps the values of a bucket that were met, those with a row and those without, are compared by
     the policy (at a tie: who has a row, then the smaller id), and the best get the rows. Between two changes
-    at most S values without a row are remembered for each bucket, the best by the policy. Outside of training
-    nothing is counted and nothing changes.
+    a bucket takes S notes of values without a row, one for each step and value; when there are more, it keeps
+    the better S / 2 values by the policy. Outside of training nothing is counted and nothing changes.
 
     Args:
         rows: of the whole table, a multiple of the buckets.
@@ -203,7 +203,17 @@ class ManagedIds(ManagedCollisionModule):
         return (self.count == 0).sum().view(1) - self._buckets
 
     def validate_state(self) -> None:
-        """After loading: what follows from the buffers is made anew."""
+        """After loading: what follows from the buffers is made anew.
+
+        Raises:
+            ValueError: the state is of a table with other buckets, to which its ids belonged.
+        """
+        found = int((self._output_segments_tensor >= 0).sum()) - 1
+        if found != self.eviction.buckets:
+            raise ValueError(
+                f"the state is of a managed table with {found} buckets, and this one has "
+                f"{self.eviction.buckets}; keep the buckets that it was trained with"
+            )
         self._step = None
         self._used.copy_((self.new_count > 0).view(self._buckets, -1).sum(1))
 
@@ -245,37 +255,46 @@ class ManagedIds(ManagedCollisionModule):
 
     def _remember(self, ids: Tensor, counts: Tensor) -> None:
         """Notes ids without a row, each there once and in order."""
+        seen = torch.full_like(ids, self._step or 0)
         bucket = self._bucket(ids)
         more = torch.bincount(bucket, minlength=self._buckets)
-        seen = torch.full_like(ids, self._step or 0)
-        if bool((self._used + more > self.bucket_rows).any()):
-            known = self.new_count > 0
-            ids, counts, seen = _merged(
-                torch.cat([self.new_ids[known], ids]),
-                torch.cat([self.new_count[known], counts]),
-                torch.cat([self.new_seen[known], seen]),
+        full = self._used + more > self.bucket_rows
+        if bool(full.any()):
+            # Full buckets, and no others (whatever the ranks), keep the better half of what they know.
+            again = full.repeat_interleave(self.bucket_rows) & (self.new_count > 0)
+            late = full[bucket]
+            best = _merged(
+                torch.cat([self.new_ids[again], ids[late]]),
+                torch.cat([self.new_count[again], counts[late]]),
+                torch.cat([self.new_seen[again], seen[late]]),
             )
-            order, place = self._ranked(ids, self._score(counts, seen))
-            kept = order[place < self.bucket_rows]
-            ids, counts, seen = ids[kept], counts[kept], seen[kept]
-            self._forget_new()
-            bucket = self._bucket(ids)
-            more = torch.bincount(bucket, minlength=self._buckets)
+            order, place = self._ranked(best[0], self._score(*best[1:]))
+            kept = order[place < self.bucket_rows // 2]
+            self._forget(full)
+            self._note(*(of[kept] for of in best))
+            ids, counts, seen = ids[~late], counts[~late], seen[~late]
+        self._note(ids, counts, seen)
+
+    def _note(self, ids: Tensor, counts: Tensor, seen: Tensor) -> None:
+        """Writes ids, in order of their buckets, behind what the buckets have noted."""
+        bucket = self._bucket(ids)
+        more = torch.bincount(bucket, minlength=self._buckets)
         start = more.cumsum(0) - more
         place = bucket * self.bucket_rows + (self._used - start)[bucket]
         place += torch.arange(len(ids), device=ids.device)
         self.new_ids[place], self.new_count[place], self.new_seen[place] = ids, counts, seen
         self._used += more
 
-    def _forget_new(self) -> None:
-        for buffer in (self.new_ids, self.new_count, self.new_seen, self._used):
-            buffer.zero_()
+    def _forget(self, buckets: Tensor) -> None:
+        for buffer in (self.new_ids, self.new_count, self.new_seen):
+            buffer.view(self._buckets, -1)[buckets] = 0
+        self._used[buckets] = 0
 
     def _change_rows(self) -> None:
         """Gives the rows of each bucket to the best of its values."""
         held, new = self.count > 0, self.new_count > 0
         more = _merged(self.new_ids[new], self.new_count[new], self.new_seen[new])
-        self._forget_new()
+        self._forget(torch.ones_like(self._used, dtype=torch.bool))
         old = (self.ids[held], self.count[held], self.seen[held])
         ids, count, seen = (torch.cat(pair) for pair in zip(old, more, strict=True))
         row = torch.cat([self.row[held], torch.full_like(more[0], -1)])

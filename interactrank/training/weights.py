@@ -20,6 +20,7 @@ from torch.distributed._shard.sharded_tensor import ShardedTensor
 
 from interactrank.errors import UserError
 from interactrank.files import atomic_write
+from interactrank.modules import ManagedIds
 from interactrank.training.distributed import together
 
 __all__ = ["WeightsError", "load_model", "save_model"]
@@ -90,6 +91,9 @@ def load_model(model: nn.Module, path: str | os.PathLike[str]) -> None:
                 _check_entry(path, key, theirs.get(key), mine.get(key))
             for key, target in mine.items():
                 target.copy_(file.get_tensor(key))
+        for module in model.modules():
+            if isinstance(module, ManagedIds):
+                module.validate_state()
     except (OSError, SafetensorError) as error:
         raise WeightsError(f"{path}: not a readable weights file ({error})") from error
 

@@ -50,27 +50,34 @@ class Oracle:
         self.width = -(-(2**62) // buckets)
         self.step = 0
         self.held: dict[int, tuple[int, int]] = {}  # value -> count, step at which it came last
-        self.new: dict[int, tuple[int, int]] = {}
-        self.buckets = range(buckets)
+        self.notes: dict[int, list[tuple[int, int, int]]] = {b: [] for b in range(buckets)}
 
     def add(self, ids: list[int]) -> None:
         self.step += 1
-        for i in ids:
-            if i:
-                of = self.held if i in self.held else self.new
-                of[i] = (of.get(i, (0, 0))[0] + 1, self.step)
-        for b in self.buckets:
-            mine = [i for i in self.new if i // self.width == b]
-            for i in sorted(mine, key=lambda i: (-self.score(*self.new[i]), i))[self.size :]:
-                del self.new[i]
+        for i in set(ids) & self.held.keys():
+            self.held[i] = (self.held[i][0] + ids.count(i), self.step)
+        for b, notes in self.notes.items():
+            new = [i for i in set(ids) - self.held.keys() if i and i // self.width == b]
+            notes += [(i, ids.count(i), self.step) for i in new]
+            if len(notes) > self.size:
+                known = self.merged(notes)
+                best = sorted(known, key=lambda i: (-self.score(*known[i]), i))[: self.size // 2]
+                notes[:] = [(i, *known[i]) for i in best]
         if self.step % self.interval == 0:
-            every = self.held | self.new
-            kept: list[int] = []
-            for b in self.buckets:
-                mine = [i for i in every if i // self.width == b]
-                mine.sort(key=lambda i: (-self.score(*every[i]), i not in self.held, i))
-                kept += mine[: self.size - 1]
-            self.held, self.new = {i: every[i] for i in kept}, {}
+            kept: dict[int, tuple[int, int]] = {}
+            for b, notes in self.notes.items():
+                every = {i: of for i, of in self.held.items() if i // self.width == b} | self.merged(notes)
+                best = sorted(every, key=lambda i: (-self.score(*every[i]), i not in self.held, i))
+                kept |= {i: every[i] for i in best[: self.size - 1]}
+                notes.clear()
+            self.held = kept
+
+    def merged(self, notes: list[tuple[int, int, int]]) -> dict[int, tuple[int, int]]:
+        values = {i for i, _, _ in notes}
+        return {
+            v: (sum(n for i, n, _ in notes if i == v), max(step for i, _, step in notes if i == v))
+            for v in values
+        }
 
     def score(self, count: int, seen: int) -> float:
         age = self.step - seen + 1
@@ -170,6 +177,11 @@ def test_a_loaded_module_goes_on_between_two_changes() -> None:
         assert look_up(first, *ids) == look_up(second, *ids)
     assert all(torch.equal(v, second.state_dict()[k]) for k, v in first.state_dict().items())
     assert values_with_rows(first).keys() == {3, 4, 5, 9}
+
+
+def test_the_state_of_other_buckets_is_refused() -> None:
+    with pytest.raises(ValueError, match="a managed table with 2 buckets, and this one has 4"):
+        managed(8, buckets=4).load_state_dict(managed(8, buckets=2).state_dict())
 
 
 @pytest.mark.parametrize(
