@@ -1,0 +1,51 @@
+from __future__ import annotations
+
+import pytest
+import torch
+
+from benchmarks import ranks, report
+from benchmarks.ranks import SHAPES, TINY, batches, group, prepare
+from benchmarks.workers import STEPS
+from interactrank.training.distributed import process_group
+
+
+@pytest.mark.parametrize("name", list(TINY))
+def test_a_step_trains(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = []
+    original = ranks.Model.forward
+
+    def forward(self: ranks.Model, batch: ranks.Batch) -> object:
+        loss, outputs = original(self, batch)
+        seen.append((batch.num_requests, float(loss.detach())))
+        return loss, outputs
+
+    monkeypatch.setattr(ranks.Model, "forward", forward)
+    with process_group("cpu"):
+        prepare({"whole": 16, "half": 8}, TINY[name])
+        assert set(STEPS) == {"whole", "half"}
+        for _ in range(2 * ranks.WORK):
+            STEPS["whole"]()
+        STEPS["half"]()
+    STEPS.clear()
+    steps = TINY[name].steps
+    assert [size for size, _ in seen] == [16] * 2 * ranks.WORK * steps + [8] * steps
+    first, last = seen[0][1], seen[len(seen) - steps - ranks.WORK][1]  # the same batch, some passes later
+    assert last < first
+
+
+def test_ranks_have_batches_of_their_own() -> None:
+    one, two = batches(TINY["dense_heavy"], 16, 0), batches(TINY["dense_heavy"], 16, 1)
+    assert len(one) == ranks.WORK
+    assert not torch.equal(one[0].ids.values(), two[0].ids.values())
+    assert not torch.equal(one[0].ids.values(), one[1].ids.values())
+
+
+def test_wall_time_decides() -> None:
+    shape = SHAPES["dense_heavy"]
+    of = group("dense_heavy", shape, None, None)  # type: ignore[arg-type]
+    assert [c.target for c in of.contestants] == [None, 1.6, None]
+    assert [c.work for c in of.contestants] == [n * shape.batch * shape.steps for n in (1, 2, 1)]
+    row = {"target": 1.6, "ratio_p50": 1.5, "cpu_time_ratio_p50": 1.9}
+    one_thread = {"hardware": {"threads": 1}}
+    assert report.verdict(one_thread, row) == "reached"
+    assert report.verdict(one_thread, row | of.settings) == "missed"
