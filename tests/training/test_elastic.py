@@ -25,7 +25,7 @@ from interactrank.jobs import prepare_job
 from tests import runs
 
 ROOT = Path(__file__).parents[2]
-WATCHDOG_S = 240.0  # no job here takes a tenth of it on an idle machine
+WATCHDOG_S = 480.0  # no job here takes a tenth of it on an idle machine
 STEPS = 12
 
 
