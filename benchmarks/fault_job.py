@@ -97,6 +97,7 @@ def install() -> None:
         return loss, outputs
 
     loader.collate = collate_or_not
+    # The method is replaced on purpose: the fault strikes within it.
     Forward.__call__ = backward_or_not  # type: ignore[method-assign]
     before(TrainingOptimizer, "step", "update")
     before(storage._HashedFile, "write", "save")

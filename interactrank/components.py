@@ -20,7 +20,7 @@ from interactrank.errors import UserError
 from interactrank.extras import require
 
 require("torchx", "launch")
-import torchx.specs as specs  # noqa: E402
+import torchx.specs as specs  # noqa: E402 (after the check that it is installed)
 
 __all__ = [
     "LaunchError",

@@ -184,6 +184,7 @@ def _forget_machines() -> None:
     """Lets a later group of this process find its own machines; TorchRec keeps those of the first."""
     comm = sys.modules.get("torchrec.distributed.comm")
     if comm is not None:
+        # Private to TorchRec, and untyped there as None only.
         comm._INTRA_PG = comm._CROSS_PG = None  # type: ignore[attr-defined]
 
 

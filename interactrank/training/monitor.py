@@ -112,6 +112,7 @@ def batch_statistics(batch: SearchBatch) -> str:
     for field in fields(batch):
         value: Any = getattr(batch, field.name)
         if isinstance(value, KeyedJaggedTensor):
+            # SIM118: a KeyedJaggedTensor is no dict; iterating over it does not give its keys.
             lines += [_line(f"{field.name}.{key}", value[key].values()) for key in value.keys()]  # noqa: SIM118
         elif value is not None:
             lines.append(_line(field.name, value))

@@ -174,6 +174,7 @@ def _largest_part(option: ShardingOption) -> tuple[int, int]:
 @contextmanager
 def _counted(model: nn.Module, optimizer: type[Optimizer]) -> Iterator[None]:
     """Tells TorchRec's estimate which optimizer the tables will have; it is applied to them later."""
+    # The attribute is TorchRec's own mark on a parameter, which torch's types do not know.
     weights = list(table_parameters(model).values())
     for weight in weights:
         weight._optimizer_classes = [optimizer]  # type: ignore[attr-defined]

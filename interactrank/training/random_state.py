@@ -23,6 +23,7 @@ def random_state() -> dict[str, Tensor]:
         >>> drawn == (torch.rand(()), np.random.rand(), random.random())
         True
     """
+    # NPY002: the global generator is what user code may draw from; a new Generator would not be it.
     legacy: dict[str, Any] = np.random.get_state(legacy=False)  # noqa: NPY002
     _, words, spare = random.getstate()
     state = {
