@@ -1,4 +1,5 @@
-# make demo: the main job on a simulated log. make test: every check. Both set up .venv first.
+# make demo: the main job on a simulated log. make test: every check. make bench: every benchmark.
+# All set up .venv first.
 PYTHON ?= python3
 VENV ?= .venv
 # An extra package index for PyTorch's CPU wheels, where the default one only has the CUDA build.
@@ -10,7 +11,7 @@ export OMP_NUM_THREADS ?= 1
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed-$(BUILD)
 
-.PHONY: install demo test lint examples bench-smoke clean
+.PHONY: install demo test lint examples bench bench-smoke clean
 install: $(STAMP)
 
 $(STAMP): setup.cfg $(wildcard packaging/*.* packaging/*/pyproject.toml)
@@ -37,14 +38,13 @@ examples: install
 		echo "== $$example" && $(BIN)/python "$$example" || exit 1; \
 	done
 
+# Every benchmark; results go to benchmarks/results. Up to half an hour on two cores.
+bench: install
+	$(BIN)/python -m benchmarks.suite
+
 # Every benchmark at a tiny size; what it writes must be a valid result. No time is judged.
 bench-smoke: install
-	@out=$$(mktemp -d) && trap 'rm -rf "$$out"' EXIT && \
-	for name in train_step sequence modules equal_quality overhead embedding ranks; do \
-		echo "== benchmarks.$$name" && \
-		$(BIN)/python -m benchmarks.$$name --smoke --no-memory --threads 1 --output "$$out" \
-			>"$$out/log" 2>&1 || { cat "$$out/log"; exit 1; }; \
-	done && $(BIN)/python -m benchmarks.report "$$out"/*.json
+	$(BIN)/python -m benchmarks.suite --smoke
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info

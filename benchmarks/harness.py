@@ -27,7 +27,7 @@ import numpy as np
 import torch
 import torch.distributed as dist
 
-from benchmarks import machine, report
+from benchmarks import growth, machine, picture, report
 
 Step = Callable[[], object]
 RESULTS = Path(__file__).parent / "results"
@@ -102,7 +102,7 @@ class Script:
         arguments: adds options of its own.
         tables: further tables from the finished result, such as where the time goes.
         memory: whether peak memory is measured.
-        x_axis: the setting of the groups that the picture plots cost against; None for bars.
+        x_axis: the setting of the groups that cost is fitted to and drawn against; None for bars.
         series: another setting, with a line for each of its values.
     """
 
@@ -128,7 +128,9 @@ def main(script: Script, arguments: list[str] | None = None) -> Path:
     problems = report.problems(result)
     if problems:
         raise RuntimeError("the result does not validate: " + "; ".join(problems))
-    path = report.write(result, options.output, x_axis=script.x_axis, series=script.series)
+    path = report.write(result, options.output)
+    if result["results"]:
+        picture.plot(result, path.with_suffix(".png"), script.x_axis, script.series)
     print(report.markdown(result))
     print(f"written: {path}")
     return path
@@ -158,6 +160,8 @@ def measure(script: Script, options: argparse.Namespace) -> dict[str, Any]:
         result["results"] += _measure_group(script, group, options, device)
     result["load_after"] = machine.load()
     result["tables"] = script.tables(options, result) if script.tables else []
+    if script.x_axis and (grown := growth.table(result, script.x_axis, script.series)):
+        result["tables"].append(grown)
     return result
 
 

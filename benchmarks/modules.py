@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable, Iterator
+from functools import partial
 
 import torch
 import torch.nn.functional as F
@@ -109,21 +110,17 @@ def groups(options: argparse.Namespace) -> Iterator[Group]:
     """One for each module and size."""
     device = torch.device(options.device)
     s = 8 if options.smoke else 1
-    cases: dict[str, tuple[int, str, Callable[[], tuple[nn.Module, Forms]]]] = {}
-    for rows in (64 // s, 512 // s):
-        cases[f"mask_net_{rows}"] = rows, "rows", lambda n=rows: mask_net(n, 494 // s, 2048 // s, device)
-    for c in (4096 // s, 65536 // s):
-        cases[f"cross_{c}"] = c, "candidates", lambda n=c: cross(n, 12, device)
-    for r in (64 // s, 512 // s):
-        for rows_each in (1, 2):
-            cases[f"in_batch_softmax_{r}_rows_each_{rows_each}"] = (
-                r * 20,
-                "candidates",
-                lambda n=r, k=rows_each: in_batch(n, 20, 5 * n, 5 * n // k, device),
-            )
-    for n in (4096 // s, 65536 // s):
-        cases[f"merge_duplicates_{n}"] = n, "rows", lambda n=n: merging(n, device)
-    for name, (work, unit, build) in cases.items():
+    cases: list[tuple[str, int, int, str, Callable[[], tuple[nn.Module, Forms]]]] = []
+    for n in (64 // s, 192 // s, 512 // s):
+        cases.append(("mask_net", n, n, "rows", partial(mask_net, n, 494 // s, 2048 // s, device)))
+        for k in (1, 2):
+            softmax = partial(in_batch, n, 20, 5 * n, 5 * n // k, device)
+            cases.append((f"in_batch_softmax_rows_each_{k}", n, n * 20, "candidates", softmax))
+    for n in (4096 // s, 16384 // s, 65536 // s):
+        cases.append(("cross", n, n, "candidates", partial(cross, n, 12, device)))
+        cases.append(("merge_duplicates", n, n, "rows", partial(merging, n, device)))
+    for module, size, work, unit, build in cases:
+        name = f"{module}_{size}"
         if not options.memory_of:
             check(build)
         names = list(build()[1])
@@ -139,7 +136,7 @@ def groups(options: argparse.Namespace) -> Iterator[Group]:
                 for i, n in enumerate(names)
             ],
             unit,
-            {"size": work},
+            {"module": module, "size": work},
         )
 
 
@@ -170,6 +167,8 @@ SCRIPT = Script(
     question="What do the modules gain over the form in which one would write them first?",
     groups=groups,
     memory=False,
+    x_axis="size",
+    series="module",
 )
 
 if __name__ == "__main__":

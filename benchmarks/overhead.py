@@ -45,7 +45,8 @@ from interactrank.training.trainer import train
 DEMO = Path(__file__).parents[1] / "interactrank" / "configs" / "demo.yaml"
 CPU = torch.device("cpu")
 BATCHES = 8  # made beforehand on each rank, and used again and again
-CASES = [(32, True), (128, True), (32, False)]  # requests of a batch, whether gradients are clipped
+# requests of a batch, whether gradients are clipped
+CASES = [(8, True), (32, True), (128, True), (32, False)]
 TARGET = 0.95
 
 
@@ -207,7 +208,8 @@ def group(workers: Workers, folder: str, ranks: int, requests: int, block: int, 
 
     work = ranks * requests * block
     contestants = [Contestant("bare", work=work), Contestant("train", work=work, target=TARGET)]
-    settings: dict[str, Any] = {"ranks": ranks, "requests": requests, "steps": block, "clipping": clip}
+    case = f"{ranks} rank{'s' * (ranks > 1)}{'' if clip else ', no clipping'}"
+    settings: dict[str, Any] = {"case": case, "ranks": ranks, "requests": requests, "steps": block}
     name = f"ranks_{ranks}_requests_{requests}{'' if clip else '_no_clipping'}"
     return Group(name, contestants, "requests", settings, measure=measure)
 
@@ -224,6 +226,8 @@ SCRIPT = Script(
     groups=groups,
     arguments=arguments,
     memory=False,
+    x_axis="requests",
+    series="case",
 )
 
 if __name__ == "__main__":

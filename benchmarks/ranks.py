@@ -16,7 +16,7 @@ from __future__ import annotations
 import argparse
 import itertools
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -149,10 +149,11 @@ def groups(options: argparse.Namespace) -> Iterator[Group]:
     """One for each model."""
     with Workers(1) as one, Workers(2) as two:
         for name, shape in (TINY if options.smoke else SHAPES).items():
-            yield group(name, shape, one, two)
+            for batch in (shape.batch // 8, shape.batch):
+                yield group(name, replace(shape, batch=batch), one, two, target=batch == shape.batch)
 
 
-def group(name: str, shape: Shape, one: Workers, two: Workers) -> Group:
+def group(name: str, shape: Shape, one: Workers, two: Workers, *, target: bool = True) -> Group:
     """A model on one rank and on two."""
 
     def measure(rounds: int, warmup: int) -> dict[str, Samples]:
@@ -163,16 +164,17 @@ def group(name: str, shape: Shape, one: Workers, two: Workers) -> Group:
     work = shape.batch * shape.steps
     contestants = [
         Contestant("one_rank", work=work),
-        Contestant("two_ranks", work=2 * work, target=TARGET),
+        Contestant("two_ranks", work=2 * work, target=TARGET if target else None),
         Contestant("two_ranks_half", work=work),
     ]
     settings = {
+        "model": name,
         "judged_by": "wall",
         "batch": shape.batch,
         "lookups": shape.batch * shape.tables * shape.ids,
         "hidden": list(shape.hidden),
     }
-    return Group(name, contestants, "samples", settings, measure=measure)
+    return Group(f"{name}_{shape.batch}", contestants, "samples", settings, measure=measure)
 
 
 SCRIPT = Script(
@@ -180,6 +182,8 @@ SCRIPT = Script(
     question="How much faster do two ranks train than one, with one thread each?",
     groups=groups,
     memory=False,
+    x_axis="batch",
+    series="model",
 )
 
 if __name__ == "__main__":

@@ -103,16 +103,12 @@ def _row_problems(row: dict[str, Any]) -> list[str]:
     return found
 
 
-def write(
-    result: dict[str, Any], folder: Path, *, x_axis: str | None = None, series: str | None = None
-) -> Path:
-    """Write ``<name>_<hardware>_<date>`` as .json, .md and, where there is something to draw, .png."""
+def write(result: dict[str, Any], folder: Path) -> Path:
+    """Write ``<name>_<hardware>_<date>`` as .json and .md; returns the path of the JSON file."""
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{result['benchmark']}_{result['hardware']['name']}_{result['date']}.json"
     path.write_text(json.dumps(_rounded(result), indent=1) + "\n")
     path.with_suffix(".md").write_text(markdown(result))
-    if result["results"]:
-        plot(result, path.with_suffix(".png"), x_axis, series)
     return path
 
 
@@ -138,7 +134,7 @@ def markdown(result: dict[str, Any]) -> str:
         lines += _results_table(result)
     for table in result["tables"]:
         lines += ["", f"## {table['title']}", ""]
-        lines += _table(table["columns"], [[_cell(value) for value in row] for row in table["rows"]])
+        lines += table_lines(table["columns"], table["rows"])
         if table["note"]:
             lines += ["", table["note"]]
     return "\n".join(lines) + "\n"
@@ -148,49 +144,6 @@ def line(row: dict[str, Any]) -> str:
     """A row in one line, while a script runs."""
     ratio = f"  {_range(row, 'ratio_p{}', 'x')}" if "ratio_to" in row else ""
     return f"{row['short_name']}: {_range(row, 'cpu_runtime_p{}_ms', ' ms')}{ratio}"
-
-
-def plot(result: dict[str, Any], path: Path, x_axis: str | None = None, series: str | None = None) -> None:
-    """Cost against ``x_axis``, a setting of the groups; without one, bars of each contestant's speed.
-
-    A contestant has a line for each value of ``series``, another setting.
-    """
-    import matplotlib
-
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
-
-    rows = result["results"]
-    figure, axes = pyplot.subplots(figsize=(9, 5 if x_axis else 1.5 + 0.3 * len(rows)))
-    if x_axis:
-        found: dict[str, list[dict[str, Any]]] = {}
-        for row in sorted(rows, key=lambda r: r[x_axis]):
-            name = f"{row[series]}: {row['contestant']}" if series else row["contestant"]
-            found.setdefault(name, []).append(row)
-        for name, points in found.items():
-            xs = [r[x_axis] for r in points]
-            low, middle, high = ([r[f"cpu_runtime_p{p}_ms"] for r in points] for p in (10, 50, 90))
-            axes.plot(xs, middle, marker="o", label=name)
-            axes.fill_between(xs, low, high, alpha=0.2)
-        axes.set(xlabel=x_axis.replace("_", " "), ylabel="ms", xlim=(0, None), ylim=(0, None))
-        axes.legend()
-    else:
-        names = [r["short_name"] for r in rows]
-        middle = [r.get("ratio_p50", 1.0) for r in rows]
-        sides = [
-            [m - r.get("ratio_p10", 1.0) for m, r in zip(middle, rows, strict=True)],
-            [r.get("ratio_p90", 1.0) - m for m, r in zip(middle, rows, strict=True)],
-        ]
-        axes.barh(names, middle, xerr=sides, color=["#999" if "ratio_to" not in r else "#36c" for r in rows])
-        for place, row in enumerate(rows):
-            if "target" in row:
-                axes.plot([row["target"]] * 2, [place - 0.4, place + 0.4], color="#c33")
-        axes.invert_yaxis()
-        axes.set(xlabel="times as fast as the group's baseline (p50, p10 to p90; red: target)")
-    axes.set_title(f"{result['benchmark']}, {result['hardware']['name']}, {result['date']}")
-    figure.tight_layout()
-    figure.savefig(path, dpi=80)
-    pyplot.close(figure)
 
 
 def _results_table(result: dict[str, Any]) -> list[str]:
@@ -216,7 +169,7 @@ def _results_table(result: dict[str, Any]) -> list[str]:
             peak = r.get("gpu_peak_alloc_p50_mb", r.get("cpu_peak_rss_p50_mb", ""))
             row += [_cell(peak), _cell(r.get("memory_ratio", ""))]
         cells.append(row)
-    return _table(columns, cells)
+    return table_lines(columns, cells)
 
 
 def verdict(result: dict[str, Any], row: dict[str, Any]) -> str:
@@ -225,10 +178,22 @@ def verdict(result: dict[str, Any], row: dict[str, Any]) -> str:
     One thread on a CPU is judged by its CPU time, which other processes of the machine disturb less; not
     where the row says ``judged_by`` wall, as one of several ranks.
     """
-    by_cpu = result["hardware"]["threads"] == 1 and "gpu_runtime_p50_ms" not in row
-    by_cpu = by_cpu and row.get("judged_by") != "wall"
+    by_cpu = judged_by_cpu_time(result, row)
     ratio = row.get("cpu_time_ratio_p50", row["ratio_p50"]) if by_cpu else row["ratio_p50"]
     return "reached" if ratio >= row["target"] else "missed"
+
+
+def judged_by_cpu_time(result: dict[str, Any], row: dict[str, Any]) -> bool:
+    """Whether CPU time says more of this row than the wall clock."""
+    alone = result["hardware"]["threads"] == 1 and "gpu_runtime_p50_ms" not in row
+    return alone and row.get("judged_by") != "wall"
+
+
+def cost_ms(result: dict[str, Any], row: dict[str, Any]) -> float:
+    """Median milliseconds of a call, by the clock that the row is judged by."""
+    if judged_by_cpu_time(result, row):
+        return float(row.get("cpu_time_p50_ms", row["cpu_runtime_p50_ms"]))
+    return float(row["cpu_runtime_p50_ms"])
 
 
 def _range(row: dict[str, Any], pattern: str, unit: str = "") -> str:
@@ -244,11 +209,12 @@ def _cell(value: Any) -> str:
     return f"{value:.3g}"
 
 
-def _table(columns: list[str], rows: list[list[str]]) -> list[str]:
+def table_lines(columns: list[str], rows: list[list[Any]]) -> list[str]:
+    """A table in Markdown; numbers with three significant digits."""
     return [
         "| " + " | ".join(columns) + " |",
         "|" + "---|" * len(columns),
-        *("| " + " | ".join(row) + " |" for row in rows),
+        *("| " + " | ".join(map(_cell, row)) + " |" for row in rows),
     ]
 
 
@@ -295,7 +261,7 @@ def readme_table(folder: Path) -> str:
         "target",
         "",
     ]
-    return "\n".join(_table(columns, rows))
+    return "\n".join(table_lines(columns, rows))
 
 
 def with_table(page: str, table: str) -> str:

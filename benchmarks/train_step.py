@@ -45,6 +45,7 @@ QUERY, ITEM, BLOCKS, BLOCK, HIDDEN, HEADS, DIM = 494, 620, 4, 2048, (512, 256), 
 HEAD_WEIGHTS = [20.0, 7.0, 20.0]
 SIZES = {"query": QUERY, "item": ITEM, "block": BLOCK}
 TINY = {"query": 40, "item": 50, "block": 32}
+COMPILED = 500  # candidates of the step that is compiled, too: compiling takes far longer than measuring
 # group -> candidates per request, candidates per distinct item, targets in float32 and bf16
 LAYOUTS = {"flat": (1, 1, 1.2, 2.5), "grouped_20_4": (20, 4, 5.0, 10.0), "grouped_20_1": (20, 1, 2.0, 4.0)}
 
@@ -188,7 +189,7 @@ def groups(options: argparse.Namespace) -> Iterator[Group]:
     emulated = device.type == "cpu" and not machine.cpu_flags().intersection(machine.BF16_FLAGS)
     sizes = [40] if options.smoke else options.candidates
     for candidates in sizes:
-        compiled = not (options.smoke or options.eager) and candidates == sizes[0]
+        compiled = not (options.smoke or options.eager) and candidates == COMPILED
         for name in LAYOUTS:
             yield _group(options, name, candidates, bf16=False, compiled=compiled)
     # Where bf16 is emulated a step takes minutes: fewer candidates and rounds say as much.
@@ -223,7 +224,8 @@ def _group(
         )
         for c in ([False, True] if compiled else [False])
     ]
-    settings = {"candidates": candidates, "per_request": per_request, "per_item": per_item}
+    layout = f"{name}{'_bf16' if bf16 else ''}"
+    settings = {"layout": layout, "candidates": candidates, "per_request": per_request, "per_item": per_item}
     label = f"{name}_{candidates}{'_bf16' if bf16 else ''}"
     return Group(label, [base, *contestants], "candidates", settings, rounds)
 
@@ -323,7 +325,7 @@ _TYPES = (torch.float32, torch.bfloat16)
 def arguments(parser: argparse.ArgumentParser) -> None:
     """Options of this script."""
     parser.add_argument("--reference", type=Path, help="the public reference's step, a Python file")
-    parser.add_argument("--candidates", type=int, nargs="+", default=[500, 4000])
+    parser.add_argument("--candidates", type=int, nargs="+", default=[125, 500, 2000])
     parser.add_argument("--eager", action="store_true", help="leave torch.compile out")
 
 
@@ -342,6 +344,8 @@ SCRIPT = Script(
     groups=groups,
     arguments=arguments,
     tables=tables,
+    x_axis="candidates",
+    series="layout",
 )
 
 if __name__ == "__main__":

@@ -161,7 +161,7 @@ def test_memory_of_a_contestant_is_printed_as_json(capsys: pytest.CaptureFixture
 def test_a_new_result_takes_the_place_of_an_old_one_in_the_table(
     result: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(report, "plot", lambda *_: None)
+
     found = result
     for date, ratio in (("2001-01-01", 3.25), ("2001-01-02", 4.75)):
         found["results"][1] |= {f"ratio_p{p}": ratio for p in (10, 50, 90)}
