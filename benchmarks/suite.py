@@ -35,6 +35,7 @@ SCRIPTS: dict[str, tuple[str, ...]] = {
     "ranks": HARNESS,
     "equal_quality": ("--threads", "1", "--seeds", "1", "--requests", "2000", "--epochs", "2"),
     "checkpoint": ("--tables", "4", "--rounds", "3"),
+    "projection": ("--threads", "1"),
     "faults": ("--only", "kills", "--kills", "5"),
 }
 # what a smoke run gives beside --smoke

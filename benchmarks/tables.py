@@ -20,6 +20,7 @@ def write(
     smoke: bool,
     load_before: list[float],
     folder: Path,
+    device: torch.device = torch.device("cpu"),  # noqa: B008 (never changes)
 ) -> Path:
     """Write and print a result; returns the path of the JSON file."""
     result: dict[str, Any] = {
@@ -29,7 +30,7 @@ def write(
         "smoke": smoke,
         "date": datetime.now(timezone.utc).date().isoformat(),
         "command": f"python -m benchmarks.{Path(sys.argv[0]).stem}{_given()}",
-        "hardware": machine.describe(torch.device("cpu")),
+        "hardware": machine.describe(device),
         "versions": machine.versions(),
         "load_before": load_before,
         "load_after": machine.load(),
