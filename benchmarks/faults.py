@@ -64,27 +64,38 @@ class Outcome:
         found = [(when, re.match(r"step (\d+)/", line)) for when, line in self.lines]
         return [(when, int(match[1])) for when, match in found if match]
 
+    def restart(self, moment: float) -> float | None:
+        """When the ranks had started again after a moment; each start prints its plan, ahead of all else."""
+        return next((when for when, line in self.lines if when > moment and "Sharding plan" in line), None)
+
+    def done_at(self, moment: float) -> int:
+        """The last step before the restart; what struck one rank does not stop the other at once."""
+        until = self.restart(moment) or moment
+        return max((step for when, step in self.steps() if when <= until), default=0)
+
     def lost_at(self, moment: float) -> int:
-        """Steps that were done before a moment and again after it, before anything new."""
-        before = max((step for when, step in self.steps() if when <= moment), default=0)
-        return max(0, before - int(self.resumed_after(moment)))
+        """Steps that were done twice."""
+        return max(0, self.done_at(moment) - self.resumed_after(moment))
 
     def back_s(self, moment: float | None) -> float | None:
-        """Seconds from a moment to the first step that had not been done before it."""
-        if moment is None:
+        """Seconds from a moment to the first step that had not been done before it; None without one."""
+        again = None if moment is None else self.restart(moment)
+        if moment is None or again is None:
             return None
-        done = max((step for when, step in self.steps() if when <= moment), default=0)
-        after = [when for when, step in self.steps() if when > moment and step > done]
+        after = [when for when, step in self.steps() if when > again and step > self.done_at(moment)]
         return after[0] - moment if after else None
 
-    def resumed_after(self, moment: float) -> str:
+    def resumed_after(self, moment: float) -> int:
         """The step from which the start after a moment went on."""
-        for when, line in self.lines:
-            if when > moment and (match := re.search(r"resuming from .*: step (\d+)", line)):
-                return match[1]
-            if when > moment and line.startswith("step "):
+        again = self.restart(moment)
+        for when, line in self.lines if again is not None else ():
+            if when <= again:
+                continue
+            if match := re.search(r"resuming from .*: step (\d+)", line):
+                return int(match[1])
+            if line.startswith("step "):
                 break
-        return "0"
+        return 0
 
     def resumed(self) -> str:
         """The steps from which it went on."""
@@ -210,6 +221,8 @@ def kills(jobs: Jobs, count: int, seed: int, until: float) -> report.Table:
                 ]
             )
             print(rows[-1], flush=True)
+        if not same and not any(outcome.struck):
+            rows.append(["none, the run failed by itself", "-", "-", "NO", "-", outcome.codes[0]])
         shutil.rmtree(jobs.folder / name, ignore_errors=True)
     return report.Table(
         title=f"kill -9 at {len(rows)} random moments, two ranks, a checkpoint every 4 of 24 steps",
