@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, fields, replace
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import torch
@@ -48,22 +49,22 @@ class BatchLayout:
     num_items: int
     number_stats: dict[str, dict[str, float]] = field(default_factory=dict)
 
-    @property
+    @cached_property
     def request_slots(self) -> list[Slot]:
         """Keys of ``request_ids``."""
         return [Slot(f.name, t, request=f.name) for f, t in self._pooled() if t in self._only("request")]
 
-    @property
+    @cached_property
     def item_slots(self) -> list[Slot]:
         """Keys of ``item_ids``."""
         return [Slot(f.name, t, item=f.name) for f, t in self._pooled() if t in self._only("item")]
 
-    @property
+    @cached_property
     def shared_slots(self) -> list[Slot]:
         """Keys of ``shared_ids``: the n-th request and the n-th item feature of a table share a key."""
         return self._paired({t for _, t in self._pooled()} - self._only("request") - self._only("item"), {})
 
-    @property
+    @cached_property
     def event_slots(self) -> list[Slot]:
         """Keys of ``event_ids``."""
         events: dict[str, list[str]] = {}

@@ -15,7 +15,7 @@ from torchrec.sparse.jagged_tensor import KeyedJaggedTensor
 
 from interactrank.batch import BatchLayout, SearchBatch, Slot
 from interactrank.data.id_range import check_ids
-from interactrank.data.jagged import from_arrow, take
+from interactrank.data.jagged import from_arrow, starts
 from interactrank.data.prepared import ItemTable
 from interactrank.iqp.features import RequestKeys, key_spaces
 from interactrank.iqp.jagged import Jagged
@@ -99,7 +99,7 @@ class Requests:
         items = self.jagged("events.item")
         ids = items.values.astype(np.int64)
         if self.layout.schema.sequence is not None:
-            ids = _first(self.items.features[self.layout.schema.sequence.item])[items.values]
+            ids = self.items.first(self.layout.schema.sequence.item, items.values)
         return BatchEvents(
             items.lengths,
             ids,
@@ -177,7 +177,7 @@ def _batch(
     if requests is not None:
         found["request"] = {f.name: requests.jagged(f"feature.{f.name}") for f in layout.sparse("request")}
     if items is not None:
-        found["item"] = {f.name: take(items.features[f.name], rows) for f in layout.sparse("item")}
+        found["item"] = {f.name: items.take(f.name, rows) for f in layout.sparse("item")}
     events = requests.events() if requests is not None else NO_EVENTS
     found["event"] = {
         "item": Jagged(events.item_ids, events.lengths),
@@ -244,14 +244,9 @@ def _ids(
 EVENT_SECTIONS = ("request", "item", "event")
 
 
-def _first(jagged: Jagged) -> NDArray[np.int64]:
-    """First value of each row; every row has one."""
-    return np.asarray(jagged.values[np.cumsum(jagged.lengths) - jagged.lengths], np.int64)
-
-
 def _one_each(jagged: Jagged) -> Jagged:
-    """Unpooled tables give one vector a row: the first value of each."""
-    return Jagged(_first(jagged), np.ones(len(jagged.lengths), np.int64))
+    """Unpooled tables give one vector a row: the first value of each; every row has one."""
+    return Jagged(jagged.values[starts(jagged)], np.ones(len(jagged.lengths), np.int64))
 
 
 def _tensor(array: NDArray[Any]) -> torch.Tensor:

@@ -13,11 +13,13 @@ from interactrank.iqp.jagged import Jagged
 
 def from_arrow(column: Any) -> Jagged:
     """Values and lengths of a list column (a null list is empty)."""
-    array = column.combine_chunks() if hasattr(column, "combine_chunks") else column
+    array = column
+    if hasattr(column, "chunks"):  # joining a single chunk would copy it
+        array = column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
     if array.null_count == 0 and hasattr(array, "offsets"):
         offsets = array.offsets.to_numpy().astype(np.int64)
         values = array.values.slice(offsets[0], offsets[-1] - offsets[0])
-        return Jagged(values.to_numpy(zero_copy_only=False), np.diff(offsets))
+        return Jagged(values.to_numpy(zero_copy_only=False), offsets[1:] - offsets[:-1])
     pc = require("pyarrow.compute", extra="data")
     lengths = pc.fill_null(pc.list_value_length(array), 0).to_numpy(zero_copy_only=False)
     return Jagged(array.flatten().to_numpy(zero_copy_only=False), lengths.astype(np.int64))
@@ -33,8 +35,13 @@ def to_arrow(jagged: Jagged, kind: str) -> Any:
     return pa.ListArray.from_arrays(pa.array(offsets, pa.int32()), values)
 
 
-def take(jagged: Jagged, rows: Int64s) -> Jagged:
-    """The given rows of a jagged column.
+def starts(jagged: Jagged) -> Int64s:
+    """Where the values of each row begin."""
+    return np.cumsum(jagged.lengths) - jagged.lengths
+
+
+def take(jagged: Jagged, rows: Int64s, first: Int64s | None = None) -> Jagged:
+    """The given rows of a jagged column; ``first`` are its :func:`starts`, where they are known.
 
     Example::
 
@@ -42,8 +49,8 @@ def take(jagged: Jagged, rows: Int64s) -> Jagged:
         [2, 3, 1]
     """
     lengths = jagged.lengths[rows]
-    starts = (np.cumsum(jagged.lengths) - jagged.lengths)[rows]
-    return Jagged(jagged.values[ranges(starts, lengths)], lengths)
+    first = starts(jagged) if first is None else first
+    return Jagged(jagged.values[ranges(first[rows], lengths)], lengths)
 
 
 def per_row(values: list[list[int]]) -> Jagged:

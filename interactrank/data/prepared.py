@@ -11,12 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from interactrank.batch import BatchLayout
-from interactrank.data.jagged import from_arrow
+from interactrank.data.jagged import from_arrow, starts, take
 from interactrank.data.prepare import FORMAT, read_manifest
 from interactrank.data.source import SPLITS, LogError
 from interactrank.data.vocabulary import Vocabulary
 from interactrank.extras import require
 from interactrank.iqp.features import CrossFeatures
+from interactrank.iqp.index import Int64s, Ints
 from interactrank.iqp.jagged import Jagged
 from interactrank.schema import SearchSchema, parse_config
 
@@ -39,6 +40,19 @@ class ItemTable:
 
     def __len__(self) -> int:
         return len(self.ids)
+
+    @cached_property
+    def _starts(self) -> dict[str, Int64s]:
+        """Computed once: a batch must not pay for the length of the catalogue."""
+        return {name: starts(jagged) for name, jagged in self.features.items()}
+
+    def take(self, feature: str, rows: Int64s) -> Jagged:
+        """ID table rows of a feature of some items."""
+        return take(self.features[feature], rows, self._starts[feature])
+
+    def first(self, feature: str, rows: Ints) -> Int64s:
+        """The first ID table row of a feature of some items; every item has one."""
+        return np.asarray(self.features[feature].values[self._starts[feature][rows]], np.int64)
 
 
 class PreparedLog:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from interactrank.data.prepared import PreparedLog
 from interactrank.data.source import LogError
-from tests.data.logs import event, item, minimal, prepared
+from tests.data.logs import event, item, minimal, prepared, random_log, schema
 
 EVENTS = [event("r", "u", q, "a", n, click=1) for n, q in enumerate(["p", "q", " P", "r"])]
 
@@ -55,3 +56,15 @@ def test_another_format(log: PreparedLog) -> None:
     path.write_text(json.dumps(json.loads(path.read_text()) | {"format": 1}))
     with pytest.raises(LogError, match=r"has format 1, not 2; prepare the log again"):
         PreparedLog(log.folder)
+
+
+def test_features_of_some_items(tmp_path: Path) -> None:
+    events, some, users = random_log(2)
+    items = prepared(tmp_path, events, some, users, schema=schema()).items
+    wanted = np.array([3, 0, 3, len(items) - 1])
+    for name, jagged in items.features.items():
+        each = [x.tolist() for x in np.split(jagged.values, np.cumsum(jagged.lengths)[:-1])]
+        taken = items.take(name, wanted)
+        assert taken.values.tolist() == [v for i in wanted for v in each[i]]
+        assert taken.lengths.tolist() == [len(each[i]) for i in wanted]
+        assert items.first(name, wanted).tolist() == [each[i][0] for i in wanted]
