@@ -1,0 +1,183 @@
+"""Speed and peak memory of ``prepare`` on growing logs, and the join of candidates with their history alone.
+
+    python -m benchmarks.prepare --threads 1 --rounds 3
+    python -m benchmarks.prepare --events 20000000 --rounds 1 --only prepare
+    python -m benchmarks.prepare --events 20000000 --cosine --rounds 1 --only prepare
+
+``scan``, the limit, reads all columns of the log's Parquet files with DuckDB into Arrow and drops them. Peak
+memory is that of a process which prepares (scans) once. The join (benchmarks/history_join.py) looks up counts
+as of each request; DuckDB's joins compute the same, which is checked before anything is measured.
+
+Shapes: E events, C candidates.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import torch
+
+from benchmarks import history_join, report
+from benchmarks.harness import Contestant, Group, Samples, Script, Step, main, measured
+from benchmarks.synthetic_log import CANDIDATES, COSINES, prepared, schema, write_log
+from interactrank.data.prepare import prepare
+from interactrank.data.settings import PrepareSettings
+
+SIZES = (20_000, 60_000, 200_000, 600_000)
+LARGE = 1_000_000  # events from which on nothing is warmed up
+JOIN_EVENTS, JOIN_REQUESTS = 200_000, (40, 200, 1000, 5000)
+
+
+def scan_step(log: Path, threads: int) -> Step:
+    """Reads the log."""
+    db = duckdb.connect(config={"threads": threads})
+
+    def step() -> int:
+        rows = 0
+        for name in ("events", "items"):
+            found = db.sql(f"SELECT * FROM '{log / name}.parquet'").to_arrow_reader(100_000)
+            rows += sum(batch.num_rows for batch in found)
+        return rows
+
+    return step
+
+
+def prepare_step(log: Path, options: argparse.Namespace, found: dict[str, Any]) -> Step:
+    """Prepares the log into a new folder, notes in ``found`` what came out, and removes it."""
+    of = schema(cosine=options.cosine)
+    settings = PrepareSettings(memory_limit=options.memory_limit, threads=options.threads)
+
+    def step() -> None:
+        output = Path(tempfile.mkdtemp(dir=log.parent)) / "prepared"
+        manifest = prepare(log, output, of, settings)
+        found["requests"] = sum(manifest["requests"].values())
+        found["output_mib"] = _mib(output)
+        shutil.rmtree(output.parent)
+
+    return step
+
+
+def group(log: Path, events: int, options: argparse.Namespace) -> Group:
+    """``prepare`` beside the scan of a log."""
+    settings: dict[str, Any] = {
+        "part": "prepare, by events",
+        "rows": events,
+        "log_mib": _mib(log),
+        "memory_limit": options.memory_limit,
+        "cosines": len(COSINES) if options.cosine else 0,
+    }
+
+    def make(name: str) -> Step:
+        step = scan_step(log, options.threads)
+        if name == "prepare":
+            step = prepare_step(log, options, settings)
+        return _once(step) if options.memory_of else step
+
+    def measure(rounds: int, warmup: int) -> dict[str, Samples]:
+        steps = {name: make(name) for name in ("scan", "prepare")}
+        samples = {name: Samples() for name in steps}
+        for number in range(0 if events >= LARGE else -1, rounds):
+            for name in steps if number % 2 == 0 else reversed(steps):
+                with measured(samples[name] if number >= 0 else Samples(), torch.device("cpu")):
+                    steps[name]()
+        return samples
+
+    contestants = [Contestant(name, lambda n=name: make(n), events) for name in ("scan", "prepare")]
+    return Group(f"prepare_{events}", contestants, "events", settings, measure=measure)
+
+
+def groups(options: argparse.Namespace) -> Iterator[Group]:
+    """One for each size of the log, then one for each number of candidates."""
+    sizes = [1000, 2000] if options.smoke else options.events
+    with _folder(options) as folder:
+        for events in sizes:
+            log = folder / f"events_{events}" / "log"
+            if not options.memory_of:
+                write_log(log, events - events % CANDIDATES)
+            yield group(log, events - events % CANDIDATES, options)
+        if options.memory_of or options.cosine:
+            return
+        join_events, requests = (5000, (10, 40)) if options.smoke else (JOIN_EVENTS, JOIN_REQUESTS)
+        log = prepared(folder / "join", join_events)
+        for number in requests:
+            yield history_join.group(log, folder / "join" / "log", number, options.threads)
+
+
+@contextlib.contextmanager
+def _folder(options: argparse.Namespace) -> Iterator[Path]:
+    """Where the logs lie; the processes that measure memory are told by an option."""
+    if options.logs:
+        yield options.logs
+        return
+    with tempfile.TemporaryDirectory(dir=options.folder) as name:
+        options.given = [*options.given, "--logs", name]
+        yield Path(name)
+
+
+def _once(step: Step) -> Step:
+    """Memory needs no second call."""
+    pending = [step]
+    return lambda: pending.pop()() if pending else None
+
+
+def _mib(folder: Path) -> float:
+    return sum(f.stat().st_size for f in folder.rglob("*") if f.is_file()) / 2**20
+
+
+def tables(options: argparse.Namespace, result: dict[str, Any]) -> list[report.Table]:
+    """Sizes on disk, and memory where it was measured."""
+    found = [r for r in result["results"] if r["contestant"] == "prepare"]
+    if not found:
+        return []
+    rows = [
+        [
+            r["rows"],
+            r["requests"],
+            r["log_mib"],
+            r["output_mib"],
+            r.get("cpu_peak_rss_p50_mb", "not measured"),
+            r.get("cpu_rss_before_mb", "not measured"),
+        ]
+        for r in found
+    ]
+    columns = ["events", "requests", "log MiB", "output MiB", "peak memory MiB", "of it before it began"]
+    return [
+        report.Table(
+            title="What is prepared, and how much memory it takes",
+            columns=columns,
+            rows=rows,
+            note=f"DuckDB keeps to a memory_limit of {options.memory_limit} (prepare.memory_limit).",
+        )
+    ]
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    """Options of this script."""
+    parser.add_argument("--events", type=int, nargs="+", default=list(SIZES), help="of the logs prepared")
+    parser.add_argument("--memory-limit", default="2GB", help="prepare.memory_limit, that of DuckDB")
+    parser.add_argument(
+        "--cosine", action="store_true", help="with the cosines of a candidate and the user's items; no join"
+    )
+    parser.add_argument("--folder", type=Path, help="where logs are made; default: the temporary folder")
+    parser.add_argument("--logs", type=Path, help=argparse.SUPPRESS)  # for the process that measures memory
+
+
+SCRIPT = Script(
+    name="prepare",
+    question="How many events a second does prepare take, in how much memory, and what does its join cost?",
+    groups=groups,
+    arguments=arguments,
+    tables=tables,
+    x_axis="rows",
+    series="part",
+)
+
+if __name__ == "__main__":
+    main(SCRIPT)
