@@ -42,7 +42,7 @@ METRICS: dict[str, tuple[Callable[[int], metric_forms.Forms], tuple[int, ...], s
     "metrics_logged": (metric_forms.logged, (100, 400, 1600), "requests"),
     "metrics_catalogue": (metric_forms.catalogue, (16, 64, 256), "requests"),
     "auc": (metric_forms.area, (10_000, 100_000, 1_000_000), "rows"),
-    "auc_within_requests": (metric_forms.area_within, (100, 400, 1600), "requests"),
+    "auc_within_requests": (metric_forms.area_within, (50, 200, 800), "requests"),
     "intervals": (metric_forms.intervals, (1000, 4000, 16_000), "requests"),
 }
 

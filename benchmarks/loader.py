@@ -15,6 +15,7 @@ Shapes: B requests of a batch, CANDIDATES of each, at most L events of a user.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import cProfile
 import pstats
 import tempfile
@@ -37,6 +38,7 @@ from interactrank.data.settings import LoaderSettings
 SIZES = (16, 64, 256, 512)  # B, at LENGTH
 LENGTHS = (10, 30, 100)  # L, at batches of SIZE
 LENGTH, SIZE, NEGATIVES = 30, 64, 20
+LARGE = 200_000  # items of a catalogue, beside the usual 1000
 PEER_REQUESTS = 512  # the peer's epoch: it is slow
 STAGES = {
     "reading row groups": ("loader.py", "_read"),
@@ -91,18 +93,18 @@ def peer(log: PreparedLog, size: int) -> tuple[Step, int]:
     return step, rows
 
 
-def group(log: PreparedLog, size: int, length: int) -> Group:
+def group(log: PreparedLog, size: int, length: int, *, with_peer: bool = True) -> Group:
     """The contestants at a size of batches and a length of sequences."""
     plain = loader(log, size)
     requests = plain.num_requests
-    peer_step, peer_requests = peer(log, size)
     steps = {
         "arrow_scan": (scan(plain), requests),
         "loader": (epoch(plain), requests),
         "loader_prefetch": (epoch(loader(log, size, prefetch=2)), requests),
         "loader_negatives": (epoch(loader(log, size, negatives=NEGATIVES)), requests),
-        "torch_dataloader": (peer_step, peer_requests),
     }
+    if with_peer:
+        steps["torch_dataloader"] = peer(log, size)
 
     def measure(rounds: int, warmup: int) -> dict[str, Samples]:
         found = alternate(
@@ -116,28 +118,40 @@ def group(log: PreparedLog, size: int, length: int) -> Group:
             for name, taken in found.items()
         }
 
+    items = len(log.items)
     settings = {
         "batch": size,
         "sequence": length,
+        "items": items,
         "candidates": size * CANDIDATES,
         "epoch": requests,
-        "events": f"at most {length} events",
+        "data": f"{length} events, {items:,} items",
     }
     contestants = [Contestant(name, lambda s=step: s, size) for name, (step, _) in steps.items()]
-    return Group(f"batch_{size}_sequence_{length}", contestants, "requests", settings, measure=measure)
+    name = f"batch_{size}_sequence_{length}_items_{items}"
+    return Group(name, contestants, "requests", settings, measure=measure)
 
 
 def groups(options: argparse.Namespace) -> Iterator[Group]:
-    """Sizes of batches at one length of sequences, then lengths at one size."""
+    """Sizes of batches at one length of sequences and in a large catalogue, then lengths at one size."""
     pa.set_cpu_count(options.threads)
-    events = 4000 if options.smoke else options.events
-    sizes, lengths = ((4, 8, 16, 32), (10, 30)) if options.smoke else (SIZES, LENGTHS)
+    sizes, lengths, large = ((4, 8, 16), (LENGTH,), 2000) if options.smoke else (SIZES, LENGTHS, LARGE)
     for length in lengths:
-        with tempfile.TemporaryDirectory() as folder:
-            log = prepared(Path(folder), events, users=max(20, events // 250), sequence=length)
+        with log_of(options, length) as log:
             check(log)
-            for size in sizes if length == LENGTH else (sizes[1],):
+            for size in sizes if length == LENGTH else (SIZE,):
                 yield group(log, size, length)
+    with log_of(options, LENGTH, items=large) as log:
+        for size in sizes:
+            yield group(log, size, LENGTH, with_peer=False)
+
+
+@contextlib.contextmanager
+def log_of(options: argparse.Namespace, length: int, items: int = 1000) -> Iterator[PreparedLog]:
+    """A prepared log whose users have long histories."""
+    events = 4000 if options.smoke else options.events
+    with tempfile.TemporaryDirectory() as folder:
+        yield prepared(Path(folder), events, items=items, users=max(20, events // 250), sequence=length)
 
 
 def check(log: PreparedLog) -> None:
@@ -160,10 +174,8 @@ def profile(run: Callable[[], object]) -> dict[str, float]:
 
 def tables(options: argparse.Namespace, result: dict[str, Any]) -> list[report.Table]:
     """Where the time of a small and of a large batch goes."""
-    sizes = (4, 32) if options.smoke else (SIZES[0], SIZES[-1])
-    events = 4000 if options.smoke else options.events
-    with tempfile.TemporaryDirectory() as folder:
-        log = prepared(Path(folder), events, users=max(20, events // 250), sequence=LENGTH)
+    sizes = (4, 16) if options.smoke else (SIZES[0], SIZES[-1])
+    with log_of(options, LENGTH) as log:
         taken = []
         for size in sizes:
             run = epoch(loader(log, size))
@@ -195,7 +207,7 @@ SCRIPT = Script(
     tables=tables,
     memory=False,
     x_axis="batch",
-    series="events",
+    series="data",
 )
 
 if __name__ == "__main__":
