@@ -34,15 +34,18 @@ def search_segments(values: Ints, low: Int64s, high: Int64s, wanted: Ints) -> In
         >>> search_segments(np.array([1, 5, 9, 2, 3]), np.array([0, 3]), np.array([3, 5]), np.array([6, 1]))
         array([2, 3])
     """
-    low, high = low.astype(np.int64), high.astype(np.int64)
-    active = np.flatnonzero(low < high)
-    while len(active):
-        middle = (low[active] + high[active]) >> 1
-        below = values[middle] < wanted[active]
-        low[active] = np.where(below, middle + 1, low[active])
-        high[active] = np.where(below, high[active], middle)
-        active = active[low[active] < high[active]]
-    return low
+    found = low.astype(np.int64)
+    rows = np.flatnonzero(low < high)
+    low, high, wanted = found[rows], high[rows], wanted[rows]  # of the rows whose search goes on
+    while len(rows):
+        middle = (low + high) >> 1
+        below = values[middle] < wanted
+        low, high = np.where(below, middle + 1, low), np.where(below, high, middle)
+        going = np.flatnonzero(low < high)
+        if len(going) < len(rows):
+            found[rows] = low
+            rows, low, high, wanted = rows[going], low[going], high[going], wanted[going]
+    return found
 
 
 def ranges(starts: Int64s, lengths: Int64s) -> Int64s:
