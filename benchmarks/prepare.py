@@ -95,7 +95,7 @@ def group(log: Path, events: int, options: argparse.Namespace) -> Group:
 
 def groups(options: argparse.Namespace) -> Iterator[Group]:
     """One for each size of the log, then one for each number of candidates."""
-    sizes = [1000, 2000] if options.smoke else options.events
+    sizes = [1000, 2000, 4000] if options.smoke else options.events
     with _folder(options) as folder:
         for events in sizes:
             log = folder / f"events_{events}" / "log"
@@ -104,7 +104,7 @@ def groups(options: argparse.Namespace) -> Iterator[Group]:
             yield group(log, events - events % CANDIDATES, options)
         if options.memory_of or options.cosine:
             return
-        join_events, requests = (5000, (10, 40)) if options.smoke else (JOIN_EVENTS, JOIN_REQUESTS)
+        join_events, requests = (5000, (10, 20, 40)) if options.smoke else (JOIN_EVENTS, JOIN_REQUESTS)
         log = prepared(folder / "join", join_events)
         for number in requests:
             yield history_join.group(log, folder / "join" / "log", number, options.threads)
