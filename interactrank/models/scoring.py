@@ -90,7 +90,8 @@ class FusedScore(nn.Module):
             [C, H] float32 logits.
         """
         dots = candidate_dots(query, item, candidate_request, candidate_item)
-        return self._fuse(dots, iqp_rate, iqp_support[candidate_request], lexical)
+        support = iqp_support if len(iqp_support) == 1 else iqp_support[candidate_request]
+        return self._fuse(dots, iqp_rate, support, lexical)
 
     def catalogue(
         self, query: Tensor, item: Tensor, iqp_rate: Tensor, iqp_support: Tensor, lexical: Tensor
