@@ -116,7 +116,7 @@ class FusedScore(nn.Module):
         parts, missing = [], []
         if self.transform is not None:
             rate, support = self.history(rate), self.history(support)
-            parts.append(self.transform(rate, support, self.priors.expand_as(rate)))
+            parts.append(self.transform(rate, support, self.priors))
             missing.append(self.transform.missing(support))
         if len(self.lexical):
             parts.append(torch.log(self.lexical(lexical) + LEXICAL_FLOOR))

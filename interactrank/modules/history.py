@@ -72,7 +72,7 @@ class HistoryTransform(nn.Module):
         Args:
             rate: [C, X] in [0, 1], C(p, q) / C(q); 0 where the support is 0.
             support: [C, X], C(q), engagements; 0 where the key has no history.
-            prior: [C, X] in (0, 1], the rate to expect without history, such as the item's popularity.
+            prior: [C, X] or [X] in (0, 1], the rate to expect without history, such as the item's popularity.
 
         Returns:
             [C, F] float32: X columns of the first transform, then X of the next one.

@@ -1,0 +1,236 @@
+"""One request's candidates scored, and the best k kept, as a serving engine does with this library.
+
+    python -m benchmarks.scoring --threads 1
+
+The query's vector is there; candidates are rows of the catalogue's embeddings. ``pre_ranker_dot`` gathers
+them and takes their dot products through the library's score; ``pre_ranker_history`` also looks the history
+of (query, candidate) up and fuses it. ``matmul_topk``, the limit, has the candidates' vectors side by side,
+which no engine has; FAISS and usearch search the same vectors exactly. ``early_interaction`` runs a MaskNet
+over the features of query and item for every candidate. Requests change from call to call, so that no cache
+holds their rows. Before a size is measured, all that are exact must keep the same candidates.
+
+Shapes: N items of the catalogue, C candidates, D embedding dim, X history features, k kept.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from benchmarks import report
+from benchmarks.harness import Contestant, Group, Script, Step, main
+from benchmarks.scoring_data import DIM, DOT_WEIGHT, SCHEMA, Engine, Request, engine, fused_score
+from benchmarks.scoring_tables import bandwidth_table, flops_table, parts_table
+from benchmarks.train_step import BLOCK, BLOCKS, HIDDEN, ITEM, QUERY
+from interactrank.extras import require
+from interactrank.modules import MLP, ParallelMaskNet
+
+SIZES, TINY = [1_000, 10_000, 100_000, 300_000], [40, 80, 160]
+EARLY = 1_000  # candidates that the early-interaction model scores at most
+TOLERANCE = 1e-5  # of a dot product of unit vectors in float32
+Keep = Callable[[Request], NDArray[np.int64]]
+
+
+def best(scores: Tensor, rows: Tensor, keep: int) -> NDArray[np.int64]:
+    """Rows of the k best."""
+    return rows[torch.topk(scores, keep).indices].cpu().numpy()
+
+
+def matmul_topk(of: Engine, keep: int) -> Keep:
+    """The limit: vectors that lie side by side."""
+    return lambda request: best(torch.mv(request.compact, request.vector[0, 0]), request.rows, keep)
+
+
+def gather_matmul_topk(of: Engine, keep: int) -> Keep:
+    """The vectors gathered first."""
+    return lambda r: best(torch.mv(of.items.index_select(0, r.rows), r.vector[0, 0]), r.rows, keep)
+
+
+def two_tower(of: Engine, keep: int) -> Keep:
+    """A plain two-tower as one would write it."""
+    return lambda r: best((r.vector[0] * of.items[r.rows]).sum(-1), r.rows, keep)
+
+
+def pre_ranker(of: Engine, keep: int, *, history: bool) -> Keep:
+    """The library's score."""
+    fuse = fused_score(history=history).to(of.device)
+    nothing = np.empty((0, len(SCHEMA.iqp)), np.float32), np.empty((1, len(SCHEMA.iqp)), np.float32)
+
+    def run(request: Request) -> NDArray[np.int64]:
+        found = of.features.history(request.keys, request.candidates) if history else nothing
+        rate, support = (torch.from_numpy(x).to(of.device) for x in found)
+        pairs = request.zeros, request.rows
+        scores = fuse(request.vector, of.items, *pairs, rate, support, rate.new_empty(len(rate), 0))
+        return best(scores[:, 0], request.rows, keep)
+
+    return run
+
+
+def faiss_flat(of: Engine, keep: int, *, requests: list[Request], threads: int) -> Keep:
+    """FAISS's exact index over the candidates' vectors."""
+    faiss = require("faiss", "bench")
+    faiss.omp_set_num_threads(threads)
+    indexes = {}
+    for request in requests:
+        indexes[id(request)] = faiss.IndexFlatIP(DIM)
+        indexes[id(request)].add(request.compact.numpy())
+
+    def run(request: Request) -> NDArray[np.int64]:
+        _, found = indexes[id(request)].search(request.vector[0].numpy(), keep)
+        return request.candidates.values[found[0]]
+
+    return run
+
+
+def usearch_exact(of: Engine, keep: int, *, threads: int) -> Keep:
+    """usearch's exact search over the candidates' vectors."""
+    index = require("usearch.index", "bench")
+
+    def run(request: Request) -> NDArray[np.int64]:
+        vectors, query = request.compact.numpy(), request.vector[0, 0].numpy()
+        found = index.search(vectors, query, keep, index.MetricKind.IP, exact=True, threads=threads)
+        return request.candidates.values[found.keys.astype(np.int64)]
+
+    return run
+
+
+class EarlyInteraction(nn.Module):
+    """A MaskNet over the features of query and item together: a score for every candidate."""
+
+    def __init__(self, width: int, block: int) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(width)
+        self.crossing = ParallelMaskNet(in_dim=width, blocks=BLOCKS, block_dim=block)
+        self.mlp = MLP(in_dim=self.crossing.out_dim, hidden_dims=HIDDEN, out_dim=1)
+
+    def forward(self, query: Tensor, item: Tensor) -> Tensor:
+        """[1, *] and [C, *] features -> [C]."""
+        x = torch.cat([query.expand(len(item), -1), item], 1)
+        return self.mlp(self.crossing(self.norm(x))).squeeze(-1)
+
+
+def early_interaction(of: Engine, keep: int, *, candidates: int, block: int) -> Keep:
+    """Features that lie ready, through the network."""
+    net = EarlyInteraction(QUERY + ITEM, block).to(of.device).eval()
+    query, item = torch.randn(1, QUERY, device=of.device), torch.randn(candidates, ITEM, device=of.device)
+    return lambda request: best(net(query, item), request.rows, keep)
+
+
+def check(of: Engine, request: Request, keep: int, contestants: dict[str, Keep]) -> None:
+    """All but ``early_interaction``, which is another model, keep the best candidates.
+
+    Raises:
+        RuntimeError: one does not; names it.
+    """
+    dots = request.compact.double().cpu().numpy() @ request.vector.double().cpu().numpy().ravel()
+    for name, run in contestants.items():
+        if name == "early_interaction":
+            continue
+        history = name == "pre_ranker_history"
+        scores = of.history_scores(request) if history else dots
+        # A sum of logarithms of 1e-6 has a larger error.
+        problem = wrong(run(request), request, scores, keep, TOLERANCE * (DOT_WEIGHT if history else 1))
+        if problem:
+            raise RuntimeError(f"{name} at {len(request.rows)} candidates: {problem}")
+
+
+def wrong(
+    found: NDArray[np.int64], request: Request, scores: NDArray[np.float64], keep: int, tolerance: float
+) -> str | None:
+    """What is wrong with the rows kept; scores within the tolerance of the last one may take its place."""
+    rows = request.candidates.values
+    if len(found) != keep or len(np.unique(found)) != keep or not np.isin(found, rows).all():
+        return f"{len(np.unique(found))} of {len(found)} rows are distinct candidates; {keep} are needed"
+    kept, last = np.isin(rows, found), np.sort(scores)[-keep]
+    worst, missed = scores[kept].min(), scores[~kept].max(initial=-np.inf)
+    if worst < last - tolerance or missed > last + tolerance:
+        return f"kept a score of {worst}, left one of {missed}; the last of the best {keep} has {last}"
+    return None
+
+
+def makers(options: argparse.Namespace, requests: list[Request], size: int) -> dict[str, Any]:
+    """name -> what makes a contestant from the engine and k."""
+    found: dict[str, Any] = {
+        "matmul_topk": matmul_topk,
+        "gather_matmul_topk": gather_matmul_topk,
+        "two_tower": two_tower,
+        "pre_ranker_dot": partial(pre_ranker, history=False),
+        "pre_ranker_history": partial(pre_ranker, history=True),
+    }
+    if options.device == "cpu":
+        found["faiss_flat"] = partial(faiss_flat, requests=requests, threads=options.threads)
+        found["usearch_exact"] = partial(usearch_exact, threads=options.threads)
+    if size <= EARLY:
+        block = 32 if options.smoke else BLOCK
+        found["early_interaction"] = partial(early_interaction, candidates=size, block=block)
+    return found
+
+
+def group(options: argparse.Namespace, of: Engine, size: int) -> Group:
+    """All contestants on requests of one size, after a check."""
+    keep = min(options.keep, size // 2)
+    requests = of.requests(size)
+    with torch.inference_mode():
+        runs = {name: make(of, keep) for name, make in makers(options, requests, size).items()}
+        check(of, requests[0], keep, runs)
+
+    def make(run: Keep) -> Step:
+        endless = itertools.cycle(requests)
+
+        def step() -> None:
+            with torch.inference_mode():
+                run(next(endless))
+
+        return step
+
+    contestants = [Contestant(name, partial(make, run), size) for name, run in runs.items()]
+    settings = {"candidates": size, "kept": keep, "items": of.num_items, "dim": DIM}
+    return Group(f"candidates_{size}", contestants, "candidates", settings)
+
+
+def groups(options: argparse.Namespace) -> Iterator[Group]:
+    """One for each number of candidates."""
+    of = engine(2_000 if options.smoke else options.items, options.device)
+    for size in TINY if options.smoke else options.candidates:
+        yield group(options, of, size)
+
+
+def tables(options: argparse.Namespace, result: dict[str, Any]) -> list[report.Table]:
+    """Memory bandwidth reached, where the time goes, FLOPs beside early interaction."""
+    of = engine(2_000 if options.smoke else options.items, options.device)
+    size = max(row["candidates"] for row in result["results"] if row["candidates"] <= 100_000)
+    block = 32 if options.smoke else BLOCK
+    return [
+        bandwidth_table(options, result),
+        parts_table(options, of, size),
+        flops_table(1_000 if options.smoke else 100_000, block, EarlyInteraction),
+    ]
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    """Options of this script."""
+    parser.add_argument("--items", type=int, default=2_000_000, help="of the catalogue")
+    parser.add_argument("--candidates", type=int, nargs="+", default=SIZES)
+    parser.add_argument("--keep", type=int, default=1_000, help="best candidates, at most half of them")
+
+
+SCRIPT = Script(
+    name="scoring",
+    question="How long does one request take to score its candidates and keep the best?",
+    groups=groups,
+    arguments=arguments,
+    tables=tables,
+    memory=False,
+    x_axis="candidates",
+)
+
+if __name__ == "__main__":
+    main(SCRIPT)

@@ -1,0 +1,112 @@
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from benchmarks import report, scoring
+from benchmarks.harness import main
+from benchmarks.scoring import EarlyInteraction, check, makers, wrong
+from benchmarks.scoring_data import Engine, Request, engine
+from benchmarks.scoring_tables import flops, flops_table
+from interactrank.extras import MissingExtraError
+
+SIZE, KEEP = 200, 50
+OPTIONS = argparse.Namespace(device="cpu", threads=1, smoke=True)
+
+
+@pytest.fixture(scope="module")
+def of() -> Engine:
+    return Engine(1_000, torch.device("cpu"))
+
+
+@pytest.fixture(scope="module")
+def requests(of: Engine) -> list[Request]:
+    return of.requests(SIZE)[:3]
+
+
+@pytest.fixture(autouse=True)
+def inference() -> Iterator[None]:
+    with torch.inference_mode():
+        yield
+
+
+def test_a_request_has_distinct_candidates_with_and_without_history(
+    of: Engine, requests: list[Request]
+) -> None:
+    for request in requests:
+        assert len(np.unique(request.candidates.values)) == SIZE
+        assert torch.equal(request.compact, of.items[request.rows])
+        rate, support = of.features.history(request.keys, request.candidates)
+        assert (rate[:, 0] > 0).sum() >= SIZE // 2 > 0
+        assert (rate == 0).all(1).sum() > 0
+        assert (support > 0).all()
+
+
+def test_all_that_are_exact_keep_the_best_rows(of: Engine, requests: list[Request]) -> None:
+    runs = {name: make(of, KEEP) for name, make in makers(OPTIONS, requests, SIZE).items()}
+    assert set(runs) == {
+        *("matmul_topk", "gather_matmul_topk", "two_tower", "pre_ranker_dot", "pre_ranker_history"),
+        *("faiss_flat", "usearch_exact", "early_interaction"),
+    }
+    for request in requests:
+        check(of, request, KEEP, runs)
+        kept = {name: set(run(request).tolist()) for name, run in runs.items()}
+        early, history = kept.pop("early_interaction"), kept.pop("pre_ranker_history")
+        assert len(set(map(frozenset, kept.values()))) == 1  # no ties among random vectors
+        assert history != kept["pre_ranker_dot"]
+        assert len(early) == KEEP
+
+
+def test_another_answer_is_refused(of: Engine, requests: list[Request]) -> None:
+    request = requests[0]
+    lowest = {"lowest": lambda r: r.rows[(r.compact @ r.vector[0, 0]).argsort()[:KEEP]].numpy()}
+    with pytest.raises(RuntimeError, match="lowest at 200 candidates: kept a score of"):
+        check(of, request, KEEP, lowest)
+    scores = np.arange(SIZE, dtype=np.float64)
+    best = request.candidates.values[-KEEP:]
+    assert wrong(best, request, scores, KEEP, 1e-5) is None
+    assert "are distinct" in str(wrong(best[[0] * KEEP], request, scores, KEEP, 1e-5))
+    assert "are needed" in str(wrong(best[1:], request, scores, KEEP, 1e-5))
+    scores[-KEEP - 1] = scores[-KEEP]  # a tie at the last place: either row is right
+    other = request.candidates.values[[-KEEP - 1, *range(-KEEP + 1, 0)]]
+    assert wrong(other, request, scores, KEEP, 1e-5) is None
+    scores[-KEEP - 1] -= 1e-4
+    assert "kept a score" in str(wrong(other, request, scores, KEEP, 1e-5))
+
+
+def test_a_peer_that_is_not_installed_is_named(
+    of: Engine, requests: list[Request], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "faiss", None)
+    make = makers(OPTIONS, requests, SIZE)["faiss_flat"]
+    with pytest.raises(MissingExtraError, match=r"'faiss'.* 'interactrank\[bench\]"):
+        make(of, KEEP)
+
+
+def test_flops_are_those_of_the_matrix_products() -> None:
+    a, b = torch.zeros(3, 4), torch.zeros(4, 5)
+    assert flops(lambda: a @ b) == 2 * 3 * 4 * 5
+    table = flops_table(1_000, 16, EarlyInteraction)
+    (ours, two_tower, _, early) = table["rows"]
+    # A candidate has 3 dot products of 64, 5 weights of history, and 5 flags of absent history for all.
+    query = ours[1] * 1e9 - 1_000 * 2 * (3 * 64 + 5) - 1_000 / 50 * 2 * 5
+    assert query == pytest.approx(two_tower[1] * 1e9 - 1_000 * 2 * 64 + 2 * 256 * 2 * 64)  # two heads more
+    assert early[3] == 1
+    assert ours[3] == pytest.approx(early[1] / ours[1])
+
+
+def test_a_result_is_written(tmp_path: Path) -> None:
+    path = main(scoring.SCRIPT, ["--smoke", "--threads", "1", "--device", "cpu", "--output", str(tmp_path)])
+    engine.cache_clear()
+    result = json.loads(path.read_text())
+    assert report.problems(result) == []
+    assert {row["candidates"] for row in result["results"]} == set(scoring.TINY)
+    assert [len(table["rows"]) for table in result["tables"]] == [3 * 7, 4, 4]
+    assert sum(row[2] for row in result["tables"][1]["rows"]) == pytest.approx(100, abs=0.1)
