@@ -12,14 +12,23 @@ import traceback
 from collections.abc import Callable, Mapping
 from multiprocessing.connection import Connection, wait
 from types import TracebackType
-from typing import Any
+from typing import Any, Protocol
 
 import torch
+import torch.distributed as dist
 
 from benchmarks.harness import Samples, Step, measured
+from interactrank.training.distributed import current_world, gather
 
 # What a rank has built: name -> step. Of a process that is a rank; elsewhere empty.
 STEPS: dict[str, Step] = {}
+
+
+class Ranks(Protocol):
+    """Ranks that can be told what to do."""
+
+    def call(self, function: Callable[..., Any], *arguments: Any) -> list[Any]:
+        """Calls a function of a module on all ranks at once; its results, rank by rank."""
 
 
 class Workers:
@@ -81,7 +90,33 @@ class Workers:
         return [found[rank] for rank in range(len(self._pipes))]
 
 
-def take_turns(ranks: Mapping[str, Workers], rounds: int, warmup: int) -> dict[str, Samples]:
+class JobRanks:
+    """The ranks of the job that this process is one of: rank 0 calls, the others serve it.
+
+    A rank that fails ends its process, and its launcher ends the others.
+    """
+
+    def call(self, function: Callable[..., Any], *arguments: Any) -> list[Any]:
+        """Of rank 0: calls a function of a module on all ranks at once; its results, rank by rank."""
+        dist.broadcast_object_list([(function, arguments)], src=0)
+        return gather(function(*arguments))
+
+    def end(self) -> None:
+        """Of rank 0: lets the others go."""
+        dist.broadcast_object_list([None], src=0)
+
+    def serve(self) -> None:
+        """Of the others: does what rank 0 calls, until it ends."""
+        while True:
+            told: list[Any] = [None]
+            dist.broadcast_object_list(told, src=0)
+            if told[0] is None:
+                return
+            function, arguments = told[0]
+            gather(function(*arguments))
+
+
+def take_turns(ranks: Mapping[str, Ranks], rounds: int, warmup: int) -> dict[str, Samples]:
     """Measures steps in turns, each once per round, in reversed order every second round.
 
     A set of ranks waits while another one works. A call has taken as long as the slowest rank's; its CPU time
@@ -105,7 +140,7 @@ def take_turns(ranks: Mapping[str, Workers], rounds: int, warmup: int) -> dict[s
 def sample(name: str) -> tuple[float, float]:
     """Seconds of a step that this rank has built, on the wall clock and of CPU time."""
     into = Samples()
-    with measured(into, torch.device("cpu")):
+    with measured(into, current_world().device):
         STEPS[name]()
     return into.wall[0], into.cpu[0]
 
