@@ -10,7 +10,8 @@ import torch.distributed as dist
 
 from benchmarks import workers
 from benchmarks.harness import Samples
-from benchmarks.workers import STEPS, Workers, slowest, take_turns
+from benchmarks.workers import STEPS, JobRanks, Workers, slowest, take_turns
+from tests.distributed import run_ranks
 
 
 @pytest.fixture(scope="module")
@@ -81,3 +82,21 @@ def test_steps_take_turns_and_the_slowest_rank_counts() -> None:
 def test_of_each_round_the_slowest_rank_counts() -> None:
     ranks = [{"a": Samples([1.0, 4.0], [0.5, 0.5])}, {"a": Samples([2.0, 3.0], [0.25, 0.75])}]
     assert slowest(ranks) == {"a": Samples([2.0, 4.0], [0.5, 0.75])}
+
+
+def lead_or_serve() -> list[object]:
+    job = JobRanks()
+    if dist.get_rank():
+        job.serve()
+        return [len(STEPS)]
+    job.call(count, "a")
+    found = take_turns({"a": job}, rounds=3, warmup=1)
+    totals = job.call(total, 5)
+    job.end()
+    return [len(found["a"].wall), [x for _, x, _ in totals], [rank for rank, _, _ in totals]]
+
+
+def test_rank_0_of_a_job_calls_and_the_others_serve() -> None:
+    lead, served = run_ranks(2, lead_or_serve)
+    assert lead == [3, [11, 11], [0, 1]]  # 5 + 6 on both
+    assert served == [1]
