@@ -206,8 +206,9 @@ def groups(options: argparse.Namespace) -> Iterator[Group]:
             for workers in dict.fromkeys(ranks.values()):
                 workers.call(torch.set_num_threads, options.threads)
         for model in MODELS:
-            contest = Contest(model, ranks, base / model, options)
-            make_log(contest.of, base / model)
+            folder = base / (f"{model}_smoke" if options.smoke else model)
+            contest = Contest(model, ranks, folder, options)
+            make_log(contest.of, folder)
             for size in dict.fromkeys(size for _, size in ranks):
                 yield contest.group(size)
 
@@ -219,9 +220,9 @@ def tables(options: argparse.Namespace, result: dict[str, Any]) -> list[report.T
     for row in result["results"]:
         if row["contestant"] != OURS:
             continue
-        model, size, times = row["model"], row["world_size"], row.get("ratio_p50")
-        peer, peer_alone = (speed.get((f"{model}_ranks_{n}", PEER)) for n in (size, 1))
-        cells = [model, size, row["qps_p50"], times or "", 100 * times / size if times else ""]
+        model, size, times = row["model"], row["world_size"], row.get("ratio_p50", "")
+        peer, peer_alone = speed[row["group"], PEER], speed.get((f"{model}_ranks_1", PEER))
+        cells = [model, size, row["qps_p50"], times, 100 * times / size if times else ""]
         scaling.append([*cells, peer, 100 * peer / peer_alone / size if peer_alone else "", cells[2] / peer])
         memory += [[model, size, kind, *row["peak_mb"][kind]] for kind in (OURS, PEER)]
     return [

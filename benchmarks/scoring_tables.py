@@ -71,7 +71,8 @@ def parts_table(options: argparse.Namespace, of: Engine, size: int) -> report.Ta
         request = next(requests)
         candidate_dots(request.vector, of.items, request.zeros, request.rows)
 
-    def transform() -> None:
+    def fuse_history() -> None:
+        assert fuse.transform is not None
         history = fuse.transform(rate, support, fuse.priors)
         fuse.project(dots, history, fuse.transform.missing(support))
 
@@ -81,7 +82,7 @@ def parts_table(options: argparse.Namespace, of: Engine, size: int) -> report.Ta
     steps = {
         "history looked up": look_up,
         "rows gathered, dot products": gather,
-        "history transformed and fused": transform,
+        "history transformed and fused": fuse_history,
         "best kept": keep,
     }
     with torch.inference_mode():
