@@ -98,6 +98,11 @@ def _run(options: argparse.Namespace) -> None:
         )
     elif options.verb == "evaluate":
         jobs.evaluate_job(config, options.data, dict(options.run), options.output)
+    elif options.verb == "ablate":
+        from interactrank.ablation.job import ablate_job
+
+        output = options.output or Path("runs") / f"ablate_{options.config.stem}"
+        ablate_job(config, options.data, output, seeds=options.seeds, only=options.only)
     elif options.verb == "export-items":
         jobs.export_items_job(config, options.data, options.run, options.output, model=options.model)
     else:
@@ -205,6 +210,20 @@ def _parser() -> argparse.ArgumentParser:
     )
     run.add_argument("--data", type=Path, help="raw log; without it the config's section simulate makes one")
     run.add_argument("--output", type=Path, help="folder of the run; runs/<name of the config> when left out")
+    ablate = verb(
+        "ablate",
+        "Train models from a plain two-tower to the config's own, with several seeds; print and write what"
+        " each part is worth, beside the paper's findings.",
+        "interactrank ablate examples/configs/bestbuy.yaml --data ../shared/data/bestbuy_xbox --seeds 3",
+    )
+    ablate.add_argument(
+        "--data", type=Path, help="raw log; without it the config's section simulate makes one"
+    )
+    ablate.add_argument("--output", type=Path, help="folder; runs/ablate_<name of the config> when left out")
+    ablate.add_argument("--seeds", type=int, default=3, help="trainings of each model (default 3)")
+    ablate.add_argument(
+        "--only", action="append", default=[], metavar="NAME", help="a model to keep; repeat it for more"
+    )
     verb("doctor", "Print versions, what does not match, and what to run then.", "interactrank doctor")
     return parser
 

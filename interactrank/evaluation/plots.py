@@ -21,22 +21,22 @@ __all__ = ["plot_comparison", "plot_training_curves"]
 
 _COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#000000")
 _MARKERS = ("o", "s", "D", "^", "v", "P", "X")
-_INK, _MUTED, _GRID = "#222222", "#6b6b6b", "#e6e6e6"
-_STYLE = {
+INK, MUTED, GRID = "#222222", "#6b6b6b", "#e6e6e6"
+STYLE = {
     "font.size": 10,
-    "axes.edgecolor": _MUTED,
-    "axes.labelcolor": _INK,
+    "axes.edgecolor": MUTED,
+    "axes.labelcolor": INK,
     "axes.titlelocation": "left",
     "axes.titlesize": 11,
     "axes.titleweight": "bold",
     "axes.spines.top": False,
     "axes.spines.right": False,
     "axes.axisbelow": True,
-    "grid.color": _GRID,
+    "grid.color": GRID,
     "legend.frameon": False,
-    "text.color": _INK,
-    "xtick.color": _MUTED,
-    "ytick.color": _MUTED,
+    "text.color": INK,
+    "xtick.color": MUTED,
+    "ytick.color": MUTED,
 }
 
 
@@ -79,8 +79,8 @@ def plot_training_curves(
     """
     panels = [("loss", list(losses))] + ([("metric on held-out requests", list(metrics))] if metrics else [])
     curves = {name: _curve(rows, x, name) for _, names in panels for name in names}
-    with require("matplotlib", "report").rc_context(_STYLE):
-        figure = _figure(5.2 * len(panels), 3.6)
+    with require("matplotlib", "report").rc_context(STYLE):
+        figure = new_figure(5.2 * len(panels), 3.6)
         figure.suptitle(title, x=0.012, ha="left", fontsize=13, fontweight="bold")
         for place, (label, names) in enumerate(panels):
             axes = figure.add_subplot(1, len(panels), place + 1)
@@ -149,8 +149,8 @@ def plot_comparison(
     requests = sorted({interval.requests for points in drawn.values() for _, interval in points})
     count = f"{requests[0]:,}" if len(requests) == 1 else f"{requests[0]:,} to {requests[-1]:,}"
     gap = min(0.22, 0.7 / len(models))
-    with require("matplotlib", "report").rc_context(_STYLE):
-        figure = _figure(8.0, 1.7 + len(names) * max(0.55, 0.2 * len(models)))
+    with require("matplotlib", "report").rc_context(STYLE):
+        figure = new_figure(8.0, 1.7 + len(names) * max(0.55, 0.2 * len(models)))
         figure.suptitle(title, x=0.012, ha="left", fontsize=13, fontweight="bold")
         axes = figure.add_subplot()
         for row in range(1, len(names), 2):
@@ -174,9 +174,9 @@ def plot_comparison(
         for number, (name, value) in enumerate(ceilings.items()):
             at = names.index(name)
             label = None if number else "best possible"
-            axes.plot([value, value], [at - 0.42, at + 0.42], color=_INK, linestyle=":", label=label)
+            axes.plot([value, value], [at - 0.42, at + 0.42], color=INK, linestyle=":", label=label)
         axes.set_yticks(range(len(names)), names)
-        axes.tick_params(axis="y", length=0, labelcolor=_INK)
+        axes.tick_params(axis="y", length=0, labelcolor=INK)
         axes.set_ylim(len(names) - 0.5, -0.5)
         axes.grid(True, axis="x")
         axes.spines["left"].set_visible(False)
@@ -186,7 +186,7 @@ def plot_comparison(
         return atomic_write(path, lambda temporary: figure.savefig(temporary, dpi=150))
 
 
-def _figure(width: float, height: float) -> Any:
+def new_figure(width: float, height: float) -> Any:
     """An empty figure on the Agg canvas, laid out so that nothing overlaps."""
     figure = require("matplotlib.figure", "report").Figure(figsize=(width, height), layout="constrained")
     figure.get_layout_engine().set(w_pad=0.1, h_pad=0.08)

@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 
 __all__ = [
     "RequestTable",
+    "average_tables",
     "concatenate_tables",
     "count_requests",
     "metric_columns",
@@ -145,6 +146,40 @@ def concatenate_tables(tables: Sequence[Mapping[str, NDArray[Any]]]) -> RequestT
         if set(table) != set(names):
             raise ValueError(f"tables differ in their columns: {sorted(names)} and {sorted(table)}")
     return {name: np.concatenate([table[name] for table in tables]) for name in names}
+
+
+def average_tables(tables: Sequence[Mapping[str, NDArray[Any]]]) -> RequestTable:
+    """Tables of the same requests as one: each metric is the mean of theirs, request by request.
+
+    With a table for each seed of a model, intervals and paired tests of the result are those of the mean over
+    the seeds.
+
+    Args:
+        tables: at least one; the same requests in the same order.
+
+    Returns:
+        The columns of the first table, metrics averaged; NaN where one of them is not defined.
+
+    Raises:
+        ValueError: no table, or columns other than metrics differ between them.
+
+    Example::
+
+        >>> average_tables([{"mrr": np.array([1.0, 0.5])}, {"mrr": np.array([0.0, 0.5])}])
+        {'mrr': array([0.5, 0.5])}
+    """
+    if not tables:
+        raise ValueError("no table to average; evaluate at least one seed")
+    first = tables[0]
+    metrics = metric_columns(first)
+    for table in tables[1:]:
+        for name, column in first.items():
+            if name not in table or (name not in metrics and not np.array_equal(column, table[name])):
+                raise ValueError(f"column {name!r} differs; only tables of the same requests can be averaged")
+    return {
+        name: np.mean([table[name] for table in tables], axis=0) if name in metrics else column
+        for name, column in first.items()
+    }
 
 
 def table_means(
