@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from interactrank.ablation.findings import LEVEL
+from interactrank.ablation.grid import FULL
 from interactrank.ablation.page import GROUPS, step
 from interactrank.evaluation.plots import INK, MUTED, STYLE, new_figure
 from interactrank.extras import require
@@ -40,15 +41,26 @@ def plot_ablation(report: Mapping[str, Any], path: str | os.PathLike[str]) -> Pa
     rows, heads, bottom = _places(models)
     with require("matplotlib", "report").rc_context(STYLE):
         figure = new_figure(11.0, 1.5 + 0.36 * bottom)
-        figure.suptitle(
-            f"Ablation: what each part adds to {metric}", x=0.012, ha="left", fontsize=13, weight="bold"
-        )
+        title = f"Ablation: what each part adds to {metric}"
+        figure.suptitle(title, x=0.012, ha="left", fontsize=13, fontweight="bold")
         left, right = figure.subplots(1, 2, sharey=True, width_ratios=[1.25, 1])
         for name, model in models.items():
             _model(left, model, rows[name], metric)
-            _, found = step(report, name)
-            if found is not None and found["low"] is not None:
+            against, found = step(report, name)
+            if found is None or found["low"] is None:
+                continue
+            if models[against]["group"] == "baseline":  # as a bar it would dwarf the others
+                text = f"{found['difference']:+.3f} against {models[against]['label']}"
+                right.annotate(
+                    text, (0, rows[name]), (6, 0), "data", "offset points", va="center", fontsize=8
+                )
+            else:
                 _change(right, found, rows[name])
+        if FULL in rows:
+            full = models[FULL]["metrics"][metric]["value"]
+            left.plot(
+                [full, full], [rows[FULL], bottom], color=_BLUE, linestyle="--", linewidth=0.8, zorder=0
+            )
         if (optimum := report["optimum"].get(metric)) is not None:
             left.axvline(optimum, color=INK, linestyle=":", linewidth=1)
             left.annotate(
@@ -68,8 +80,8 @@ def plot_ablation(report: Mapping[str, Any], path: str | os.PathLike[str]) -> Pa
             axes.grid(True, axis="x")
             axes.spines["left"].set_visible(False)
             axes.margins(x=0.06)
-        left.set_xlabel(f"{metric}: mean over seeds with 95 % interval; open dots: each seed")
-        right.set_xlabel(f"change against the row before, or against full; pale: p ≥ {LEVEL:g} after Holm")
+        left.set_xlabel(f"{metric}, mean over seeds, 95 % interval\nopen dots: each seed")
+        right.set_xlabel(f"change against the row above, or against full\ngrey: p ≥ {LEVEL:g} after Holm")
         right.set_xlim(*_room(right.get_xlim()))
         return atomic_write(path, lambda temporary: figure.savefig(temporary, dpi=150))
 
@@ -121,7 +133,7 @@ def _change(axes: Any, found: Mapping[str, Any], y: float) -> None:
     outside = found["high"] if found["difference"] > 0 else found["low"]
     side = 1 if found["difference"] > 0 else -1
     axes.annotate(
-        f"{found['difference']:+.3f}", (outside, y), (5 * side, 0), "data", "offset points",
+        f"{round(found['difference'], 3) + 0.0:+.3f}", (outside, y), (5 * side, 0), "data", "offset points",
         ha="left" if side > 0 else "right", va="center", fontsize=8, color=INK if shown else MUTED,
     )  # fmt: skip
 
