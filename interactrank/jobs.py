@@ -143,7 +143,9 @@ def train_job(
         weights = sum(r * log.schema.tables[t].dim for t, r in log.layout.table_rows.items())
         device = table_device(config.training, 4 * weights, world)
         built = InteractRank(layout=log.layout, settings=config.model, table_device=device)
-        loader = SearchLoader(log, "train", config.loader, rank=world.rank, world_size=world.size)
+        loader = SearchLoader(
+            log, "train", config.loader, rank=world.rank, world_size=world.size, only=built.fuse.reads
+        )
         if world.is_main:
             atomic_write_text(output / "config.yaml", given.dump())
         train(built, loader, _as_built(config.training), output, evaluate=look, plan=plan)

@@ -23,10 +23,11 @@ from interactrank.ablation.result import ablation_report
 from interactrank.config import RunConfig
 from interactrank.data.prepared import PreparedLog
 from interactrank.errors import USER_ERRORS, UserError
-from interactrank.evaluation.evaluator import evaluate, ranking_head, users
+from interactrank.evaluation.evaluator import evaluate, evaluate_together, ranking_head, users
 from interactrank.evaluation.scorers import (
     Bm25Scorer,
     CountScorer,
+    CrossBlock,
     ModelScorer,
     Scorer,
     TrueProbabilityScorer,
@@ -208,20 +209,30 @@ def _evaluate(
 ) -> dict[str, dict[int, RequestTable]]:
     """Per-request tables of every model that is there, by seed."""
     settings = config.evaluation
+    there = [
+        (rung.name, seed)
+        for rung in rungs
+        for seed in range(seeds if rung.trained else 1)
+        if not rung.trained or model_folder.is_trained(_folder(output, rung.name, seed))
+    ]
+    # Cross features are computed once for all models: on a large catalogue they cost far more than scores.
+    loaded = {
+        (name, seed): model_folder.load(name, _folder(output, name, seed), log)
+        for name, seed in there
+        if name not in _BASELINES
+    }
+    cross = CrossBlock(log, {name for model in loaded.values() for name in model.fuse.reads})
+    scorers: dict[str, Scorer] = {}
+    for name, seed in there:
+        if name in _BASELINES:
+            scorers[f"{name} {seed}"] = _BASELINES[name](log)
+        else:
+            head, device = ranking_head(log, settings), torch.device("cpu")
+            scorers[f"{name} {seed}"] = ModelScorer(loaded[name, seed], log, head, device, cross=cross)
+    found = evaluate_together(scorers, log, settings, label=f"evaluate {len(scorers)} models")
     tables: dict[str, dict[int, RequestTable]] = {}
-    for rung in rungs:
-        if not rung.trained:
-            scorer = _BASELINES[rung.name](log)
-            tables[rung.name] = {0: evaluate(scorer, log, settings, label=f"evaluate {rung.name}")}
-            continue
-        for seed in range(seeds):
-            folder = _folder(output, rung.name, seed)
-            if not model_folder.is_trained(folder):
-                continue
-            model = model_folder.load(rung.name, folder, log)
-            scorer = ModelScorer(model, log, ranking_head(log, settings), torch.device("cpu"))
-            table = evaluate(scorer, log, settings, label=f"evaluate {rung.name}, seed {seed}")
-            tables.setdefault(rung.name, {})[seed] = table
+    for name, seed in there:
+        tables.setdefault(name, {})[seed] = found[f"{name} {seed}"]
     return tables
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -41,6 +41,7 @@ class SearchLoader:
         settings: batch size, negatives, shuffling, seed.
         rank, world_size: which share of the requests this process reads.
         shuffle: whether epochs differ in their order; off, requests come in order of time.
+        only: iqp and lexical features that the model reads; the others are 0 in drawn negatives. None: all.
 
     Raises:
         LogError: the split has fewer requests than there are ranks, or a file is damaged.
@@ -55,6 +56,7 @@ class SearchLoader:
         rank: int = 0,
         world_size: int = 1,
         shuffle: bool = True,
+        only: Collection[str] | None = None,
     ) -> None:
         self.log, self.split, self.settings, self.shuffle = log, split, settings, shuffle
         self.rank, self.world_size = rank, world_size
@@ -86,6 +88,7 @@ class SearchLoader:
                 count=settings.negatives,
                 power=settings.negative_power,
                 cross=log.cross,
+                only=only,
             )
 
     @property

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 
 import numpy as np
@@ -23,14 +24,21 @@ class NegativeSampler:
         count: draws for each request; N or more stand for the whole catalogue.
         power: 0 draws all items alike, 1 in proportion to popularity.
         cross: computes the cross features of what was drawn, as of the request.
+        only: iqp and lexical features to compute, the others stay 0; None for all.
     """
 
     def __init__(
-        self, *, train_count: NDArray[np.int64], count: int, power: float, cross: CrossFeatures
+        self,
+        *,
+        train_count: NDArray[np.int64],
+        count: int,
+        power: float,
+        cross: CrossFeatures,
+        only: Collection[str] | None = None,
     ) -> None:
         weights = (train_count + 1.0) ** power
         share = weights / weights.sum()
-        self.num_items, self.count, self.cross = len(share), count, cross
+        self.num_items, self.count, self.cross, self.only = len(share), count, cross, only
         self.whole = count >= self.num_items
         self._cumulative = np.cumsum(share)
         log_q = np.zeros(self.num_items) if self.whole else np.log(-np.expm1(count * np.log1p(-share)))
@@ -43,7 +51,7 @@ class NegativeSampler:
         lengths = np.bincount(request, minlength=len(requests))
         negatives = Jagged(items.astype(np.int32), lengths)
         keys = requests.keys()
-        rate, _ = self.cross.history(keys, negatives)
+        rate, _ = self.cross.history(keys, negatives, only=self.only)
         order = np.argsort(np.concatenate([own, request]), kind="stable")
 
         def join(first: NDArray[Any], second: NDArray[Any]) -> NDArray[Any]:
@@ -55,7 +63,7 @@ class NegativeSampler:
             join(candidates.labels, np.zeros((len(items), candidates.labels.shape[1]), np.float32)),
             join(candidates.weights, np.full(len(items), weight, np.float32)),
             join(candidates.iqp_rate, rate),
-            join(candidates.lexical, self.cross.match(keys, negatives)),
+            join(candidates.lexical, self.cross.match(keys, negatives, only=self.only)),
             join(candidates.log_q, self.log_q[items]),
         )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -57,6 +58,30 @@ def evaluate(
     Raises:
         LogError: the split is empty.
     """
+    return evaluate_together({label: scorer}, log, settings, label=label, limit=limit)[label]
+
+
+def evaluate_together(
+    scorers: Mapping[str, Scorer],
+    log: PreparedLog,
+    settings: EvaluationSettings,
+    *,
+    label: str = "evaluate",
+    limit: int | None = None,
+) -> dict[str, RequestTable]:
+    """Rank every request of the split by each of several scorers, in one pass over the log.
+
+    Args:
+        scorers: by name. Those that share a :class:`~interactrank.evaluation.scorers.CrossBlock` have the
+            cross features of each block of requests computed once.
+        log, settings, label, limit: as of :func:`evaluate`.
+
+    Returns:
+        A table as of :func:`evaluate` by name.
+
+    Raises:
+        LogError: the split is empty.
+    """
     if log.num_requests(settings.split) == 0:
         raise LogError(
             f"the log has no {settings.split} requests to evaluate on; see prepare.split or evaluation.split"
@@ -74,11 +99,12 @@ def evaluate(
         world_size=ranks,
         shuffle=False,
     )
-    tables: list[RequestTable] = []
+    tables: dict[str, list[RequestTable]] = {name: [] for name in scorers}
     for requests in track(loader.requests(), loader.steps_per_epoch, label):
         some = requests.take(np.arange(0, len(requests), every))
-        tables.append({"request_index": some.index, **_rank(scorer, some, settings, head)})
-    return gather_table(concatenate_tables(tables), key="request_index")
+        for name, scorer in scorers.items():
+            tables[name].append({"request_index": some.index, **_rank(scorer, some, settings, head)})
+    return {name: gather_table(concatenate_tables(t), key="request_index") for name, t in tables.items()}
 
 
 def ranking_head(log: PreparedLog, settings: EvaluationSettings) -> int:

@@ -6,6 +6,7 @@ features.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any, Protocol
 
 import numpy as np
@@ -27,6 +28,29 @@ class Scorer(Protocol):
         """[C] float32 scores of the candidates; [R, N] of the whole catalogue where they are None."""
 
 
+class CrossBlock:
+    """The cross features of the requests at hand, computed once for all the models that score them.
+
+    Args:
+        log: the prepared log that the requests come from.
+        only: iqp and lexical features that any of the models reads; the others stay 0.
+    """
+
+    def __init__(self, log: PreparedLog, only: Collection[str]) -> None:
+        self.log, self.only = log, only
+        self._of: tuple[Requests, Jagged | None] | None = None
+        self._features: tuple[NDArray[np.float32], ...] = ()
+
+    def __call__(self, requests: Requests, candidates: Jagged | None) -> tuple[NDArray[np.float32], ...]:
+        """(rate [C, X], support [R, X], lexical [C, Y]) of the candidates, C = R * N where they are None."""
+        if self._of is None or requests is not self._of[0] or not _equal(candidates, self._of[1]):
+            keys = requests.keys()
+            rate, support = self.log.cross.history(keys, candidates, only=self.only)
+            self._features = (rate, support, self.log.cross.match(keys, candidates, only=self.only))
+            self._of = (requests, candidates)
+        return self._features
+
+
 class ModelScorer:
     """An InteractRank (sharded or not); the catalogue is encoded once, each request once.
 
@@ -38,11 +62,19 @@ class ModelScorer:
         head: position of the head that ranks.
         device: where the model is.
         chunk: items encoded, and logged candidates scored, at a time.
+        cross: shared by several models; of this model's own features when left out.
     """
 
     def __init__(
-        self, model: InteractRank, log: PreparedLog, head: int, device: torch.device, chunk: int = 1 << 13
+        self,
+        model: InteractRank,
+        log: PreparedLog,
+        head: int,
+        device: torch.device,
+        chunk: int = 1 << 13,
+        cross: CrossBlock | None = None,
     ) -> None:
+        self.cross = cross or CrossBlock(log, model.fuse.reads)
         self.model, self.log, self.head, self.device, self.chunk = model, log, head, device, chunk
         rows = np.arange(len(log.items))
         blocks = (rows[first : first + chunk] for first in range(0, len(rows), chunk))
@@ -82,14 +114,21 @@ class ModelScorer:
     def _cross(self, requests: Requests, candidates: Jagged | None) -> tuple[NDArray[np.float32], ...]:
         """(rate [C, X], support [R, X], lexical [C, Y]); no column where the model reads none."""
         size = len(requests) * len(self.items) if candidates is None else len(candidates.values)
-        keys = requests.keys()
         rate, support = np.empty((size, 0), np.float32), np.empty((len(requests), 0), np.float32)
         lexical = np.empty((size, 0), np.float32)
-        if self.model.fuse.uses_history:
-            rate, support = self.log.cross.history(keys, candidates, only=self.model.fuse.history.names)
-        if self.model.fuse.uses_lexical:
-            lexical = self.log.cross.match(keys, candidates)
-        return rate, support, lexical
+        uses = self.model.fuse
+        if not (uses.uses_history or uses.uses_lexical):
+            return rate, support, lexical
+        found = self.cross(requests, candidates)
+        if uses.uses_history:
+            rate, support = found[:2]
+        return rate, support, found[2] if uses.uses_lexical else lexical
+
+
+def _equal(first: Jagged | None, other: Jagged | None) -> bool:
+    if first is None or other is None:
+        return first is other
+    return np.array_equal(first.values, other.values) and np.array_equal(first.lengths, other.lengths)
 
 
 class Bm25Scorer:

@@ -155,13 +155,24 @@ class CrossFeatures:
                 rate[:, j], support[:, j] = lookup.average(feature.window_ms, geometric=geometric)
         return rate, support
 
-    def match(self, requests: RequestKeys, candidates: Jagged | None = None) -> Floats:
-        """Lexical match [C, Y]: BM25 as a share of the query's whole weight; 0 where they share nothing."""
-        columns = [
-            self.match_one(f.name, requests.parts[f.analyzer], candidates) for f in self.schema.lexical
-        ]
+    def match(
+        self,
+        requests: RequestKeys,
+        candidates: Jagged | None = None,
+        *,
+        only: Collection[str] | None = None,
+    ) -> Floats:
+        """Lexical match [C, Y]: BM25 as a share of the query's whole weight; 0 where they share nothing.
+
+        Args:
+            requests, candidates, only: as of :meth:`history`.
+        """
         size = len(requests.time) * self.num_items if candidates is None else len(candidates.values)
-        return np.stack(columns, 1) if columns else np.zeros((size, 0), np.float32)
+        match = np.zeros((size, len(self.schema.lexical)), np.float32)
+        for j, f in enumerate(self.schema.lexical):
+            if only is None or f.name in only:
+                match[:, j] = self.match_one(f.name, requests.parts[f.analyzer], candidates)
+        return match
 
     def match_one(self, name: str, parts: Jagged, candidates: Jagged | None = None) -> Floats:
         """Match [C] by the lexical feature ``name`` of requests whose text has the hashed ``parts``."""

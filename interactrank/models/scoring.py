@@ -65,6 +65,11 @@ class FusedScore(nn.Module):
         """Whether lexical features are read at all."""
         return len(self.lexical) > 0
 
+    @property
+    def reads(self) -> list[str]:
+        """Names of the history and lexical features that are read."""
+        return [*self.history.names, *self.lexical.names]
+
     def forward(
         self,
         query: Tensor,

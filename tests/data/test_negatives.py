@@ -122,3 +122,23 @@ def test_without_exclude_repeats(tmp_path: Path) -> None:
     requests = all_requests(log)
     found = sampler(log, 12, 0.0).add(requests, requests.candidates(), seed=(0,))
     assert found.items.lengths.tolist() == [12] * len(requests)
+
+
+def test_features_that_nobody_reads_are_not_computed(log: PreparedLog) -> None:
+    requests = all_requests(log)
+    logged = requests.candidates()
+    every = sampler(log, 5, 0.5).add(requests, logged, seed=(1, 2))
+    read = ["query_click", "words_click", "trigrams_title_brand"]
+    some = NegativeSampler(
+        train_count=log.items.train_count, count=5, power=0.5, cross=log.cross, only=read
+    ).add(requests, logged, seed=(1, 2))
+    np.testing.assert_array_equal(some.items.values, every.items.values)
+    drawn = np.concatenate(
+        [np.arange(n) >= own for n, own in zip(every.items.lengths, logged.items.lengths, strict=True)]
+    )
+    for column, features in (("iqp_rate", log.schema.iqp), ("lexical", log.schema.lexical)):
+        whole, part = getattr(every, column), getattr(some, column)
+        for j, feature in enumerate(features):
+            assert whole[drawn, j].any(), feature.name
+            expected = whole[:, j] if feature.name in read else np.where(drawn, 0, whole[:, j])
+            np.testing.assert_array_equal(part[:, j], expected)

@@ -10,7 +10,13 @@ import torch
 from interactrank.data.collate import Requests
 from interactrank.data.prepared import PreparedLog
 from interactrank.data.source import LogError
-from interactrank.evaluation.evaluator import evaluate, ranking_head, request_slices, users
+from interactrank.evaluation.evaluator import (
+    evaluate,
+    evaluate_together,
+    ranking_head,
+    request_slices,
+    users,
+)
 from interactrank.evaluation.settings import EvaluationSettings
 from interactrank.iqp.jagged import Jagged
 from tests.data import logs
@@ -66,6 +72,24 @@ def test_ranks_are_those_found_one_request_at_a_time(
     np.testing.assert_array_equal(table["first_rank"], expected)
     np.testing.assert_array_equal(table["hit@3"], np.where(np.isnan(expected), np.nan, expected <= 3))
     assert table["request_index"].tolist() == list(range(log.num_requests("test")))
+
+
+@pytest.mark.parametrize("candidates", ["logged", "catalogue"])
+def test_several_scorers_in_one_pass_find_what_each_finds_alone(log: PreparedLog, candidates: str) -> None:
+    class Turned(Fixed):
+        def __call__(self, requests: Requests, candidates: Jagged | None) -> torch.Tensor:
+            return -super().__call__(requests, candidates)
+
+    settings = EvaluationSettings(candidates=candidates, ks=[1, 3], block_scores=50)
+    scorers = {"fixed": Fixed(log), "turned": Turned(log)}
+    together = evaluate_together(scorers, log, settings)
+    assert list(together) == ["fixed", "turned"]
+    for name, scorer in scorers.items():
+        alone = evaluate(scorer, log, settings)
+        assert alone.keys() == together[name].keys()
+        for column, values in alone.items():
+            np.testing.assert_array_equal(together[name][column], values)
+    assert (together["fixed"]["mrr"] != together["turned"]["mrr"]).any()
 
 
 def test_repeats_are_left_out_only_where_the_schema_says_so(tmp_path: Path) -> None:

@@ -9,7 +9,13 @@ import torch
 from interactrank.data.collate import collate
 from interactrank.data.prepared import PreparedLog
 from interactrank.data.source import LogError
-from interactrank.evaluation.scorers import Bm25Scorer, CountScorer, ModelScorer, TrueProbabilityScorer
+from interactrank.evaluation.scorers import (
+    Bm25Scorer,
+    CountScorer,
+    CrossBlock,
+    ModelScorer,
+    TrueProbabilityScorer,
+)
 from tests.data import logs
 from tests.models.search import RowCounter, model, requests
 
@@ -56,6 +62,35 @@ def test_a_two_tower_reads_no_history(log: PreparedLog) -> None:
     for candidates in (None, chosen.jagged("candidates")):
         expected = ModelScorer(m, log, 0, CPU)(chosen, candidates)
         torch.testing.assert_close(ModelScorer(m, without, 0, CPU)(chosen, candidates), expected)
+
+
+def test_models_share_the_features_of_a_block(log: PreparedLog, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Computed once for each block, and again for other candidates; the scores are those of a model alone."""
+    first, second = model(log), model(log, seed=1, leave_out=["query_click"])
+    chosen = requests(log, "test")
+    calls: list[bool] = []
+    history = log.cross.history
+
+    def counted(keys, candidates=None, **options):
+        calls.append(candidates is None)
+        return history(keys, candidates, **options)
+
+    alone = {
+        (m, whole): ModelScorer(m, log, 0, CPU)(chosen, None if whole else chosen.jagged("candidates"))
+        for whole in (True, False)
+        for m in (first, second)
+    }
+    monkeypatch.setattr(log.cross, "history", counted)
+    cross = CrossBlock(log, {*first.fuse.reads, *second.fuse.reads})
+    shared = {m: ModelScorer(m, log, 0, CPU, cross=cross) for m in (first, second)}
+    for (m, whole), expected in alone.items():
+        torch.testing.assert_close(
+            shared[m](chosen, None if whole else chosen.jagged("candidates")), expected
+        )
+    assert calls == [True, False]
+    again = requests(log, "test")
+    torch.testing.assert_close(shared[first](again, again.jagged("candidates")), alone[first, False])
+    assert calls == [True, False, False]
 
 
 def test_bm25_breaks_ties_by_popularity(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 
 from interactrank.evaluation.table import (
+    average_tables,
     concatenate_tables,
     count_requests,
     metric_columns,
@@ -50,3 +51,23 @@ def test_columns_of_different_lengths_are_refused():
         num_requests({"a": np.zeros(1), "b": np.zeros(2)})
     assert num_requests({}) == 0
     assert metric_matrix(TABLE, []).shape == (3, 0)
+
+
+def test_tables_of_several_seeds_are_averaged_request_by_request():
+    first = {"request_index": np.array([4, 7]), "mrr": np.array([1.0, 0.5]), "auc": np.array([np.nan, 0.2])}
+    second = {"request_index": np.array([4, 7]), "mrr": np.array([0.5, 0.5]), "auc": np.array([np.nan, 0.4])}
+    mean = average_tables([first, second])
+    assert mean["request_index"].tolist() == [4, 7]
+    assert mean["mrr"].tolist() == [0.75, 0.5]
+    assert np.isnan(mean["auc"][0])
+    assert mean["auc"][1] == pytest.approx(0.3)
+
+
+def test_only_the_same_requests_can_be_averaged():
+    first = {"request_index": np.array([4, 7]), "mrr": np.array([1.0, 0.5])}
+    with pytest.raises(ValueError, match="column 'request_index' differs"):
+        average_tables([first, {**first, "request_index": np.array([7, 4])}])
+    with pytest.raises(ValueError, match="column 'mrr' differs"):
+        average_tables([first, {"request_index": np.array([4, 7])}])
+    with pytest.raises(ValueError, match="no table to average"):
+        average_tables([])
