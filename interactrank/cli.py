@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 EXAMPLES = """examples:
   interactrank run examples/configs/bestbuy.yaml --data ../shared/data/bestbuy_xbox
   interactrank run interactrank/configs/demo.yaml --output runs/demo training.steps=200
+  interactrank ablate examples/configs/bestbuy.yaml --data ../shared/data/bestbuy_xbox --seeds 3
   interactrank doctor
 """
 SPEEDS = ("hbm", "ddr", "hbm_ddr", "within", "between")

@@ -48,6 +48,7 @@ def test_every_run_is_kept():
         (["rnu"], "invalid choice: 'rnu'"),
         (["run"], "config"),
         (["run", "a.yaml", "--stepz", "3"], "unrecognized arguments: --stepz"),
+        (["ablate", "a.yaml", "--seeds", "three"], "argument --seeds: invalid int value: 'three'"),
         (["doctor", "x.y=1"], "unrecognized arguments: x.y=1"),
         (["prepare", "a.yaml"], "--data, --output"),
         (
@@ -63,7 +64,7 @@ def test_what_is_not_accepted(arguments, said, capsys):
     assert said in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("verb", ["simulate", "prepare", "train", "evaluate", "run", "doctor"])
+@pytest.mark.parametrize("verb", ["simulate", "prepare", "train", "evaluate", "run", "ablate", "doctor"])
 def test_help_has_an_example(verb, capsys):
     with pytest.raises(SystemExit) as stop:
         main([verb, "--help"])

@@ -1,0 +1,47 @@
+"""Writes the tables of a finished ablation into a page.
+
+    python -m tools.ablation_page benchmarks/results/ablation_demo_cpu_2026-11-26.json \\
+        docs/results.md ablation-demo
+
+It replaces what stands between ``<!-- ablation-demo:begin -->`` and ``<!-- ablation-demo:end -->``. Where a
+picture lies beside the file, under its name with .png, it is shown above the tables.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+from pathlib import Path
+
+from interactrank.ablation.page import markdown
+from tools.readme_table import replace_block
+
+
+def block(result: Path, page: Path) -> str:
+    """What stands between the markers.
+
+    Args:
+        result: an ``ablation.json``.
+        page: that it is written into; the picture's link starts at its folder.
+    """
+    text = markdown(json.loads(result.read_text()))
+    picture = result.with_suffix(".png")
+    if not picture.exists():
+        return text
+    return f"![What each part adds]({os.path.relpath(picture, page.parent)})\n\n{text}"
+
+
+def main() -> None:
+    """Replace the block of a page."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("result", type=Path)
+    parser.add_argument("page", type=Path)
+    parser.add_argument("name")
+    options = parser.parse_args()
+    text = block(options.result, options.page)
+    options.page.write_text(replace_block(options.page.read_text(), text, options.name))
+
+
+if __name__ == "__main__":
+    main()
