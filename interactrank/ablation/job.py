@@ -35,6 +35,7 @@ from interactrank.evaluation.scorers import (
 from interactrank.evaluation.table import RequestTable, count_requests
 from interactrank.files import atomic_write_text
 from interactrank.schema import ConfigError, parse_config
+from interactrank.training.preemption import Preempted
 from interactrank.training.quiet import quiet
 
 __all__ = ["AblationError", "Launch", "ablate_job", "train_model"]
@@ -105,6 +106,7 @@ def ablate_job(
     Raises:
         ConfigError: fewer than one seed, or no such model.
         AblationError: some models could not be trained; the report has the others.
+        Preempted: SIGTERM came; starting again goes on.
         UserError: of simulation, preparation and evaluation.
     """
     if seeds < 1:
@@ -180,6 +182,8 @@ def _train(
         started = time.monotonic()
         try:
             done = _train_one(rung.name, seeded, log, folder, launch)
+        except Preempted:
+            raise  # asked to stop, not only with this model
         except Exception as error:
             if not isinstance(error, USER_ERRORS):
                 traceback.print_exc()

@@ -34,7 +34,8 @@ def markdown(report: Mapping[str, Any]) -> str:
         Markdown without an end of line.
     """
     metric, others = report["settings"]["metric"], _others(report)
-    best = {m: max(_value(model, m) for model in report["models"].values()) for m in (metric, *others)}
+    values = {m: [_value(model, m) for model in report["models"].values()] for m in (metric, *others)}
+    best = {m: max(of, key=lambda text: float(text.replace("-", "0"))) for m, of in values.items()}
     heads = [name.upper() if name in best else name for name in _heads(report)]
     lines = [_row(heads), _row(["---"] * len(heads))]
     group = None
@@ -44,7 +45,7 @@ def markdown(report: Mapping[str, Any]) -> str:
             lines.append(_row([f"*{GROUPS[group]}*", *[""] * (len(heads) - 1)]))
         cells = _cells(report, name)
         for place, m in zip((1, *range(5, len(heads))), (metric, *others), strict=True):
-            if f"{_value(model, m):.3f}" == f"{best[m]:.3f}":
+            if _value(model, m) == best[m] != "-":
                 cells[place] = f"**{cells[place]}**"
         lines.append(_row(cells))
     if report["optimum"]:
@@ -123,20 +124,20 @@ def _cells(report: Mapping[str, Any], name: str) -> list[str]:
     """The row of a model."""
     model, metric = report["models"][name], report["settings"]["metric"]
     _, found = step(report, name)
-    seeds = [seed[metric] for seed in model["seeds"].values()]
     value = model["metrics"][metric]
+    seeds = sorted(_number(seed[metric]) for seed in model["seeds"].values())
     return [
         model["label"],
         f"{_number(value['value'])} ({_number(value['low'])}-{_number(value['high'])})",
-        f"{min(seeds):.3f}-{max(seeds):.3f}" if len(seeds) > 1 else "",
+        f"{seeds[0]}-{seeds[-1]}" if len(seeds) > 1 else "",
         *_change(found),
-        *(f"{_value(model, m):.3f}" for m in _others(report)),
+        *(_value(model, m) for m in _others(report)),
     ]
 
 
 def _optimum(report: Mapping[str, Any]) -> list[str]:
     best, metric = report["optimum"], report["settings"]["metric"]
-    return ["the optimum", f"{best[metric]:.3f}", "", "", "", *(f"{best[m]:.3f}" for m in _others(report))]
+    return ["the optimum", _number(best[metric]), "", "", "", *(_number(best[m]) for m in _others(report))]
 
 
 def _findings(report: Mapping[str, Any]) -> Iterator[list[str]]:
@@ -159,9 +160,10 @@ def _notes(report: Mapping[str, Any]) -> Iterator[str]:
         if model["against"] is not None and report["models"][model["against"]]["group"] == "baseline"
     ]
     yield (
-        f"{data['ranked']:,} {data['split']} requests, each ranking {of}; {settings['seeds']} seeds. A value "
-        "is the mean over the seeds, request by request; in brackets its 95 % bootstrap interval over "
-        f"{settings['resampled']}, which the spread of the seeds (lowest to highest {metric}) is no part of. "
+        f"{data['ranked']:,} {data['split']} requests, each ranking {of}; {settings['seeds']} "
+        f"seed{'s' * (settings['seeds'] > 1)}. A value is the mean over the seeds, request by request; in "
+        f"brackets its 95 % bootstrap interval over {settings['resampled']}, which the spread of the seeds "
+        f"(lowest to highest {metric}) is no part of. "
         f"Change: of {metric}, against the row above, or against full below it"
         f"{''.join(f'; {text}' for text in lone)}. p: paired sign-flip test, corrected by Holm for the "
         f"{settings['tests']} tests of the ablation. "
@@ -192,7 +194,7 @@ def _short(report: Mapping[str, Any], name: str) -> str:
 
 
 def _colour(found: Mapping[str, Any] | None) -> str:
-    if found is None or not found["p_holm"] < LEVEL:
+    if found is None or found["p_holm"] is None or found["p_holm"] >= LEVEL:
         return "default"
     return "green" if found["difference"] > 0 else "red"
 
@@ -201,8 +203,8 @@ def _row(cells: list[str]) -> str:
     return f"| {' | '.join(cells)} |"
 
 
-def _value(model: Mapping[str, Any], metric: str) -> float:
-    return float(model["metrics"][metric]["value"])
+def _value(model: Mapping[str, Any], metric: str) -> str:
+    return _number(model["metrics"][metric]["value"])
 
 
 def _change(found: Mapping[str, Any] | None) -> list[str]:
@@ -210,11 +212,9 @@ def _change(found: Mapping[str, Any] | None) -> list[str]:
     if found is None:
         return ["", ""]
     low, high = _number(found["low"], "+"), _number(found["high"], "+")
-    p = found["p_holm"]
-    shown = f"{p:.3f}" if p >= 0.0005 else "<0.001"
-    return [f"{_number(found['difference'], '+')} ({low} to {high})", shown]
+    return [f"{_number(found['difference'], '+')} ({low} to {high})", _number(found["p_holm"])]
 
 
 def _number(value: float | None, sign: str = "") -> str:
-    """Three decimals, never -0.000; an interval of fewer than two requests has none."""
+    """Three decimals, never -0.000; what is not defined, such as the interval of one request, has none."""
     return "-" if value is None else f"{round(value, 3) + 0.0:{sign}.3f}"

@@ -80,7 +80,8 @@ def plot_ablation(report: Mapping[str, Any], path: str | os.PathLike[str]) -> Pa
             axes.grid(True, axis="x")
             axes.spines["left"].set_visible(False)
             axes.margins(x=0.06)
-        left.set_xlabel(f"{metric}, mean over seeds, 95 % interval\nopen dots: each seed")
+        requests = f"{report['data']['ranked']:,} {report['data']['split']} requests"
+        left.set_xlabel(f"{metric} of {requests}, 95 % interval\nmean over seeds; open dots: each seed")
         right.set_xlabel(f"change against the row above, or against full\ngrey: p ≥ {LEVEL:g} after Holm")
         right.set_xlim(*_room(right.get_xlim()))
         return atomic_write(path, lambda temporary: figure.savefig(temporary, dpi=150))
@@ -118,8 +119,9 @@ def _model(axes: Any, model: Mapping[str, Any], y: float, metric: str) -> None:
         axes.plot(seeds, [y + 0.24] * len(seeds), "o", markersize=3.2, markerfacecolor="none", color=colour)
     axes.plot([found["value"]], [y], "o", markersize=6.5, color=colour)
     axes.annotate(
-        f"{found['value']:.3f}", (found["value"], y), (0, 5), "data", "offset points", ha="center", fontsize=8
-    )
+        f"{found['value']:.3f}", (found["value"], y), (0, 6), "data", "offset points",
+        ha="center", fontsize=8, bbox={"facecolor": "white", "edgecolor": "none", "pad": 0.4},
+    )  # fmt: skip
 
 
 def _change(axes: Any, found: Mapping[str, Any], y: float) -> None:

@@ -13,6 +13,7 @@ from interactrank.cli import main
 from interactrank.config import RunConfig
 from interactrank.schema import ConfigError
 from interactrank.training.errors import TrainingError
+from interactrank.training.preemption import Preempted
 from tests.runs import config, raw_log
 
 ONLY = ["bm25", "plain_two_tower", "full", "full_without_iqp"]
@@ -116,6 +117,37 @@ def test_one_model_that_fails_does_not_take_the_others_along(
     trained, report = ablate(log, output)
     assert [name for name, *_ in trained] == ["full", "full"]
     assert report["failed"] == {}
+
+
+def test_who_is_asked_to_stop_stops(tmp_path: Path) -> None:
+    """SIGTERM while a model is trained: the next one is not begun."""
+    begun: list[str] = []
+
+    def stopped(model: str, config: RunConfig, data: Path, folder: Path) -> None:
+        begun.append(model)
+        raise Preempted("asked to stop (SIGTERM)")
+
+    with pytest.raises(Preempted):
+        ablate_job(config("ranks=1"), raw_log(tmp_path / "log"), tmp_path / "out", only=ONLY, launch=stopped)
+    assert begun == ["plain_two_tower"]
+    assert not (tmp_path / "out/ablation.json").exists()
+
+
+def test_a_bug_keeps_its_traceback_and_the_others_go_on(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def broken(model: str, config: RunConfig, data: Path, folder: Path) -> None:
+        if model == "full":
+            raise ZeroDivisionError("a bug")
+        train_model(model, config, data, folder)
+
+    with pytest.raises(AblationError, match="1 of 3 models could not be trained: full, seed 0;"):
+        ablate_job(
+            config("ranks=1"), raw_log(tmp_path / "log"), tmp_path / "out", seeds=1, only=ONLY, launch=broken
+        )
+    said = capsys.readouterr().err
+    assert "Traceback" in said
+    assert "ZeroDivisionError: a bug" in said
 
 
 def test_nothing_could_be_trained(tmp_path: Path) -> None:

@@ -96,3 +96,14 @@ def test_the_console_shows_the_numbers_of_the_page():
                 assert cell.strip("*") in shown
     assert "agrees" in shown
     assert console.width == 80
+
+
+def test_what_is_not_defined_is_a_dash():
+    found = report()
+    for model in found["models"].values():
+        model["metrics"]["mrr"] = {"value": None, "low": None, "high": None, "requests": 0}
+    found["paired"]["full - full_without_iqp"]["hit@3"] |= {"low": None, "high": None, "p_holm": None}
+    cells = rows(markdown(found))["full - IQP"]
+    assert cells[2:4] == ["-0.300 (- to -)", "-"]
+    assert cells[-1] == "-"
+    show(found, Console(file=io.StringIO()))
