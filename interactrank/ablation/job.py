@@ -3,78 +3,35 @@
 from __future__ import annotations
 
 import json
-import sys
-import time
-import traceback
-from collections.abc import Callable, Sequence
-from contextlib import redirect_stderr, redirect_stdout
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
 from rich.console import Console
 
-from interactrank import jobs, model_folder
+from interactrank import jobs
 from interactrank.ablation.findings import METRIC
 from interactrank.ablation.grid import Rung, ablation_grid, keep
+from interactrank.ablation.models import Launch, evaluate_grid, train_grid, train_model
 from interactrank.ablation.page import markdown, show
 from interactrank.ablation.picture import plot_ablation
 from interactrank.ablation.result import ablation_report
 from interactrank.config import RunConfig
 from interactrank.data.prepared import PreparedLog
-from interactrank.errors import USER_ERRORS, UserError
-from interactrank.evaluation.evaluator import evaluate, evaluate_together, ranking_head, users
-from interactrank.evaluation.scorers import (
-    Bm25Scorer,
-    CountScorer,
-    CrossBlock,
-    ModelScorer,
-    Scorer,
-    TrueProbabilityScorer,
-)
+from interactrank.errors import UserError
+from interactrank.evaluation.evaluator import evaluate, users
+from interactrank.evaluation.scorers import TrueProbabilityScorer
 from interactrank.evaluation.table import RequestTable, count_requests
+from interactrank.extras import MissingExtraError
 from interactrank.files import atomic_write_text
 from interactrank.schema import ConfigError, parse_config
-from interactrank.training.preemption import Preempted
 from interactrank.training.quiet import quiet
 
-__all__ = ["AblationError", "Launch", "ablate_job", "train_model"]
-
-Launch = Callable[[str, RunConfig, Path, Path], None]
-_BASELINES: dict[str, Callable[[PreparedLog], Scorer]] = {"bm25": Bm25Scorer, "counts": CountScorer}
+__all__ = ["AblationError", "ablate_job"]
 
 
 class AblationError(UserError, RuntimeError):
     """Models of the grid that could not be trained; the message names them."""
-
-
-def train_model(model: str, config: RunConfig, data: Path, folder: Path) -> None:
-    """Train a model: in this process for one rank, which saves its start, else as `interactrank run` does.
-
-    Args:
-        model: name of a variant of the config.
-        config: with the seeds to train with; lies in ``ablation.yaml``, two folders above ``folder``, too.
-        data: the prepared log.
-        folder: of the model.
-    """
-    if config.ranks == 1:
-        hook = sys.excepthook
-        try:
-            jobs.train_job(config, data, folder, model=model)
-        finally:
-            sys.excepthook = hook  # torch.distributed adds "[rank0]: " to errors, once more each time
-        return
-    from interactrank.components import launch_training
-
-    seeds = (f"training.seed={config.training.seed}", f"loader.seed={config.loader.seed}")
-    launch_training(
-        config=folder.parents[1] / "ablation.yaml",
-        data=data,
-        output=folder,
-        model=model,
-        ranks=config.ranks,
-        overrides=seeds,
-    )
 
 
 def ablate_job(
@@ -119,8 +76,8 @@ def ablate_job(
     jobs.prepare_job(config, data, output / "prepared")
     log = PreparedLog(output / "prepared")
     atomic_write_text(output / "ablation.yaml", config.dump())
-    failed = _train(config, rungs, seeds, log, output, launch)
-    tables = _evaluate(config, rungs, seeds, log, output)
+    failed = train_grid(config, rungs, seeds, log, output, launch)
+    tables = evaluate_grid(config, rungs, seeds, log, output)
     if not tables:
         raise AblationError(f"no model could be trained: {'; '.join(failed.values())}")
     optimum = None
@@ -137,8 +94,11 @@ def ablate_job(
     )
     atomic_write_text(output / "ablation.json", json.dumps(report, indent=1, allow_nan=False) + "\n")
     atomic_write_text(output / "ablation.md", f"# Ablation\n\n{markdown(report)}\n")
-    plot_ablation(report, output / "ablation.png")
     show(report)
+    try:
+        plot_ablation(report, output / "ablation.png")
+    except MissingExtraError as error:
+        Console(stderr=True).print(f"no picture: {error}", soft_wrap=True)
     if failed:
         raise AblationError(
             f"{len(failed)} of {sum(r.trained for r in rungs) * seeds} models could not be trained: "
@@ -156,88 +116,6 @@ def _with_grid(config: RunConfig, rungs: Sequence[Rung]) -> RunConfig:
     at = int(METRIC.partition("@")[2])
     values["evaluation"]["ks"] = sorted({at, *values["evaluation"]["ks"]})
     return parse_config(RunConfig, values, "the grid of the ablation")
-
-
-def _seeded(config: RunConfig, seed: int) -> RunConfig:
-    training = config.training.model_copy(update={"seed": config.training.seed + seed})
-    loader = config.loader.model_copy(update={"seed": config.loader.seed + seed})
-    return config.model_copy(update={"training": training, "loader": loader})
-
-
-def _folder(output: Path, name: str, seed: int) -> Path:
-    return output / "models" / f"{name}_seed{seed}"
-
-
-def _train(
-    config: RunConfig, rungs: Sequence[Rung], seeds: int, log: PreparedLog, output: Path, launch: Launch
-) -> dict[str, str]:
-    """Train what is not yet trained; returns what could not be, and why."""
-    console = Console(stderr=True)
-    failed: dict[str, str] = {}
-    wanted = [(seed, rung) for seed in range(seeds) for rung in rungs if rung.trained]
-    for number, (seed, rung) in enumerate(wanted, start=1):
-        seeded, folder = _seeded(config, seed), _folder(output, rung.name, seed)
-        what = f"{rung.name}, seed {seed}"
-        line = f"model {number} of {len(wanted)}: {what} ({rung.label})"
-        started = time.monotonic()
-        try:
-            done = _train_one(rung.name, seeded, log, folder, launch)
-        except Preempted:
-            raise  # asked to stop, not only with this model
-        except Exception as error:
-            if not isinstance(error, USER_ERRORS):
-                traceback.print_exc()
-            failed[what] = str(error).partition("\n")[0]
-            console.print(f"{line}: failed: {error}", style="red", markup=False, soft_wrap=True)
-        else:
-            took = f"{time.monotonic() - started:.0f} s" if done else f"trained already, in {folder}"
-            console.print(f"{line}: {took}", markup=False, highlight=False, soft_wrap=True)
-    return failed
-
-
-def _train_one(name: str, config: RunConfig, log: PreparedLog, folder: Path, launch: Launch) -> bool:
-    """Whether it had to be trained. What its training prints is kept in ``training.log`` of its folder."""
-    wanted = model_folder.origin(name, config.for_model(name), log)
-    if changed := model_folder.release(folder, wanted):
-        print(f"{name}: another {', '.join(changed)} than before; trained anew", file=sys.stderr)
-    model_folder.claim(folder, wanted)
-    if model_folder.is_trained(folder):
-        return False
-    with (folder / "training.log").open("a") as file, redirect_stdout(file), redirect_stderr(file):
-        launch(name, config, log.folder, folder)
-    return True
-
-
-def _evaluate(
-    config: RunConfig, rungs: Sequence[Rung], seeds: int, log: PreparedLog, output: Path
-) -> dict[str, dict[int, RequestTable]]:
-    """Per-request tables of every model that is there, by seed."""
-    settings = config.evaluation
-    there = [
-        (rung.name, seed)
-        for rung in rungs
-        for seed in range(seeds if rung.trained else 1)
-        if not rung.trained or model_folder.is_trained(_folder(output, rung.name, seed))
-    ]
-    # Cross features are computed once for all models: on a large catalogue they cost far more than scores.
-    loaded = {
-        (name, seed): model_folder.load(name, _folder(output, name, seed), log)
-        for name, seed in there
-        if name not in _BASELINES
-    }
-    cross = CrossBlock(log, {name for model in loaded.values() for name in model.fuse.reads})
-    scorers: dict[str, Scorer] = {}
-    for name, seed in there:
-        if name in _BASELINES:
-            scorers[f"{name} {seed}"] = _BASELINES[name](log)
-        else:
-            head, device = ranking_head(log, settings), torch.device("cpu")
-            scorers[f"{name} {seed}"] = ModelScorer(loaded[name, seed], log, head, device, cross=cross)
-    found = evaluate_together(scorers, log, settings, label=f"evaluate {len(scorers)} models")
-    tables: dict[str, dict[int, RequestTable]] = {}
-    for name, seed in there:
-        tables.setdefault(name, {})[seed] = found[f"{name} {seed}"]
-    return tables
 
 
 def _data(config: RunConfig, log: PreparedLog, table: RequestTable) -> dict[str, Any]:

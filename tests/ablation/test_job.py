@@ -1,14 +1,14 @@
 """The verb ablate, from a raw log to its report, in this process."""
 
 import json
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from interactrank import jobs
-from interactrank.ablation.job import AblationError, ablate_job, train_model
+from interactrank.ablation.job import AblationError, ablate_job
+from interactrank.ablation.models import train_model
 from interactrank.cli import main
 from interactrank.config import RunConfig
 from interactrank.schema import ConfigError
@@ -156,15 +156,6 @@ def test_nothing_could_be_trained(tmp_path: Path) -> None:
         ablate(raw_log(tmp_path / "log"), tmp_path / "out", only=["full", "plain_two_tower"], launch=launch)
 
 
-def test_errors_keep_their_own_words_after_many_trainings(
-    finished: tuple[Path, Path, dict[str, Any]], tmp_path: Path
-) -> None:
-    """torch.distributed puts "[rank0]: " before errors, once more for each training in a process."""
-    before = sys.excepthook
-    train_model("interactrank", config("ranks=1"), finished[1] / "prepared", tmp_path)
-    assert sys.excepthook is before
-
-
 def test_the_metric_of_the_paper_is_always_measured(tmp_path: Path) -> None:
     _, report = ablate(
         raw_log(tmp_path / "log"),
@@ -210,25 +201,3 @@ def test_the_command_line_on_a_simulated_log(tmp_path: Path, capsys: pytest.Capt
     assert report["optimum"]["hit@3"] > report["models"]["full"]["metrics"]["hit@3"]["value"]
     assert main([*command, "--only", "fulll"]) == 1
     assert "no model 'fulll' in the grid; did you mean 'full'?" in capsys.readouterr().err
-
-
-def test_ranks_are_launched_with_the_seeds_of_the_model(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Beyond one rank, torchx trains from the ablation's config, with the settings of this process."""
-    calls: list[dict[str, Any]] = []
-
-    def launch_training(**options: Any) -> None:
-        calls.append(options)
-        from interactrank.config import load_config
-
-        given = load_config(options["config"], options["overrides"])
-        assert given.ranks == options["ranks"] == 2
-        jobs.train_job(given, options["data"], options["output"], model=options["model"])
-
-    monkeypatch.setattr("interactrank.components.launch_training", launch_training)
-    report = ablate_job(config(), raw_log(tmp_path / "log"), tmp_path / "out", seeds=2, only=ONLY[1:3])
-    assert [(c["model"], c["overrides"]) for c in calls] == [
-        (name, (f"training.seed={seed}", f"loader.seed={seed}")) for seed in (0, 1) for name in ONLY[1:3]
-    ]
-    assert list(report["models"]) == ONLY[1:3]
