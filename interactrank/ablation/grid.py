@@ -69,8 +69,8 @@ def ablation_grid(config: RunConfig) -> list[Rung]:
         full: + IQP back-off (words, all, user, history, history-query) = full
         full_without_sequence: full - user sequence
         full_with_mask_net: full + MaskNet
-        full_with_in_batch: full + in-batch softmax
-        full_with_log_q: full + in-batch softmax + logQ
+        full_with_in_batch: full + in-batch softmax (weight 0.01)
+        full_with_log_q: full + in-batch softmax (weight 0.01) + logQ
         full_with_lexical: full + lexical match
     """
     parts = Parts(config)

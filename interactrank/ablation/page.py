@@ -185,7 +185,7 @@ def _table(*columns: str, title: str) -> Table:
     table = Table(title=title, title_style="bold", title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
     for number, name in enumerate(columns):
         text = number == 0 or (name in _FINDINGS and name not in ("change", "p"))
-        table.add_column(name, justify="left" if text else "right", no_wrap=name != "the paper")
+        table.add_column(name, justify="left" if text else "right", no_wrap=name not in _FINDINGS[:2])
     return table
 
 

@@ -98,9 +98,11 @@ class Parts:
         if part == "iqp_back_off":
             keys = dict.fromkeys(f.key.replace("_", "-") for f in self._features(part))
             return f"IQP back-off ({', '.join(keys)})"
+        if part == "in_batch":
+            weight = self.config.model.loss.in_batch_weight or _default_weight()
+            return f"in-batch softmax (weight {weight:g})"
         return {
             "sequence": "user sequence",
-            "in_batch": "in-batch softmax",
             "log_q": "logQ",
             "lexical": "lexical match",
         }[part]
@@ -135,11 +137,15 @@ class Parts:
         has = self._needs_in_batch or "in_batch" in parts
         changed: dict[str, Any] = {}
         if has != had:
-            default = LossSettings.model_fields["in_batch_weight"].default
-            changed["in_batch_weight"] = default if has else 0.0
+            changed["in_batch_weight"] = _default_weight() if has else 0.0
         if has and ("log_q" in parts) != loss.log_q:
             changed["log_q"] = "log_q" in parts
         return {"loss": changed} if changed else {}
+
+
+def _default_weight() -> float:
+    """Of the in-batch softmax, where the config does not use it."""
+    return float(LossSettings.model_fields["in_batch_weight"].default)
 
 
 def _part(feature: IqpFeature) -> str:

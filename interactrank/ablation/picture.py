@@ -21,7 +21,7 @@ __all__ = ["plot_ablation"]
 
 _BLUE, _GREEN, _RED = "#0072B2", "#009E73", "#D55E00"  # Okabe and Ito: told apart by everyone
 _GREY = "#9a9a9a"
-_GAP = 0.9  # rows between two groups
+_GAP = 1.1  # rows between two groups
 
 
 def plot_ablation(report: Mapping[str, Any], path: str | os.PathLike[str]) -> Path:
@@ -74,7 +74,7 @@ def plot_ablation(report: Mapping[str, Any], path: str | os.PathLike[str]) -> Pa
                 va="center", fontsize=8.5, style="italic", color=MUTED,
             )  # fmt: skip
         left.set_yticks([rows[name] for name in models], [_label(m["label"]) for m in models.values()])
-        left.set_ylim(bottom - 0.2, -0.9)
+        left.set_ylim(bottom - 0.2, -1.15)
         for axes in (left, right):
             axes.tick_params(axis="y", length=0, labelcolor=INK)
             axes.grid(True, axis="x")
@@ -96,7 +96,7 @@ def _places(models: Mapping[str, Any]) -> tuple[dict[str, float], list[tuple[str
         if model["group"] != group:
             group = model["group"]
             y += _GAP
-            heads.append((GROUPS[group], y - 0.62))
+            heads.append((GROUPS[group], y - 0.85))
         rows[name] = y
         y += 1
     return rows, heads, y

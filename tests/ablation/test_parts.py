@@ -123,6 +123,7 @@ def test_what_is_left_out_by_name_is_not_offered():
         ("iqp_segment", "IQP by segment (country)"),
         ("iqp_back_off", "IQP back-off (words, trigrams, user, history, history-query, all)"),
         ("crossing", "MaskNet"),
+        ("in_batch", "in-batch softmax (weight 0.1)"),
     ],
 )
 def test_labels_name_what_is_in_a_part(part, label):
