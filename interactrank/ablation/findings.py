@@ -87,26 +87,29 @@ def verdict(metrics: dict[str, Any] | None) -> str:
     """What a difference says about a finding.
 
     Args:
-        metrics: ``difference``, ``low``, ``high`` and ``p_holm`` of the better model by the paper minus the
-            other one; None where it was not tested.
+        metrics: ``difference``, ``low``, ``high``, ``p_holm`` and ``seeds`` (the difference of each seed) of
+            the better model by the paper minus the other one; None where it was not tested.
 
     Returns:
-        ``agrees`` or ``disagrees`` where the interval leaves out 0 and the corrected p-value is below
-        :data:`LEVEL`; ``no difference shown``; or ``not tested``.
+        ``agrees`` or ``disagrees`` where the interval leaves out 0, the corrected p-value is below
+        :data:`LEVEL`, and every seed says the same (the interval and the p-value do not know how much seeds
+        differ); else ``no difference shown``; or ``not tested``.
 
     Example::
 
-        >>> verdict({"difference": 0.02, "low": 0.01, "high": 0.03, "p_holm": 0.004})
+        >>> verdict({"low": 0.01, "high": 0.03, "p_holm": 0.004, "seeds": [0.01, 0.03]})
         'agrees'
-        >>> verdict({"difference": 0.02, "low": 0.001, "high": 0.03, "p_holm": 0.2})
+        >>> verdict({"low": 0.01, "high": 0.03, "p_holm": 0.004, "seeds": [-0.01, 0.05]})
         'no difference shown'
     """
     if metrics is None:
         return "not tested"
     low, high, p = (math.nan if metrics[k] is None else metrics[k] for k in ("low", "high", "p_holm"))
-    if not p < LEVEL or not (low > 0 or high < 0):
-        return "no difference shown"
-    return "agrees" if low > 0 else "disagrees"
+    if p < LEVEL and low > 0 and min(metrics["seeds"], default=low) > 0:
+        return "agrees"
+    if p < LEVEL and high < 0 and max(metrics["seeds"], default=high) < 0:
+        return "disagrees"
+    return "no difference shown"
 
 
 def _ordered(parts: set[str]) -> list[str]:

@@ -97,8 +97,8 @@ def step(report: Mapping[str, Any], name: str) -> tuple[str | None, dict[str, An
         name: of the model.
 
     Returns:
-        The other model, and ``difference``, ``low``, ``high``, ``p_value``, ``p_holm`` of the report's
-        metric; None where there is none.
+        The other model, and ``difference``, ``low``, ``high``, ``p_value``, ``p_holm`` and ``seeds`` of the
+        report's metric; None where there is none.
     """
     against, metric = report["models"][name]["against"], report["settings"]["metric"]
     if against is None:
@@ -107,7 +107,8 @@ def step(report: Mapping[str, Any], name: str) -> tuple[str | None, dict[str, An
         return against, found[metric]
     found = report["paired"][f"{against} - {name}"][metric]
     low, high = (None if found[key] is None else -found[key] for key in ("high", "low"))
-    return against, {**found, "difference": -found["difference"], "low": low, "high": high}
+    seeds = [-difference for difference in found["seeds"]]
+    return against, {**found, "difference": -found["difference"], "low": low, "high": high, "seeds": seeds}
 
 
 def _heads(report: Mapping[str, Any]) -> list[str]:
@@ -177,7 +178,7 @@ def _notes(report: Mapping[str, Any]) -> Iterator[str]:
         yield f"Not trained: {which}: {why}"
     yield (
         "The paper's findings on this log. It agrees or disagrees where the interval of the difference "
-        f"leaves out 0 and p < {LEVEL:g}."
+        f"leaves out 0, p < {LEVEL:g}, and every seed says the same."
     )
 
 

@@ -53,8 +53,8 @@ def ablation_report(
         failed: model and seed -> why it could not be trained.
 
     Returns:
-        ``models``, ``paired``, ``findings``, ``optimum``, ``data``, ``settings``, ``failed`` and
-        ``versions``, in JSON's types; NaN is None.
+        ``models``, ``paired`` (with the difference of each seed, ``seeds``), ``findings``, ``optimum``,
+        ``data``, ``settings``, ``failed`` and ``versions``, in JSON's types; NaN is None.
     """
     rungs = [rung for rung in rungs if tables.get(rung.name)]
     means = {rung.name: average_tables(list(tables[rung.name].values())) for rung in rungs}
@@ -85,7 +85,10 @@ def ablation_report(
     names = [m for m in TESTED if m in metrics]
     paired: dict[str, Any] = {
         f"{first} - {other}": {
-            name: {key: value for key, value in found._asdict().items() if key != "requests"}
+            name: {
+                **{key: value for key, value in found._asdict().items() if key != "requests"},
+                "seeds": _seed_differences(models[str(first)], models[str(other)], name),
+            }
             for name, found in compare_paired(
                 means[str(first)], means[str(other)], names, key="request_index", **draws
             ).items()
@@ -120,6 +123,19 @@ def ablation_report(
     }
     plain: dict[str, Any] = _plain(report)
     return plain
+
+
+def _seed_differences(first: Mapping[str, Any], other: Mapping[str, Any], metric: str) -> list[float]:
+    """First minus other for each seed that both have; a baseline, which has none, is the same for all."""
+    seeds = first["seeds"].keys() & other["seeds"].keys()
+    for side, opposite in ((first, other), (other, first)):
+        if side["group"] == "baseline":
+            seeds = opposite["seeds"].keys()
+
+    def value(model: Mapping[str, Any], seed: str) -> float:
+        return float(model["seeds"]["0" if model["group"] == "baseline" else seed][metric])
+
+    return [value(first, seed) - value(other, seed) for seed in sorted(seeds)]
 
 
 def _means(table: RequestTable, metrics: Sequence[str]) -> dict[str, float]:

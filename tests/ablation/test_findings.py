@@ -73,18 +73,22 @@ def test_models_that_are_not_there():
 
 
 @pytest.mark.parametrize(
-    ("low", "high", "p", "expected"),
+    ("low", "high", "p", "seeds", "expected"),
     [
-        (0.01, 0.03, 0.01, "agrees"),
-        (-0.03, -0.01, 0.01, "disagrees"),
-        (-0.01, 0.03, 0.3, "no difference shown"),
-        (0.01, 0.03, 0.06, "no difference shown"),  # shown alone, but not among so many tests
-        (0.0, 0.03, 0.01, "no difference shown"),
-        (None, None, math.nan, "no difference shown"),
+        (0.01, 0.03, 0.01, [0.02, 0.02], "agrees"),
+        (-0.03, -0.01, 0.01, [-0.02, -0.02], "disagrees"),
+        (0.01, 0.03, 0.01, [], "agrees"),  # the models have no seed in common
+        (-0.01, 0.03, 0.3, [0.01, 0.01], "no difference shown"),
+        (0.01, 0.03, 0.06, [0.02, 0.02], "no difference shown"),  # shown alone, but not among so many tests
+        (0.0, 0.03, 0.01, [0.02, 0.02], "no difference shown"),
+        (0.01, 0.03, 0.01, [0.05, -0.01], "no difference shown"),  # seeds differ more than the models
+        (-0.03, -0.01, 0.01, [-0.05, 0.01], "no difference shown"),
+        (None, None, None, [0.02], "no difference shown"),
+        (None, None, math.nan, [0.02], "no difference shown"),
     ],
 )
-def test_verdicts(low, high, p, expected):
-    assert verdict({"difference": 0.0, "low": low, "high": high, "p_holm": p}) == expected
+def test_verdicts(low, high, p, seeds, expected):
+    assert verdict({"low": low, "high": high, "p_holm": p, "seeds": seeds}) == expected
 
 
 def test_no_verdict_without_a_test():

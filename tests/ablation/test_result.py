@@ -64,6 +64,18 @@ def test_what_is_tested_and_corrected():
     assert last["p_holm"] == last["p_value"] > 0.1  # the largest is the last, times 1
 
 
+def test_the_difference_of_each_seed():
+    """Seeds hit 2 fewer and 2 more: full 78 and 82, the two-tower 48 and 52, BM25 20 whatever the seed."""
+    paired = report()["paired"]
+    assert paired["full - plain_two_tower"]["hit@3"]["seeds"] == pytest.approx([0.3, 0.3])
+    assert paired["full - bm25"]["hit@3"]["seeds"] == pytest.approx([0.58, 0.62])
+    base = config()
+    models = rungs(base, "plain_two_tower", "full")
+    tables = {"plain_two_tower": {0: table(50), 2: table(60)}, "full": {1: table(80), 2: table(70)}}
+    found = ablation_report(base, models, tables, users=None, data=DATA)
+    assert found["paired"]["full - plain_two_tower"]["hit@3"]["seeds"] == pytest.approx([0.1])
+
+
 def test_findings_follow_from_the_numbers():
     says = {f["paper"].split(" (")[0]: f["verdict"] for f in report()["findings"]}
     assert says["InteractRank ranks better than BM25"] == "agrees"
