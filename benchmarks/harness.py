@@ -300,7 +300,7 @@ def _measure_group(
 
 def _command(script: Script, given: list[str]) -> str:
     """The command line without the options that name folders of this machine."""
-    own = re.sub(r"--(output|hardware)[ =]\S+", "", " ".join(given))
+    own = re.sub(r"--(output|hardware|folder)[ =]\S+", "", " ".join(given))
     return " ".join(f"python -m benchmarks.{script.name} {own}".split())
 
 
