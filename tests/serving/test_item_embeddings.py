@@ -11,11 +11,14 @@ import torch
 
 from interactrank import jobs, model_folder
 from interactrank.data.collate import item_batch
+from interactrank.data.loader import SearchLoader
 from interactrank.data.prepared import PreparedLog
 from interactrank.model_folder import ModelFolderError
 from interactrank.models import InteractRank
+from interactrank.modules import ManagedIds
 from interactrank.serving.item_embeddings import ItemEmbeddingsError, export_items, read_items
 from interactrank.training.distributed import RankError, current_world, process_group
+from interactrank.training.trainer import train
 from interactrank.training.weights import save_model
 from tests.distributed import run_ranks
 from tests.runs import config, raw_log
@@ -96,6 +99,54 @@ def test_an_incomplete_or_changed_export_is_refused(trained: Path, tmp_path: Pat
 def test_another_model_is_refused(trained: Path, tmp_path: Path) -> None:
     with pytest.raises(ModelFolderError, match="holds the model interactrank, not two_tower"):
         jobs.export_items_job(config(), trained / "prepared", trained / "model", tmp_path, model="two_tower")
+
+
+MANAGED = (
+    "schema.tables.item={dim: 4, ids: managed, rows: 8, buckets: 2, eviction_interval: 2}",
+    "training.steps=6",
+)
+
+
+def _train_managed(folder: Path, output: Path) -> list[list[float]]:
+    """Trains; then embeds all items with the sharded model."""
+    settings = config(*MANAGED)
+    log, world = PreparedLog(folder), current_world()
+    torch.manual_seed(0)
+    model = InteractRank(layout=log.layout, settings=settings.model)
+    loader = SearchLoader(log, "train", settings.loader, rank=world.rank, world_size=world.size)
+    if world.is_main:
+        model_folder.claim(output, model_folder.origin("interactrank", settings, log))
+    trained = train(model, loader, settings.training, output).dmp.module.eval()
+    with torch.no_grad():
+        embeddings = trained.encode_items(item_batch(log.items, np.arange(len(log.items)), log.layout))
+    return embeddings.tolist()
+
+
+def _export_managed(folder: Path, run: Path, output: Path) -> None:
+    model = model_folder.load("interactrank", run, log := PreparedLog(folder))
+    export_items(model, log, output, current_world(), origin={}, file_items=5)
+
+
+@pytest.mark.parametrize("ranks", [1, 2])
+def test_items_of_a_managed_table(tmp_path: Path, ranks: int) -> None:
+    """12 items for 6 rows and 2 shared ones: exported as the sharded model embeds them, and evaluated."""
+    settings, data = config(*MANAGED), tmp_path / "prepared"
+    jobs.prepare_job(settings, raw_log(tmp_path / "log"), data)
+    expected = run_ranks(ranks, _train_managed, data, tmp_path / "model")
+    for size, name in ((1, "one"), (2, "two")):
+        run_ranks(size, _export_managed, data, tmp_path / "model", tmp_path / name)
+    names = ["items-00000.parquet", "items-00001.parquet", "items-00002.parquet", "manifest.json"]
+    for name in names:
+        assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes()
+    ids, embeddings = read_items(tmp_path / "one")
+    assert ids == PreparedLog(data).items.ids
+    for theirs in expected:
+        np.testing.assert_allclose(embeddings, theirs, atol=1e-6)
+    model = model_folder.load("interactrank", tmp_path / "model", PreparedLog(data))
+    (managed,) = (m for m in model.modules() if isinstance(m, ManagedIds))
+    assert int((managed.count > 0).sum()) == 6  # rows went to values
+    found = jobs.evaluate_job(settings, data, {"interactrank": tmp_path / "model"}, tmp_path / "report")
+    assert 0 < found["models"]["interactrank"]["mrr"]["value"] <= 1
 
 
 def _unwritable(folder: str, output: str) -> str:
