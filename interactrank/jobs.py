@@ -38,7 +38,7 @@ from interactrank.schema import ConfigError
 from interactrank.serving.item_embeddings import export_items
 from interactrank.training.cluster import Cluster
 from interactrank.training.distributed import World, current_world, on_main, process_group, say, together
-from interactrank.training.first_weights import table_device
+from interactrank.training.first_weights import table_bytes, table_device
 from interactrank.training.history import read_history
 from interactrank.training.plan_for_cluster import plan_for_cluster
 from interactrank.training.plan_picture import plot_plan
@@ -140,8 +140,7 @@ def train_job(
         wanted = model_folder.origin(model, config, log)
         on_main("checking the folder of the model", lambda: model_folder.claim(output, wanted))
         torch.manual_seed(config.training.seed)
-        weights = sum(r * log.schema.tables[t].dim for t, r in log.layout.table_rows.items())
-        device = table_device(config.training, 4 * weights, world)
+        device = table_device(config.training, table_bytes(log.layout), world)
         built = InteractRank(layout=log.layout, settings=config.model, table_device=device)
         loader = SearchLoader(
             log, "train", config.loader, rank=world.rank, world_size=world.size, only=built.fuse.reads

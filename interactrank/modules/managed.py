@@ -24,10 +24,11 @@ from torchrec.modules.mc_embedding_modules import (
 from torchrec.modules.mc_modules import ManagedCollisionCollection, ManagedCollisionModule
 from torchrec.sparse.jagged_tensor import JaggedTensor
 
-__all__ = ["ID_LIMIT", "Eviction", "ManagedIds", "manage"]
+__all__ = ["ID_LIMIT", "STATE_BYTES", "Eviction", "ManagedIds", "manage"]
 
 ID_LIMIT = 1 << 62  # ids are below it; TorchRec multiplies a bucket's share by the buckets, in int64
 MAX_BUCKETS = 1024  # of TorchRec
+STATE_BYTES = 7 * 8  # of a row: the int64 buffers of ManagedIds that are as long as the table
 
 
 @dataclass(frozen=True, kw_only=True)

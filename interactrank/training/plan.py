@@ -85,7 +85,7 @@ def place(
     if not tables:
         return []
     optimizer, _ = table_optimizer(settings.tables, cluster.device)
-    sizes = {t.name: t.bytes + state_bytes(t, settings.tables) for t in tables}
+    sizes = {t.name: t.bytes + t.managed_bytes + state_bytes(t, settings.tables) for t in tables}
     kernels = allowed_kernels(["row_wise"], cluster.device)
     obstacle = ""
     for number in range(1, len(kernels) + 1):
@@ -126,7 +126,7 @@ def suited_types(
     Args:
         tables: of the model.
         cluster: its ranks.
-        sizes: table -> bytes of weights and optimizer state.
+        sizes: table -> bytes of weights, managed ids and optimizer state.
         loads: table -> what a step asks of it; one id for each feature where it is left out.
     """
     work = {t.name: _work(t, loads.get(t.name)) for t in tables}

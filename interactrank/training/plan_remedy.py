@@ -101,14 +101,15 @@ def _memory(now: int, fits: Callable[[int], bool]) -> str | None:
 def _sizes(model: nn.Module, settings: TrainingSettings, cluster: Cluster, dense_bytes: int) -> list[str]:
     """What is needed, what there is, and how much smaller the tables would have to be."""
     tables = tables_of(model)
-    sizes = {t.path: t.bytes + state_bytes(t, settings.tables) for t in tables}
+    sizes = {t.path: t.bytes + t.managed_bytes + state_bytes(t, settings.tables) for t in tables}
+    managed = " and managed ids" if any(t.managed_bytes for t in tables) else ""
     need = sum(sizes.values())
     hbm, ddr = (size * cluster.ranks for size in cluster.usable(dense_bytes))
     have = f"{show_bytes(hbm)} of HBM and {show_bytes(ddr)} of DDR" if hbm else show_bytes(ddr)
     largest = max(tables, key=lambda t: sizes[t.path])
     lines = [
-        f"the tables take {show_bytes(need)} with optimizer state, {largest.path} ({largest.rows:,} x "
-        f"{largest.dim}) most of all: {show_bytes(sizes[largest.path])}. The ranks have {have} for tables"
+        f"the tables take {show_bytes(need)} with optimizer state{managed}, {largest.path} ({largest.rows:,} "
+        f"x {largest.dim}) most of all: {show_bytes(sizes[largest.path])}. The ranks have {have} for tables"
     ]
     if need > hbm + ddr:
         lines[0] += f": rows or dims must shrink to {(hbm + ddr) / need:.0%} to fit there"

@@ -27,6 +27,13 @@ from interactrank.training.tables import tables_of
 __all__ = ["PARTS", "PlanReport", "TableCost", "plan_report"]
 
 PARTS = ("fwd_compute", "fwd_comms", "bwd_compute", "bwd_comms", "prefetch_compute")
+SIZES = {
+    "weight_bytes": "weights",
+    "state_bytes": "state",
+    "managed_bytes": "ids",
+    "hbm_bytes": "HBM",
+    "ddr_bytes": "DDR",
+}
 SHOWN_RANKS = 8  # busiest and idlest ranks that are printed
 
 
@@ -43,6 +50,7 @@ class TableCost:
         ranks: that hold a part, in the order of the parts.
         weight_bytes: weights; replicas count each.
         state_bytes: optimizer state, likewise.
+        managed_bytes: ids and counts of a managed table; 0 for another.
         hbm_bytes: all that it takes of the GPUs' memory, with the ids and embeddings of a batch and caches.
         ddr_bytes: all that it takes of the hosts'.
         ms: part of a step -> time at the rank where the table takes longest.
@@ -56,6 +64,7 @@ class TableCost:
     ranks: tuple[int, ...]
     weight_bytes: int
     state_bytes: int
+    managed_bytes: int
     hbm_bytes: int
     ddr_bytes: int
     ms: dict[str, float]
@@ -104,8 +113,7 @@ class PlanReport:
             "balance": round(self.balance, 4),
             "tables": {
                 cost.table: {
-                    **{key: getattr(cost, key) for key in ("weight_bytes", "state_bytes")},
-                    **{key: getattr(cost, key) for key in ("hbm_bytes", "ddr_bytes")},
+                    **{key: getattr(cost, key) for key in SIZES},
                     "ms": {part: round(ms, 4) for part, ms in cost.ms.items()},
                 }
                 for cost in self.tables
@@ -120,17 +128,18 @@ class PlanReport:
     def show(self, console: Console | None = None) -> None:
         """Prints tables, the busiest ranks and a line on the whole."""
         console = console or Console()
-        columns = ("table", "rows x dim", "sharding", "kernel", "ranks", "weights", "state", "HBM", "DDR")
+        managed = any(cost.managed_bytes for cost in self.tables)
+        kinds = [kind for kind in SIZES if managed or kind != "managed_bytes"]
+        columns = ("table", "rows x dim", "sharding", "kernel", "ranks", *(SIZES[kind] for kind in kinds))
         table = Table(*columns, "ms", title=f"Plan for {self.cluster}")
         for cost in self.tables:
-            sizes = (cost.weight_bytes, cost.state_bytes, cost.hbm_bytes, cost.ddr_bytes)
             table.add_row(
                 cost.table,
                 f"{cost.rows:,} x {cost.dim}",
                 cost.sharding,
                 cost.kernel,
                 show_ranks(cost.ranks),
-                *map(show_bytes, sizes),
+                *(show_bytes(getattr(cost, kind)) for kind in kinds),
                 f"{sum(cost.ms.values()):,.3f}",
             )
         console.print(table)
@@ -195,6 +204,7 @@ def plan_report(
                 ranks=tuple(int(rank) for rank in ranks),
                 weight_bytes=table.bytes * replicas,
                 state_bytes=state_bytes(table, optimizer, column_parts) * replicas,
+                managed_bytes=table.managed_bytes,
                 hbm_bytes=option.total_storage.hbm,
                 ddr_bytes=option.total_storage.ddr,
                 ms=dict(zip(PARTS, map(float, busiest), strict=True)),

@@ -33,11 +33,13 @@ from torchrec.distributed.planner.types import (
     SharderDataMap,
     ShardEstimator,
     ShardingOption,
+    Storage,
     Topology,
 )
 
+from interactrank.modules.managed import STATE_BYTES
 from interactrank.training.cluster import show_bytes
-from interactrank.training.tables import table_parameters
+from interactrank.training.tables import table_parameters, tables_of
 
 __all__ = ["SMALL_WORLD", "WeighedProposer", "find_placement", "last_obstacle"]
 
@@ -72,6 +74,7 @@ def find_placement(
             )
         ),
         EmbeddingStorageEstimator(topology=topology, constraints=constraints),
+        _ManagedIdsToo(topology.compute_device, {t.path for t in tables_of(model) if t.managed_bytes}),
     ]
     large = topology.world_size > SMALL_WORLD
     planner = EmbeddingShardingPlanner(
@@ -165,6 +168,24 @@ class _OncePerSize(ShardEstimator):
             option.shards = shards
             for shard in shards:
                 shard.perf = first[tuple(shard.size)].perf
+
+
+class _ManagedIdsToo(ShardEstimator):
+    """Adds what managed tables hold beside their weights, of which TorchRec's estimate knows nothing.
+
+    It lies in the device's memory, as the weights do; the estimate of the weights comes first.
+    """
+
+    def __init__(self, device: str, managed: set[str]) -> None:
+        self.device, self.managed = device, managed
+
+    def estimate(self, sharding_options: list[ShardingOption], sharder_data_map: SharderDataMap) -> None:
+        for option in sharding_options:
+            if f"{option.path}.{option.name}" in self.managed:
+                for shard in option.shards:
+                    size, cuda = shard.size[0] * STATE_BYTES, self.device == "cuda"
+                    assert shard.storage is not None
+                    shard.storage += Storage(hbm=size if cuda else 0, ddr=0 if cuda else size)
 
 
 def _largest_part(option: ShardingOption) -> tuple[int, int]:

@@ -8,6 +8,8 @@ from torch import nn
 from torchrec.modules.embedding_modules import EmbeddingBagCollection, EmbeddingCollection
 from torchrec.modules.mc_embedding_modules import BaseManagedCollisionEmbeddingCollection
 
+from interactrank.modules.managed import STATE_BYTES
+
 __all__ = ["TableInfo", "table_collections", "table_parameters", "tables_of"]
 
 
@@ -44,6 +46,11 @@ class TableInfo:
     def bytes(self) -> int:
         """Of the weights."""
         return self.rows * self.dim * self.weight.element_size()
+
+    @property
+    def managed_bytes(self) -> int:
+        """Of the ids, counts and steps that a managed table keeps beside its weights; 0 for another."""
+        return 0 if self.buckets is None else self.rows * STATE_BYTES
 
 
 def table_collections(model: nn.Module) -> dict[str, nn.Module]:

@@ -12,7 +12,7 @@ from interactrank.data.prepared import PreparedLog
 from interactrank.models import InteractRank, ModelSettings
 from interactrank.schema import parse_config
 from interactrank.training.distributed import current_world, process_group
-from interactrank.training.first_weights import table_device
+from interactrank.training.first_weights import table_bytes, table_device
 from interactrank.training.plan import cluster_of, make_plan
 from interactrank.training.settings import TrainingSettings
 from interactrank.training.sharding import shard_model
@@ -30,6 +30,14 @@ def test_only_large_tables_are_made_in_parts() -> None:
         assert table_device(TrainingSettings(), quarter + 1, world) == torch.device("meta")
         assert table_device(TrainingSettings(first_weights="whole"), 10 * quarter, world) is None
         assert table_device(TrainingSettings(first_weights="parts"), 1, world) == torch.device("meta")
+
+
+def test_bytes_of_tables_by_hand(tmp_path: Path) -> None:
+    """16 managed words of 4 float32 and 56 bytes; the other rows of 4 float32."""
+    log = prepared(tmp_path, "tables.word={dim: 4, ids: managed, rows: 16, buckets: 2}")
+    assert {table.dim for table in log.schema.tables.values()} == {4}
+    others = sum(rows for name, rows in log.layout.table_rows.items() if name != "word")
+    assert table_bytes(log.layout) == 16 * (4 * 4 + 56) + others * 4 * 4
 
 
 def _make(folder: Path, output: Path, types: list[str]) -> tuple[dict[str, Tensor], Tensor]:

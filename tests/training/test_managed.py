@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import io
+import json
 import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from rich.console import Console
 from safetensors.torch import load_file
 from torch import Tensor, nn
 from torchrec.sparse.jagged_tensor import KeyedJaggedTensor
@@ -23,9 +26,13 @@ from interactrank.training.course import Position
 from interactrank.training.distributed import current_world
 from interactrank.training.errors import TrainingError
 from interactrank.training.optimizers import build_optimizer
-from interactrank.training.plan import make_plan, place
+from interactrank.training.plan import PlanError, make_plan, place
+from interactrank.training.plan_for_cluster import plan_for_cluster
+from interactrank.training.plan_report import PlanReport
 from interactrank.training.settings import TrainingSettings
 from interactrank.training.sharding import shard_model
+from interactrank.training.sizing import SizedModel
+from interactrank.training.tables import tables_of
 from interactrank.training.trainer import train
 from interactrank.training.weights import load_model, save_model
 from tests.distributed import run_ranks
@@ -294,6 +301,51 @@ def test_what_cannot_work_is_refused_by_name() -> None:
     found = refused(rows={"kernels": ["fused_uvm"]}, device="cuda")
     assert "training.sharding.rows.kernels: fused_uvm" in found
     assert "allowed: fused" in found
+
+
+def test_a_row_takes_56_bytes_beside_its_weights() -> None:
+    """As many as the buffers have that are as long as the table; 32 and 24 rows."""
+    toy = Toy()
+    held = sum(b.nbytes for b in toy.buffers() if len(b) in (32, 24))
+    assert sum(table.managed_bytes for table in tables_of(toy)) == held == (32 + 24) * 56
+
+
+@pytest.mark.parametrize("device", ["cpu", "cuda"])
+def test_plans_count_the_managed_ids(tmp_path: Path, device: str) -> None:
+    """2^20 rows of 8 float32 are 32 MiB, with state (4 bytes a row) 36, with ids 92: 46 on each of 2 ranks.
+
+    A rank of 64 MiB has 54.4 for tables, one of 48 has 40.8: enough for 18 MiB, and not for 46.
+    """
+    mib, meta = 2**20, torch.device("meta")
+    bags = TableConfig(name="bags", rows=mib, dim=8, features=["a"], pooling="sum")
+    plain = nn.ModuleDict({"of": embedding_bag_collection([bags], device=meta)})
+    collection = manage(embedding_bag_collection([bags], device=meta), {"bags": Eviction()})
+    managed = nn.ModuleDict({"of": collection})
+    settings = TrainingSettings.model_validate({"sharding": {"bags": {"types": ["row_wise"]}}})
+
+    def plan(model: nn.Module, memory: int) -> PlanReport:
+        other = 2**30 if device == "cuda" else memory
+        cluster = Cluster(ranks_per_node=2, device=device, hbm=memory, ddr=other)
+        sized = SizedModel(model, {}, dense_bytes=0)
+        return plan_for_cluster(sized, settings, cluster, tmp_path / "plan.json")
+
+    without, with_ids = plan(plain, 64 * mib), plan(managed, 64 * mib)
+    memory = "hbm" if device == "cuda" else "ddr"
+    (before,), (after,) = without.tables, with_ids.tables
+    assert (before.managed_bytes, after.managed_bytes) == (0, 56 * mib)
+    assert (after.weight_bytes, after.state_bytes) == (32 * mib, 4 * mib)
+    assert getattr(after, f"{memory}_bytes") - getattr(before, f"{memory}_bytes") == 56 * mib
+    assert (getattr(with_ids, memory) - getattr(without, memory)).tolist() == [28 * mib, 28 * mib]
+    values = json.loads((tmp_path / "plan.json").read_text())
+    assert values["expected"]["tables"]["of.bags"]["managed_bytes"] == 56 * mib
+    for report, shown in ((without, False), (with_ids, True)):
+        console = Console(record=True, width=200, file=io.StringIO())
+        report.show(console)
+        assert ("56.0 MiB" in console.export_text()) == shown
+
+    plan(plain, 48 * mib)
+    with pytest.raises(PlanError, match=r"the tables take 92\.0 MiB with optimizer state and managed ids"):
+        plan(managed, 48 * mib)
 
 
 def test_a_plan_for_gpus() -> None:
