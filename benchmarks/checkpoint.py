@@ -1,6 +1,6 @@
 """What a checkpoint costs: how long training stands still, and how fast the files are written.
 
-    python -m benchmarks.checkpoint                 # 2 GB, on the disk of --folder
+    python -m benchmarks.checkpoint                 # 0.25 to 2 GB, on the disk of --folder
     python -m benchmarks.checkpoint --smoke
 
 One rank, ID tables with row-wise Adagrad. In every round the same bytes are written plainly (a file for each
@@ -10,6 +10,7 @@ table, flushed to disk), saved synchronously and saved in the background; all th
 from __future__ import annotations
 
 import argparse
+import math
 import os
 import shutil
 import statistics
@@ -34,6 +35,13 @@ from interactrank.training.sharding import shard_model
 
 QUESTION = "How long does a checkpoint hold training up, and how fast is it written?"
 DIM = 64
+WAYS = {
+    "plain": "plain files",
+    "sync": "synchronous",
+    "blocked": "background: training stands still",
+    "background": "background: until it is complete",
+    "load": "loading (checksums, then values)",
+}
 
 
 class Tables(nn.Module):
@@ -82,24 +90,21 @@ def seconds(work: object) -> float:
     return time.perf_counter() - start
 
 
-def measure(folder: Path, count: int, rows: int, rounds: int) -> report.Table:
-    """Every way of writing, once per round and in turns."""
-    found: dict[str, list[float]] = {key: [] for key in ("plain", "sync", "blocked", "background", "load")}
-    blocked_share: list[float] = []
-    speed: list[float] = []
+def measure(folder: Path, count: int, rows: int, rounds: int) -> dict[str, list[float]]:
+    """Bytes and seconds of every way of writing, once per round and in turns; the first round warms up."""
+    found: dict[str, list[float]] = {"size": []} | {key: [] for key in WAYS}
     with process_group("cpu"):
         dmp, optimizer = build(count, rows)
         stores = {
             "sync": CheckpointStore(folder / "sync", keep=1),
             "async": CheckpointStore(folder / "async", keep=1, background=True),
         }
-        size = 0
+        stores["async"].prepare(dmp, optimizer)  # as train does when it begins
         for step in range(rounds + 1):
             position = Position(step=step)
-            took: dict[str, float] = {}
             start = time.perf_counter()
-            size = write_plainly(folder / "plain", dmp)
-            took["plain"] = time.perf_counter() - start
+            found["size"].append(write_plainly(folder / "plain", dmp))
+            took = {"plain": time.perf_counter() - start}
             shutil.rmtree(folder / "plain")
             store = stores["sync"]
             # B023: the lambdas are called at once, before the loop goes on.
@@ -112,34 +117,68 @@ def measure(folder: Path, count: int, rows: int, rounds: int) -> report.Table:
             path = store.latest()
             assert path is not None
             took["load"] = seconds(lambda: store.load(path, dmp, optimizer))  # noqa: B023
-            print(f"round {step}: " + ", ".join(f"{k} {v:.2f} s" for k, v in took.items()), flush=True)
-            if step == 0:
-                first = took["blocked"]
-                continue
+            size = found["size"][-1] / 1e9
+            print(f"{size:.2f} GB, round {step}: " + ", ".join(f"{k} {v:.2f} s" for k, v in took.items()))
             for key, value in took.items():
                 found[key].append(value)
-            blocked_share.append(took["blocked"] / took["sync"])
-            speed.append(took["plain"] / took["sync"])
-    middle = {key: statistics.median(values) for key, values in found.items()}
-    rate = {key: size / 1e9 / value for key, value in middle.items()}
-    ways = [
-        ("plain files", "plain"),
-        ("checkpoint, synchronous", "sync"),
-        ("checkpoint in the background: training stands still", "blocked"),
-        ("checkpoint in the background: until it is complete", "background"),
-        ("loading it (checksums, then values)", "load"),
-    ]
-    return report.Table(
-        title=f"{size / 1e9:.2f} GB",
-        columns=["what", "seconds p50", "lowest", "highest", "GB/s"],
-        rows=[[what, middle[k], min(found[k]), max(found[k]), rate[k]] for what, k in ways],
-        note=(
-            f"Of {rounds} rounds. Bandwidth of a synchronous checkpoint over that of plain files, in the "
-            f"same round: {statistics.median(speed):.2f} (target 0.5). Time that the background option holds "
-            f"training up, over the synchronous time: {statistics.median(blocked_share):.3f} (target below "
-            f"0.1); the first one, which has no memory to reuse yet, {first:.2f} s."
+    for written in (folder / "sync", folder / "async"):
+        shutil.rmtree(written)
+    return found
+
+
+def summary(sizes: list[dict[str, list[float]]]) -> list[report.Table]:
+    """Medians by size, and how they grow with it."""
+    rows, ratios = [], []
+    for found in sizes:
+        middle = {key: statistics.median(values[1:]) for key, values in found.items()}
+        rows.append(
+            [middle["size"] / 1e9, *(middle[key] for key in WAYS), middle["size"] / 1e9 / middle["sync"]]
+        )
+
+        def share(of: str, to: str, rounds: slice, found: dict = found) -> float:
+            pairs = zip(found[of][rounds], found[to][rounds], strict=True)
+            return statistics.median(a / b for a, b in pairs)
+
+        first, later = slice(0, 1), slice(1, None)
+        ratios.append(
+            [
+                middle["size"] / 1e9,
+                share("plain", "sync", later),
+                share("blocked", "sync", first),
+                share("blocked", "sync", later),
+            ]
+        )
+    tables = [
+        report.Table(
+            title="Seconds by size",
+            columns=["GB", *WAYS.values(), "GB/s, synchronous"],
+            rows=rows,
+            note=f"Medians of {len(sizes[0]['size']) - 1} rounds, after one to warm up.",
         ),
-    )
+        report.Table(
+            title="Ratios by size",
+            columns=[
+                "GB",
+                "bandwidth over plain files' (target 0.5)",
+                "standing still over synchronous, first (target below 0.1)",
+                "the same, later (target below 0.1)",
+            ],
+            rows=ratios,
+            note="Medians of the ratios within a round. The first is that of the round to warm up.",
+        ),
+    ]
+    if len(sizes) > 1:
+        (small, *early), (large, *late) = rows[0][:-1], rows[-1][:-1]
+        growth = [math.log(b / a) / math.log(large / small) for a, b in zip(early, late, strict=True)]
+        tables.append(
+            report.Table(
+                title="Growth with size",
+                columns=list(WAYS.values()),
+                rows=[growth],
+                note=f"Exponent between {small:.2f} and {large:.2f} GB; 1 is in proportion to the size.",
+            )
+        )
+    return tables
 
 
 def main() -> None:
@@ -148,20 +187,21 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--smoke", action="store_true", help="a tiny size, to see that it works")
-    parser.add_argument("--tables", type=int, default=8, help="of 256 MB each")
+    parser.add_argument(
+        "--tables", type=int, nargs="+", default=[1, 2, 4, 8], help="of 256 MB each; numbers to go through"
+    )
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--folder", type=Path, help="on the disk to measure; the temporary folder by default")
     parser.add_argument("--output", type=Path, default=Path(__file__).parent / "results")
     options = parser.parse_args()
     load = machine.load()
     torch.set_num_threads(1)
+    rows, rounds = (1000, 1) if options.smoke else (1_000_000, options.rounds)
+    counts = [1, 2] if options.smoke else options.tables
     with tempfile.TemporaryDirectory(dir=options.folder) as name:
-        rows = 1000 if options.smoke else 1_000_000
-        table = measure(
-            Path(name), count=options.tables, rows=rows, rounds=1 if options.smoke else options.rounds
-        )
+        found = [measure(Path(name), count, rows, rounds) for count in counts]
     tables.write(
-        "checkpoint", QUESTION, [table], smoke=options.smoke, load_before=load, folder=options.output
+        "checkpoint", QUESTION, summary(found), smoke=options.smoke, load_before=load, folder=options.output
     )
 
 
