@@ -24,11 +24,9 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import torch
 import torch.distributed as dist
 import torch.distributed.checkpoint as dcp
 from torch.distributed.checkpoint.api import CheckpointException
-from torch.distributed.checkpoint.staging import BlockingAsyncStager
 from torchrec.distributed.model_parallel import DistributedModelParallel
 from torchrec.optim.keyed import KeyedOptimizer
 
@@ -46,6 +44,7 @@ from interactrank.training.manifest import (
     verify,
 )
 from interactrank.training.random_state import random_state, set_random_state
+from interactrank.training.staging import Staging
 from interactrank.training.storage import HashingWriter
 
 __all__ = ["CheckpointStore"]
@@ -66,7 +65,7 @@ class CheckpointStore:
         self.folder = Path(folder)
         self.keep = keep
         self.background = background
-        self._stager = BlockingAsyncStager(cache_staged_state_dict=torch.cuda.is_available())
+        self._staging = Staging()
         self._group: dist.ProcessGroup | None = None
         self._thread: threading.Thread | None = None
         self._error: BaseException | None = None
@@ -75,6 +74,14 @@ class CheckpointStore:
         """The newest complete checkpoint, or None; unfinished ones do not count."""
         found = on_main("looking for checkpoints", self._complete)
         return found[-1] if found else None
+
+    def prepare(self, dmp: DistributedModelParallel, optimizer: KeyedOptimizer) -> None:
+        """Makes the memory that saving in the background takes, so that the first time does not wait for it.
+
+        Call it when the first checkpoint is still some steps away; returns at once.
+        """
+        if self.background:
+            self._staging.prepare(_state(dmp, optimizer))
 
     def save(self, dmp: DistributedModelParallel, optimizer: KeyedOptimizer, position: Position) -> Path:
         """Saves model, optimizer state, random state and position as ``step_<n>``; then drops the oldest.
@@ -109,8 +116,7 @@ class CheckpointStore:
             return final
         if self._group is None:
             self._group = dist.new_group(backend="gloo")
-        staged = self._stage(state)
-        arguments = (staged, manifest, temporary, final, self._group)
+        arguments = (self._staging.copy(state), manifest, temporary, final, self._group)
         self._thread = threading.Thread(
             target=self._work, args=arguments, name="interactrank-checkpoint", daemon=True
         )
@@ -190,18 +196,6 @@ class CheckpointStore:
             tail = f"_{world.rank}"
             set_random_state({name.removesuffix(tail): value for name, value in state["rng"].items()})
         return same_ranks
-
-    def _stage(self, state: dict[str, Any]) -> dict[str, Any]:
-        """A copy in the CPU's memory; later checkpoints reuse it, which is faster than new memory."""
-        names = sorted(state.get("buffers", ()))
-        if self._stager.state_dict_cache and names != sorted(
-            self._stager.state_dict_cache.get("buffers", ())
-        ):
-            self._stager = BlockingAsyncStager(cache_staged_state_dict=torch.cuda.is_available())
-        staged = self._stager.stage(state)
-        self._stager.cache_staged_state_dict = True
-        self._stager.state_dict_cache = staged
-        return staged
 
     def _work(self, *arguments: Any) -> None:
         try:

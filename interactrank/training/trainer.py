@@ -116,6 +116,8 @@ def train(
         say(f"resuming from {checkpoint}: step {start}, epoch {course.start.epoch}")
     with together("opening the history"):
         history = History(output, step=start, write=world.is_main, tensorboard=settings.tensorboard)
+    if start < course.total:
+        store.prepare(dmp, optimizer)
     run = _Run(dmp, optimizer, settings, store, history, evaluate, course)
     try:
         with StopSignal() as stop, ProgressReport(total=course.total, step=start, show=world.is_main) as bar:

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 
-from interactrank.training import checkpoint
+from interactrank.training import checkpoint, staging
 from interactrank.training.checkpoint import CheckpointStore
 from interactrank.training.course import Position
 from interactrank.training.distributed import RankError, current_world, process_group
@@ -21,7 +21,7 @@ from interactrank.training.sharding import shard_model
 from interactrank.training.trainer import train
 from tests.distributed import run_ranks
 from tests.training.test_checkpoint import RW, TW, contents, settings_for
-from tests.training.toy import ToyLoader, ToyModel
+from tests.training.toy import ROWS, ToyLoader, ToyModel
 
 
 def _train(output: str, background: bool) -> None:
@@ -108,6 +108,27 @@ def test_save_returns_before_the_files_are_there_and_wait_after(
         store.wait()  # nothing is left to wait for
         store.load(path, dmp, optimizer)
         assert any(bool(parameter.any()) for parameter in dmp.parameters())
+
+
+@pytest.mark.parametrize("background", [True, False])
+def test_memory_for_copies_is_made_when_training_begins(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, background: bool
+) -> None:
+    """By a thread of its own, before any save; none where files are written at once."""
+    made: list[tuple[str, torch.Size]] = []
+    like = staging._like
+
+    def noted(value: Tensor) -> Tensor:
+        made.append((threading.current_thread().name, value.size()))
+        return like(value)
+
+    monkeypatch.setattr(staging, "_like", noted)
+    with process_group("cpu"):
+        _train(str(tmp_path), background)
+    of_tables = {thread for thread, size in made if tuple(size) == (ROWS["words"], 8)}
+    assert of_tables == ({"interactrank-staging_0"} if background else set())
+    sizes = [size for thread, size in made if thread == "MainThread"]
+    assert len(sizes) == (5 if background else 0)  # of the random state, which is no part of the model
 
 
 class NormModel(ToyModel):

@@ -1,0 +1,111 @@
+"""A copy of a state in the CPU's memory, which a thread can write while training goes on.
+
+New memory is slow at its first use, as the system has to make every page of it. So it is made, and used
+once, by a thread when training begins, and kept from copy to copy.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.distributed._shard.sharded_tensor import Shard, ShardedTensor
+
+__all__ = ["Staging"]
+
+Path = tuple[str | int, ...]
+
+
+class Staging:
+    """Memory for copies of a state: of nested dicts and lists, with tensors, whole and sharded ones."""
+
+    def __init__(self) -> None:
+        self._held: dict[Path, Tensor] = {}
+        self._prepared: Future[None] | None = None
+
+    def prepare(self, state: dict[str, Any]) -> None:
+        """Makes the memory for copies of such a state in a thread. Returns at once; :meth:`copy` waits.
+
+        Args:
+            state: of which only the shapes are read.
+        """
+        thread = ThreadPoolExecutor(1, "interactrank-staging")
+        self._prepared = thread.submit(self._prepare, state)
+        thread.shutdown(wait=False)  # it ends when the memory is there
+
+    def copy(self, state: dict[str, Any]) -> dict[str, Any]:
+        """A copy of the state; the next one is written over it.
+
+        Args:
+            state: as prepared or not; for what was not, memory is made.
+        """
+        if self._prepared is not None:
+            self._prepared.result()
+            self._prepared = None
+        copied: dict[str, Any] = self._copy(state, ())
+        return copied
+
+    def _prepare(self, state: dict[str, Any]) -> None:
+        for path, value in _tensors(state, ()):
+            for tensor in _parts(self._memory(value, path)):
+                tensor.zero_()
+
+    @torch.no_grad()
+    def _copy(self, value: Any, path: Path) -> Any:
+        if isinstance(value, dict):
+            return {key: self._copy(part, (*path, key)) for key, part in value.items()}
+        if isinstance(value, list | tuple):
+            return type(value)(self._copy(part, (*path, number)) for number, part in enumerate(value))
+        if not isinstance(value, Tensor):
+            return copy.deepcopy(value)
+        held = self._memory(value, path)
+        for target, source in zip(_parts(held), _parts(value), strict=True):
+            target.copy_(source)
+        return held
+
+    def _memory(self, value: Tensor, path: Path) -> Tensor:
+        held = self._held.get(path)
+        if held is None or _shape(held) != _shape(value):
+            held = self._held[path] = _like(value)
+        return held
+
+
+def _tensors(value: Any, path: Path) -> Iterator[tuple[Path, Tensor]]:
+    if isinstance(value, Tensor):
+        yield path, value
+    elif isinstance(value, dict | list | tuple):
+        for key, part in value.items() if isinstance(value, dict) else enumerate(value):
+            yield from _tensors(part, (*path, key))
+
+
+def _parts(value: Tensor) -> list[Tensor]:
+    """What this rank holds of a tensor."""
+    if isinstance(value, ShardedTensor):
+        return [shard.tensor.detach() for shard in value.local_shards()]
+    return [value.detach()]
+
+
+def _shape(value: Tensor) -> list[tuple[torch.Size, torch.dtype]]:
+    return [(part.shape, part.dtype) for part in _parts(value)]
+
+
+def _like(value: Tensor) -> Tensor:
+    """Memory for a tensor, or for a rank's parts of it; for copies from a GPU its pages are locked."""
+    if not isinstance(value, ShardedTensor):
+        return torch.empty(value.shape, dtype=value.dtype, pin_memory=value.is_cuda and value.numel() > 0)
+    metadata = copy.deepcopy(value.metadata())
+    for part in metadata.shards_metadata:
+        assert part.placement is not None
+        part.placement._device = torch.device("cpu")  # as torch's own ShardedTensor.cpu does
+    places = {tuple(part.shard_offsets): part for part in metadata.shards_metadata}
+    shards = [
+        Shard(_like(shard.tensor), places[tuple(shard.metadata.shard_offsets)])
+        for shard in value.local_shards()
+    ]
+    return ShardedTensor._init_from_local_shards_and_global_metadata(
+        shards, metadata, process_group=value._process_group
+    )
