@@ -54,6 +54,7 @@ def train(
     gpu: int = 0,
     memMB: int = 4096,
     image: str = "",
+    mounts: str = "",
     max_restarts: int = 0,
     stop_s: int = 120,
     max_retries: int = 0,
@@ -75,6 +76,7 @@ def train(
         gpu: GPUs of a machine
         memMB: memory of a machine
         image: container image, or folder for local schedulers; torchx's default when left out
+        mounts: what a container sees, such as type=volume,src=CLAIM,dst=/mnt or type=bind,src=/mnt,dst=/mnt
         max_restarts: how often torchrun restarts all processes after one failed or a machine was lost
         stop_s: seconds between SIGTERM, at which the processes save a checkpoint, and SIGKILL
         max_retries: how often the scheduler restarts the job
@@ -88,6 +90,7 @@ def train(
         env=_environment(threads, max_restarts, stop_s),
         resource=(h, cpu, gpu, memMB),
         image=image,
+        mounts=mounts,
         max_retries=max_retries,
         rdzv_port=rdzv_port,
     )
@@ -107,6 +110,7 @@ def export_items(
     gpu: int = 0,
     memMB: int = 4096,
     image: str = "",
+    mounts: str = "",
     max_retries: int = 0,
     rdzv_port: int = 29500,
 ) -> specs.AppDef:
@@ -126,6 +130,7 @@ def export_items(
         gpu: GPUs of a machine
         memMB: memory of a machine
         image: container image, or folder for local schedulers; torchx's default when left out
+        mounts: what a container sees, such as type=volume,src=CLAIM,dst=/mnt or type=bind,src=/mnt,dst=/mnt
         max_retries: how often the scheduler restarts the job
         rdzv_port: port of the first machine at which several machines meet
     """
@@ -139,6 +144,7 @@ def export_items(
         env=_environment(threads, 0, 30),
         resource=(h, cpu, gpu, memMB),
         image=image,
+        mounts=mounts,
         max_retries=max_retries,
         rdzv_port=rdzv_port,
     )
@@ -197,6 +203,7 @@ def _on_ranks(
     image: str,
     max_retries: int,
     rdzv_port: int,
+    mounts: str = "",
     m: str | None = None,
     script: str | None = None,
 ) -> specs.AppDef:
@@ -219,6 +226,7 @@ def _on_ranks(
         memMB=memory,
         max_retries=max_retries,
         rdzv_port=rdzv_port,
+        mounts=mounts.split(",") if mounts else None,
         **({"image": image} if image else {}),
     )
 
@@ -246,6 +254,7 @@ def evaluate(
     gpu: int = 0,
     memMB: int = 4096,
     image: str = "",
+    mounts: str = "",
     max_retries: int = 0,
 ) -> specs.AppDef:
     """Evaluates trained models on the test requests of a prepared log, in one process.
@@ -262,6 +271,7 @@ def evaluate(
         gpu: GPUs of the machine
         memMB: memory of the machine
         image: container image, or folder for local schedulers; torchx's default when left out
+        mounts: what a container sees, such as type=volume,src=CLAIM,dst=/mnt or type=bind,src=/mnt,dst=/mnt
         max_retries: how often the scheduler restarts the job
     """
     import torchx
@@ -279,6 +289,7 @@ def evaluate(
                 args=["-m", _MODULE, *arguments],
                 env={"OMP_NUM_THREADS": str(threads)},
                 resource=specs.resource(cpu=cpu, gpu=gpu, memMB=memMB, h=h or None),
+                mounts=specs.parse_mounts(mounts.split(",")) if mounts else [],
                 max_retries=max_retries,
             )
         ],
