@@ -98,15 +98,17 @@ class WeighedProposer(Proposer):
 
     The step waits for the busiest rank. Its work is at least the mean over the ranks, and at least that of
     the largest part; how much more depends on how well the parts can be balanced, which only placing them
-    tells. So the weights run from 0 (least work in total) to large (no large part), and the last proposal
-    has the smallest parts in memory, for tables that hardly fit. Layouts with a part that no rank can hold
-    are left out.
+    tells. So the weights run from 0 (least work in total) to large (no large part). Where two large parts do
+    not fit on one rank, all these may fail for the sake of a table or two; so they are made for each of
+    SHARES, in which only tables without smaller parts have a part above that share of a rank's memory. The
+    last proposal has the smallest parts in memory, for tables that hardly fit.
 
     Args:
         topology: the ranks.
     """
 
     WEIGHTS = (0.0, 0.01, 0.1, 1.0, 10.0)
+    SHARES = (1.0, 0.9, 0.75, 0.5, 0.25)
 
     def __init__(self, topology: Topology) -> None:
         self.ranks = topology.world_size
@@ -118,18 +120,24 @@ class WeighedProposer(Proposer):
         tables: dict[str, list[ShardingOption]] = {}
         for option in search_space:
             tables.setdefault(option.fqn, []).append(option)
-        for name, options in tables.items():
-            tables[name] = [o for o in options if self._fits(o)] or options
-        self._proposals = [
-            [min(options, key=partial(self._score, weight)) for options in tables.values()]
-            for weight in self.WEIGHTS
-        ]
-        self._proposals.append([min(options, key=_largest_part) for options in tables.values()])
+        smallest = [min(options, key=_largest_part) for options in tables.values()]
+        self._proposals = []
+        for share in self.SHARES:
+            fitting = [
+                [o for o in options if self._fits(o, share)] or [least]
+                for options, least in zip(tables.values(), smallest, strict=True)
+            ]
+            self._proposals += [
+                [min(options, key=partial(self._score, weight)) for options in fitting]
+                for weight in self.WEIGHTS
+            ]
+        self._proposals.append(smallest)
         distinct = {tuple(map(id, proposal)): proposal for proposal in self._proposals}
         self._proposals = list(distinct.values())
 
-    def _fits(self, option: ShardingOption) -> bool:
-        return all(shard.storage.fits_in(self.memory) for shard in option.shards)
+    def _fits(self, option: ShardingOption, share: float) -> bool:
+        hbm, ddr = _largest_part(option)
+        return hbm <= share * self.memory.hbm and ddr <= share * self.memory.ddr
 
     def _score(self, weight: float, option: ShardingOption) -> float:
         largest = max(shard.perf.total for shard in option.shards)

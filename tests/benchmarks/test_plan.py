@@ -39,8 +39,8 @@ def test_a_plan_is_complete_and_counts_the_optimizers_state(planner: str) -> Non
 
 
 def test_torchrecs_planner_is_tried_where_it_ends_soon() -> None:
-    assert planners(45, 16) == ["torchrec", "ours"]
-    assert planners(45, 64) == planners(150, 8) == ["ours"]
+    assert planners(45, 16) == planners(5, 256) == ["torchrec", "ours"]
+    assert planners(45, 64) == planners(5, 1024) == planners(150, 8) == ["ours"]
 
 
 def test_the_result_tells_time_and_quality(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -71,10 +71,10 @@ def test_one_estimate_for_each_size_is_torchrecs_own() -> None:
     assert ("bags.a", "grid_shard", "fused") in found[0]
 
 
-def option(kind: str, ms: list[float], hbm: int = 1) -> ShardingOption:
+def option(kind: str, ms: list[float], hbm: int = 1, table: str = "t") -> ShardingOption:
     shards = [Shard([1, 4], [n, 0], Storage(hbm, 0), Perf(m, 0, 0, 0)) for n, m in enumerate(ms)]
     tensor = torch.empty(len(ms), 4, device=META)
-    return ShardingOption("t", tensor, ("m", nn.Module()), [1.0], 1, kind, "device", "fused", shards)
+    return ShardingOption(table, tensor, ("m", nn.Module()), [1.0], 1, kind, "device", "fused", shards)
 
 
 def test_proposals_run_from_least_work_to_smallest_parts() -> None:
@@ -88,6 +88,38 @@ def test_proposals_run_from_least_work_to_smallest_parts() -> None:
         proposer.feedback(partitionable=True)
     # Mean work over 4 ranks is 2 against 3; the largest part 8 against 3: 2 + 8w < 3 + 3w while w < 0.2.
     assert found == ["whole", "spread"]
+
+
+def test_a_table_too_many_for_a_rank_does_not_spread_all_others() -> None:
+    """Ranks of 850. Whole is less work for both; 800 is above 0.9 of a rank, 300 above 0.25, 50 never."""
+    proposer = WeighedProposer(Cluster(nodes=1, ranks_per_node=4, hbm=1000, ddr=1000).topology())
+    proposer.load(
+        [
+            option("whole", [1.0], hbm=800, table="large"),
+            option("spread", [9.0] * 4, hbm=50, table="large"),
+            option("whole", [1.0], hbm=300, table="medium"),
+            option("spread", [9.0] * 4, hbm=50, table="medium"),
+        ]
+    )
+    found = []
+    while (proposal := proposer.propose()) is not None:
+        found.append({o.name: o.sharding_type for o in proposal})
+        proposer.feedback(partitionable=False)
+    assert found == [
+        {"large": "whole", "medium": "whole"},
+        {"large": "spread", "medium": "whole"},
+        {"large": "spread", "medium": "spread"},
+    ]
+
+
+def test_a_table_larger_than_a_machine_leaves_others_on_theirs() -> None:
+    """The first takes 1.1 TB, a machine has 584 GB; its part and that of the second do not fit on a GPU."""
+    total, share = 2.5e12 / (4 * 128), [1, 1 / 2, 1 / 3, 1 / 4, 1 / 5]
+    model = Model({f"t{n}": int(total * s / sum(share)) for n, s in enumerate(share)}, dim=128)
+    cluster = Cluster(nodes=32, ranks_per_node=8, hbm=80 * GIB, ddr=200 * GIB)
+    loads = {f"t{n}": Load((512,), (10.0,)) for n in range(5)}
+    placed = place(model, TrainingSettings(), cluster, loads=loads)
+    assert [o.sharding_type for o in placed] == ["row_wise"] * 2 + ["table_row_wise"] * 3
 
 
 def test_layouts_suit_the_size_of_a_table_and_the_machines() -> None:
