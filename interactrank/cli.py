@@ -105,7 +105,7 @@ def _run(options: argparse.Namespace) -> None:
         output = options.output or Path("runs") / f"ablate_{options.config.stem}"
         ablate_job(config, options.data, output, seeds=options.seeds, only=options.only)
     elif options.verb == "export-items":
-        jobs.export_items_job(config, options.data, options.run, options.output, model=options.model)
+        jobs.export_items_job(config, options.data, options.trained, options.output, model=options.model)
     else:
         from interactrank.components import launch_training
 
@@ -198,10 +198,11 @@ def _parser() -> argparse.ArgumentParser:
         "export-items",
         "Embed the whole catalogue with a trained model; started once per rank by torchx or torchrun.",
         "torchrun --standalone --nproc-per-node 2 -m interactrank.cli export-items"
-        " examples/configs/bestbuy.yaml --data prepared --run runs/model --output items",
+        " examples/configs/bestbuy.yaml --data prepared --trained runs/model --output items",
     )
     items.add_argument("--data", type=Path, required=True, help="prepared log of the model")
-    items.add_argument("--run", type=Path, required=True, help="folder of the trained model")
+    # Not --run, which torchrun refuses as ambiguous between options of its own.
+    items.add_argument("--trained", type=Path, required=True, help="folder of the trained model")
     items.add_argument("--output", type=Path, required=True, help="folder of the embeddings")
     items.add_argument("--model", default="interactrank", help="interactrank, two_tower or a variant")
     run = verb(

@@ -134,7 +134,7 @@ def export_items(
         max_retries: how often the scheduler restarts the job
         rdzv_port: port of the first machine at which several machines meet
     """
-    arguments = ["export-items", config, *overrides, "--data", data, "--run", run, "--output", output]
+    arguments = ["export-items", config, *overrides, "--data", data, "--trained", run, "--output", output]
     return _on_ranks(
         *arguments,
         *("--model", model),

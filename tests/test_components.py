@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import shlex
 import sys
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import pytest
 pytest.importorskip("torchx")
 
 import torchx.specs as specs
+from torch.distributed.run import get_args_parser
 from torchx.components.component_test_base import ComponentTestCase
 
 from interactrank import components
@@ -70,13 +72,32 @@ def test_export_items_starts_torchrun_with_the_command_line() -> None:
     assert "--nnodes 1 --nproc_per_node 3" in role.args[1]
     command = (
         "-m interactrank.cli export-items run.yaml training.device=cpu --data 'prepared log' "
-        "--run runs/model --output runs/a --model two_tower"
+        "--trained runs/model --output runs/a --model two_tower"
     )
     assert command in role.args[1]
     understood = parse(
-        ["export-items", "c.yaml", "--data", "d", "--run", "r", "--output", "o", "--model", "m"]
+        ["export-items", "c.yaml", "--data", "d", "--trained", "r", "--output", "o", "--model", "m"]
     )
-    assert (understood["verb"], understood["run"], understood["model"]) == ("export-items", Path("r"), "m")
+    assert (understood["verb"], understood["trained"], understood["model"]) == (
+        "export-items",
+        Path("r"),
+        "m",
+    )
+
+
+def test_torchrun_takes_no_argument_of_a_job_for_its_own() -> None:
+    """It refuses those that could be short for several options of its own, wherever they stand."""
+    apps = (
+        components.train("training.steps=9", **WHAT, plan="plan.json", model="two_tower"),
+        components.export_items("training.device=cpu", **WHAT, run="runs/model", model="two_tower"),
+        components.bench("--smoke", "--rounds", "3", "--threads", "1", m="benchmarks.ranks"),
+    )
+    for app in apps:
+        (role,) = app.roles
+        module, *own = role.args[1].split(" -m ")[1].split(" ")
+        found = get_args_parser().parse_args(shlex.split(role.args[1])[1:])
+        assert found.training_script == module
+        assert found.training_script_args == shlex.split(" ".join(own))
 
 
 def test_the_torchrun_line_of_every_job_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
