@@ -29,7 +29,7 @@ from interactrank.training.checkpoint import CheckpointStore
 from interactrank.training.course import Position
 from interactrank.training.distributed import current_world, process_group
 from interactrank.training.optimizers import TrainingOptimizer, build_optimizer
-from interactrank.training.plan import make_plan
+from interactrank.training.planning.plan import make_plan
 from interactrank.training.settings import TrainingSettings
 from interactrank.training.sharding import shard_model
 

@@ -36,7 +36,7 @@ from benchmarks.workers import STEPS, Workers, take_turns
 from interactrank.modules.embeddings import TableConfig, embedding_bag_collection
 from interactrank.training.distributed import current_world, process_group
 from interactrank.training.optimizers import TrainingOptimizer, build_optimizer
-from interactrank.training.plan import make_plan
+from interactrank.training.planning.plan import make_plan
 from interactrank.training.settings import TrainingSettings
 from interactrank.training.sharding import shard_model
 

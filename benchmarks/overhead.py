@@ -38,7 +38,7 @@ from interactrank.data.prepared import PreparedLog
 from interactrank.data.simulator import simulate
 from interactrank.models import InteractRank
 from interactrank.training.distributed import current_world, gather
-from interactrank.training.plan import make_plan
+from interactrank.training.planning.plan import make_plan
 from interactrank.training.quiet import quiet
 from interactrank.training.trainer import train
 

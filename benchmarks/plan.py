@@ -28,12 +28,12 @@ from torchrec.distributed.planner.types import ShardingOption
 from benchmarks import report
 from benchmarks.harness import Contestant, Group, Script, Step, main, peak_rss_mb
 from interactrank.modules.embeddings import TableConfig, embedding_bag_collection
-from interactrank.training.cluster import Cluster
 from interactrank.training.comms import sharders
-from interactrank.training.constraints import Load
 from interactrank.training.optimizers import apply_table_optimizer
-from interactrank.training.plan import place
-from interactrank.training.plan_report import PlanReport, plan_report
+from interactrank.training.planning.cluster import Cluster
+from interactrank.training.planning.constraints import Load
+from interactrank.training.planning.plan import place
+from interactrank.training.planning.report import PlanReport, plan_report
 from interactrank.training.quiet import quiet
 from interactrank.training.settings import TrainingSettings
 from interactrank.training.tables import table_parameters

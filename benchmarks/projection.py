@@ -29,10 +29,10 @@ from benchmarks.workers import Workers
 from interactrank.data.prepare import prepare
 from interactrank.data.prepared import PreparedLog
 from interactrank.data.simulator import simulate
-from interactrank.training.cluster import Cluster, Speeds, parse_bytes, show_bytes
 from interactrank.training.distributed import process_group
+from interactrank.training.planning.cluster import Cluster, Speeds, parse_bytes, show_bytes
+from interactrank.training.planning.sizing import SizedModel, size_model
 from interactrank.training.quiet import quiet
-from interactrank.training.sizing import SizedModel, size_model
 
 QUESTION = "What would this model train at on 8, 64 and 1,024 GPUs?"
 GPUS = (8, 64, 1024)

@@ -30,7 +30,7 @@ from interactrank.modules.embeddings import TableConfig, embedding_bag_collectio
 from interactrank.training.distributed import current_world
 from interactrank.training.optimizers import build_optimizer
 from interactrank.training.pipeline import Forward, make_pipeline
-from interactrank.training.plan import make_plan
+from interactrank.training.planning.plan import make_plan
 from interactrank.training.settings import TrainingSettings
 from interactrank.training.sharding import shard_model
 

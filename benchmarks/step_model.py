@@ -21,14 +21,14 @@ from interactrank.config import RunConfig, load_config
 from interactrank.data.loader import SearchLoader
 from interactrank.data.prepared import PreparedLog
 from interactrank.models import InteractRank
-from interactrank.training.cluster import Cluster
 from interactrank.training.distributed import current_world
 from interactrank.training.optimizers import build_optimizer
 from interactrank.training.pipeline import Forward, PlainPipeline
-from interactrank.training.plan import make_plan, place
-from interactrank.training.plan_report import PARTS, PlanReport, plan_report
+from interactrank.training.planning.cluster import Cluster
+from interactrank.training.planning.plan import make_plan, place
+from interactrank.training.planning.report import PARTS, PlanReport, plan_report
+from interactrank.training.planning.sizing import SizedModel
 from interactrank.training.sharding import shard_model
-from interactrank.training.sizing import SizedModel
 
 TOWER = "{block_dim: 2048, hidden_dims: [512, 256]}"  # the reference's
 STEPS = 3  # of a measurement; the median counts

@@ -39,7 +39,8 @@ SCRIPTS: dict[str, tuple[str, ...]] = {
     "ranks": HARNESS,
     "end_to_end": HARNESS,
     "equal_quality": ("--threads", "1", "--seeds", "1", "--requests", "2000", "--epochs", "2"),
-    "checkpoint": ("--tables", "4", "--rounds", "3"),
+    "checkpoint": ("--tables", "1", "2", "4", "--rounds", "3"),
+    "plan": HARNESS,
     "projection": ("--threads", "1"),
     "faults": ("--only", "kills", "--kills", "5"),
 }

@@ -13,7 +13,7 @@ from interactrank.compatibility import check
 from interactrank.errors import USER_ERRORS
 
 if TYPE_CHECKING:
-    from interactrank.training.cluster import Cluster
+    from interactrank.training.planning.cluster import Cluster
 
 EXAMPLES = """examples:
   interactrank run examples/configs/bestbuy.yaml --data ../shared/data/bestbuy_xbox
@@ -259,7 +259,7 @@ def _add_plan_arguments(plan: argparse.ArgumentParser) -> None:
 
 
 def _cluster(options: argparse.Namespace) -> Cluster:
-    from interactrank.training.cluster import Cluster, Speeds
+    from interactrank.training.planning.cluster import Cluster, Speeds
 
     return Cluster(
         nodes=options.nodes,
@@ -272,7 +272,7 @@ def _cluster(options: argparse.Namespace) -> Cluster:
 
 
 def _size(text: str) -> int:
-    from interactrank.training.cluster import parse_bytes
+    from interactrank.training.planning.cluster import parse_bytes
 
     try:
         return parse_bytes(text)

@@ -36,16 +36,16 @@ from interactrank.models.tables import collection_name
 from interactrank.progress import progress_bar
 from interactrank.schema import ConfigError
 from interactrank.serving.item_embeddings import export_items
-from interactrank.training.cluster import Cluster
 from interactrank.training.distributed import World, current_world, on_main, process_group, say, together
 from interactrank.training.first_weights import table_bytes, table_device
 from interactrank.training.history import read_history
-from interactrank.training.plan_for_cluster import plan_for_cluster
-from interactrank.training.plan_picture import plot_plan
-from interactrank.training.plan_report import PlanReport
+from interactrank.training.planning.cluster import Cluster
+from interactrank.training.planning.for_cluster import plan_for_cluster
+from interactrank.training.planning.picture import plot_plan
+from interactrank.training.planning.report import PlanReport
+from interactrank.training.planning.sizing import size_model
 from interactrank.training.quiet import quiet
 from interactrank.training.settings import TrainingSettings
-from interactrank.training.sizing import size_model
 from interactrank.training.trainer import Evaluate, train
 from interactrank.version import __version__
 

@@ -11,7 +11,7 @@ import yaml
 from interactrank import components
 from interactrank.cli import _cluster, _parser, main, parse
 from interactrank.data.prepare import prepare
-from interactrank.training.cluster import Cluster, Speeds
+from interactrank.training.planning.cluster import Cluster, Speeds
 from tests.runs import VALUES, config, raw_log
 
 GIB = 2**30

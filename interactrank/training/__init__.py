@@ -1,16 +1,16 @@
 """Sharded training: process group, sharding plan, optimizers, checkpoints and the loop."""
 
 from interactrank.training.checkpoint import CheckpointStore
-from interactrank.training.cluster import Cluster
 from interactrank.training.course import Course, Loader, Position, SharedLoader
 from interactrank.training.distributed import RankError, World, current_world, process_group
 from interactrank.training.errors import TrainingError
 from interactrank.training.history import read_history
 from interactrank.training.manifest import CheckpointError
 from interactrank.training.monitor import NonFiniteLoss
-from interactrank.training.plan import PlanError, make_plan
-from interactrank.training.plan_file import load_plan, read_plan, write_plan
-from interactrank.training.plan_table import describe_plan, print_plan
+from interactrank.training.planning.cluster import Cluster
+from interactrank.training.planning.file import load_plan, read_plan, write_plan
+from interactrank.training.planning.plan import PlanError, make_plan
+from interactrank.training.planning.table import describe_plan, print_plan
 from interactrank.training.preemption import EXIT_PREEMPTED, Preempted
 from interactrank.training.settings import (
     CommsSettings,

@@ -6,9 +6,9 @@ import torch
 
 from interactrank.batch import BatchLayout
 from interactrank.modules.managed import STATE_BYTES
-from interactrank.training.cluster import show_bytes
 from interactrank.training.distributed import World, say
-from interactrank.training.plan import cluster_of
+from interactrank.training.planning.cluster import show_bytes
+from interactrank.training.planning.plan import cluster_of
 from interactrank.training.settings import TrainingSettings
 
 __all__ = ["table_bytes", "table_device"]

@@ -22,9 +22,9 @@ from interactrank.training.managed import managed_report, managed_totals
 from interactrank.training.monitor import Window, check_finite_state
 from interactrank.training.optimizers import TrainingOptimizer, build_optimizer
 from interactrank.training.pipeline import Forward, make_pipeline
-from interactrank.training.plan import cluster_of, make_plan
-from interactrank.training.plan_file import load_plan, plan_values, write_plan
-from interactrank.training.plan_table import describe_plan, print_plan
+from interactrank.training.planning.file import load_plan, plan_values, write_plan
+from interactrank.training.planning.plan import cluster_of, make_plan
+from interactrank.training.planning.table import describe_plan, print_plan
 from interactrank.training.preemption import Agreement, Preempted, StopSignal
 from interactrank.training.random_state import seed_everything
 from interactrank.training.settings import TrainingSettings
@@ -78,7 +78,7 @@ def train(
         output_dir: folder of the run, seen by all ranks.
         evaluate: called every ``settings.evaluate_every`` steps and at the end.
         resume: go on from the newest checkpoint of ``output_dir``, if there is one.
-        plan: a file of :mod:`interactrank.training.plan_file`; TorchRec's planner makes one when left out.
+        plan: a file of :mod:`interactrank.training.planning.file`; the planner makes one when left out.
 
     Returns:
         Steps done, history and sharded model.

@@ -51,10 +51,11 @@ def test_the_result_tells_time_and_quality(tmp_path: Path, monkeypatch: pytest.M
     assert [row["short_name"] for row in result["results"]] == [
         f"tables_8_ranks_{ranks}/{planner}" for ranks in (8, 16) for planner in ("torchrec", "ours")
     ]
-    quality, memory = result["tables"]
+    quality, memory, growth = result["tables"]
     assert [row[:2] + row[3:4] for row in quality["rows"]] == [
         [8, ranks, planner] for ranks in (8, 16) for planner in ("torchrec", "ours")
     ]
+    assert growth["title"] == "Growth with ranks"
     for row in quality["rows"]:
         step, balance = row[5:7]
         assert step > 0

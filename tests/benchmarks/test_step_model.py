@@ -5,8 +5,8 @@ import pytest
 
 from benchmarks.projection import projected_table
 from benchmarks.step_model import Measured, Step, step_of
-from interactrank.training.cluster import Cluster, Speeds
-from interactrank.training.plan_report import PARTS, PlanReport
+from interactrank.training.planning.cluster import Cluster, Speeds
+from interactrank.training.planning.report import PARTS, PlanReport
 
 
 def test_the_dense_share_leaves_the_tables_out() -> None:

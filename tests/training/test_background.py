@@ -15,7 +15,7 @@ from interactrank.training.checkpoint import CheckpointStore
 from interactrank.training.course import Position
 from interactrank.training.distributed import RankError, current_world, process_group
 from interactrank.training.optimizers import build_optimizer
-from interactrank.training.plan import make_plan
+from interactrank.training.planning.plan import make_plan
 from interactrank.training.settings import TrainingSettings
 from interactrank.training.sharding import shard_model
 from interactrank.training.trainer import train

@@ -13,7 +13,7 @@ from interactrank.models import InteractRank, ModelSettings
 from interactrank.schema import parse_config
 from interactrank.training.distributed import current_world, process_group
 from interactrank.training.first_weights import table_bytes, table_device
-from interactrank.training.plan import cluster_of, make_plan
+from interactrank.training.planning.plan import cluster_of, make_plan
 from interactrank.training.settings import TrainingSettings
 from interactrank.training.sharding import shard_model
 from interactrank.training.weights import load_model, save_model

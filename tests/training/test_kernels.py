@@ -7,7 +7,7 @@ import torch
 
 from interactrank.training.distributed import process_group
 from interactrank.training.optimizers import build_optimizer
-from interactrank.training.plan import make_plan
+from interactrank.training.planning.plan import make_plan
 from interactrank.training.settings import TrainingSettings
 from interactrank.training.sharding import shard_model
 from tests.training.test_mean_pooling import Bags, ids

@@ -21,17 +21,17 @@ from interactrank.data.settings import LoaderSettings
 from interactrank.models import InteractRank
 from interactrank.modules import Eviction, TableConfig, embedding_bag_collection, embedding_collection, manage
 from interactrank.training.checkpoint import CheckpointStore
-from interactrank.training.cluster import Cluster
 from interactrank.training.course import Position
 from interactrank.training.distributed import current_world
 from interactrank.training.errors import TrainingError
 from interactrank.training.optimizers import build_optimizer
-from interactrank.training.plan import PlanError, make_plan, place
-from interactrank.training.plan_for_cluster import plan_for_cluster
-from interactrank.training.plan_report import PlanReport
+from interactrank.training.planning.cluster import Cluster
+from interactrank.training.planning.for_cluster import plan_for_cluster
+from interactrank.training.planning.plan import PlanError, make_plan, place
+from interactrank.training.planning.report import PlanReport
+from interactrank.training.planning.sizing import SizedModel
 from interactrank.training.settings import TrainingSettings
 from interactrank.training.sharding import shard_model
-from interactrank.training.sizing import SizedModel
 from interactrank.training.tables import tables_of
 from interactrank.training.trainer import train
 from interactrank.training.weights import load_model, save_model

@@ -3,7 +3,7 @@ import torch
 
 from interactrank.training.distributed import process_group
 from interactrank.training.monitor import NonFiniteLoss, Window, batch_statistics, check_finite_state
-from interactrank.training.plan import make_plan
+from interactrank.training.planning.plan import make_plan
 from interactrank.training.settings import TrainingSettings
 from interactrank.training.sharding import shard_model
 from tests.training.toy import ToyModel, toy_batch

@@ -14,7 +14,7 @@ from interactrank.training.optimizers import (
     state_bytes,
     table_optimizer,
 )
-from interactrank.training.plan import make_plan
+from interactrank.training.planning.plan import make_plan
 from interactrank.training.settings import Schedule, TableOptimizer, TrainingSettings
 from interactrank.training.sharding import shard_model
 from interactrank.training.tables import table_parameters, tables_of

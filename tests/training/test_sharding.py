@@ -12,8 +12,8 @@ from rich.console import Console
 from torch import Tensor
 
 from interactrank.training.distributed import current_world, process_group
-from interactrank.training.plan import make_plan
-from interactrank.training.plan_table import describe_plan, print_plan
+from interactrank.training.planning.plan import make_plan
+from interactrank.training.planning.table import describe_plan, print_plan
 from interactrank.training.settings import Schedule, TableOptimizer, TableSharding, TrainingSettings
 from interactrank.training.trainer import train
 from interactrank.training.weights import load_model

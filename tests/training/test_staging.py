@@ -12,7 +12,7 @@ from torch.distributed._shard.sharded_tensor import ShardedTensor
 
 from interactrank.training import staging
 from interactrank.training.distributed import current_world
-from interactrank.training.plan import make_plan
+from interactrank.training.planning.plan import make_plan
 from interactrank.training.settings import TrainingSettings
 from interactrank.training.sharding import shard_model
 from interactrank.training.staging import Staging

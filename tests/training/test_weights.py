@@ -8,7 +8,7 @@ from safetensors.torch import load_file
 
 from interactrank.training import weights
 from interactrank.training.distributed import RankError, current_world, process_group
-from interactrank.training.plan import make_plan
+from interactrank.training.planning.plan import make_plan
 from interactrank.training.settings import TrainingSettings
 from interactrank.training.sharding import shard_model
 from interactrank.training.weights import WeightsError, load_model, save_model

@@ -38,7 +38,7 @@ from torchrec.distributed.planner.types import (
 )
 
 from interactrank.modules.managed import STATE_BYTES
-from interactrank.training.cluster import show_bytes
+from interactrank.training.planning.cluster import show_bytes
 from interactrank.training.tables import table_parameters, tables_of
 
 __all__ = ["SMALL_WORLD", "WeighedProposer", "find_placement", "last_obstacle"]

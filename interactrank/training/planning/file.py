@@ -22,16 +22,16 @@ from torchrec.distributed.types import CacheParams, ShardingPlan
 
 from interactrank.files import atomic_write_text
 from interactrank.schema import near
-from interactrank.training.cluster import Cluster
-from interactrank.training.constraints import (
+from interactrank.training.distributed import World, on_main
+from interactrank.training.planning.cluster import Cluster
+from interactrank.training.planning.constraints import (
     allowed_kernels,
     allowed_types,
     buckets_problems,
     leaves_ranks_empty,
 )
-from interactrank.training.distributed import World, on_main
-from interactrank.training.plan import PlanError, cluster_of
-from interactrank.training.rank_list import parse_ranks, show_ranks
+from interactrank.training.planning.plan import PlanError, cluster_of
+from interactrank.training.planning.rank_list import parse_ranks, show_ranks
 from interactrank.training.settings import Kernel, ShardingType, TrainingSettings
 from interactrank.training.tables import TableInfo, table_collections, tables_of
 

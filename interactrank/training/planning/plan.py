@@ -16,13 +16,13 @@ from torchrec.distributed.planner.planners import to_sharding_plan
 from torchrec.distributed.planner.types import PlannerError, ShardingOption
 from torchrec.distributed.types import ShardingPlan
 
-from interactrank.training.cluster import Cluster
 from interactrank.training.comms import sharders
-from interactrank.training.constraints import Load, allowed_kernels, table_constraints
 from interactrank.training.distributed import World, on_main
 from interactrank.training.errors import TrainingError
 from interactrank.training.optimizers import state_bytes, table_optimizer
-from interactrank.training.planner import find_placement, last_obstacle
+from interactrank.training.planning.cluster import Cluster
+from interactrank.training.planning.constraints import Load, allowed_kernels, table_constraints
+from interactrank.training.planning.planner import find_placement, last_obstacle
 from interactrank.training.settings import ShardingType, TrainingSettings
 from interactrank.training.tables import TableInfo, tables_of
 

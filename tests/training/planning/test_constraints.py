@@ -4,8 +4,8 @@ import re
 
 import pytest
 
-from interactrank.training.constraints import Load, checked_sharding, table_constraints
 from interactrank.training.errors import TrainingError
+from interactrank.training.planning.constraints import Load, checked_sharding, table_constraints
 from interactrank.training.settings import TrainingSettings
 from tests.training.toy import ToyModel
 

@@ -13,12 +13,12 @@ from torchrec.modules.embedding_configs import EmbeddingBagConfig, EmbeddingConf
 from torchrec.modules.embedding_modules import EmbeddingBagCollection, EmbeddingCollection
 from torchrec.optim.rowwise_adagrad import RowWiseAdagrad
 
-from interactrank.training.cluster import Cluster
 from interactrank.training.comms import sharders
-from interactrank.training.constraints import Load
 from interactrank.training.distributed import World
-from interactrank.training.plan import FEW_PARTS, cluster_of, place, suited_types
-from interactrank.training.planner import WeighedProposer, _OncePerSize, find_placement
+from interactrank.training.planning.cluster import Cluster
+from interactrank.training.planning.constraints import Load
+from interactrank.training.planning.plan import FEW_PARTS, cluster_of, place, suited_types
+from interactrank.training.planning.planner import WeighedProposer, _OncePerSize, find_placement
 from interactrank.training.settings import CommsSettings, TrainingSettings
 from interactrank.training.tables import tables_of
 

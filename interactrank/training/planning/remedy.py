@@ -7,10 +7,10 @@ from dataclasses import replace
 
 from torch import nn
 
-from interactrank.training.cluster import Cluster, show_bytes
-from interactrank.training.constraints import Load
 from interactrank.training.optimizers import state_bytes
-from interactrank.training.plan import PlanError, place
+from interactrank.training.planning.cluster import Cluster, show_bytes
+from interactrank.training.planning.constraints import Load
+from interactrank.training.planning.plan import PlanError, place
 from interactrank.training.settings import TrainingSettings
 from interactrank.training.tables import tables_of
 
@@ -59,7 +59,7 @@ def explain(
     """The error with sizes, and with the nearest fix of each kind that makes a plan possible.
 
     Args:
-        error: of :func:`~interactrank.training.plan.place`.
+        error: of :func:`~interactrank.training.planning.plan.place`.
         model: the unsharded model.
         settings: as placed.
         cluster: as placed.

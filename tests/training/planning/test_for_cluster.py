@@ -13,16 +13,16 @@ import pytest
 from interactrank.batch import BatchLayout
 from interactrank.models import ModelSettings
 from interactrank.schema import SearchSchema, parse_config
-from interactrank.training.cluster import Cluster, Speeds, parse_bytes
-from interactrank.training.constraints import Load
 from interactrank.training.errors import TrainingError
-from interactrank.training.plan import PlanError
-from interactrank.training.plan_file import read_plan
-from interactrank.training.plan_for_cluster import plan_for_cluster
-from interactrank.training.plan_picture import plot_plan
-from interactrank.training.plan_remedy import smallest
+from interactrank.training.planning.cluster import Cluster, Speeds, parse_bytes
+from interactrank.training.planning.constraints import Load
+from interactrank.training.planning.file import read_plan
+from interactrank.training.planning.for_cluster import plan_for_cluster
+from interactrank.training.planning.picture import plot_plan
+from interactrank.training.planning.plan import PlanError
+from interactrank.training.planning.remedy import smallest
+from interactrank.training.planning.sizing import Demand, SizedModel, layout_of, measured_demand, size_model
 from interactrank.training.settings import TrainingSettings
-from interactrank.training.sizing import Demand, SizedModel, layout_of, measured_demand, size_model
 from tests.models.search import SMALL, prepared
 
 GIB = 2**30

@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from interactrank.training.cluster import Cluster
 from interactrank.training.distributed import current_world, process_group
-from interactrank.training.plan import PlanError, make_plan
-from interactrank.training.plan_file import plan_values, read_plan, write_plan
+from interactrank.training.planning.cluster import Cluster
+from interactrank.training.planning.file import plan_values, read_plan, write_plan
+from interactrank.training.planning.plan import PlanError, make_plan
 from interactrank.training.settings import TrainingSettings
 from interactrank.training.trainer import train
 from tests.distributed import run_ranks

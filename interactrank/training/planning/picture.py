@@ -12,7 +12,7 @@ import numpy as np
 
 from interactrank.extras import require
 from interactrank.files import atomic_write
-from interactrank.training.plan_report import PARTS, PlanReport
+from interactrank.training.planning.report import PARTS, PlanReport
 
 __all__ = ["plot_plan"]
 

@@ -9,7 +9,7 @@ from rich.table import Table
 from torch import nn
 from torchrec.distributed.types import ShardingPlan
 
-from interactrank.training.rank_list import show_ranks
+from interactrank.training.planning.rank_list import show_ranks
 from interactrank.training.tables import tables_of
 
 __all__ = ["PlanRow", "describe_plan", "print_plan"]

@@ -6,13 +6,13 @@ import os
 
 from torchrec.distributed.planner.planners import to_sharding_plan
 
-from interactrank.training.cluster import Cluster
-from interactrank.training.plan import PlanError, place
-from interactrank.training.plan_file import plan_values, write_plan
-from interactrank.training.plan_remedy import explain
-from interactrank.training.plan_report import PlanReport, plan_report
+from interactrank.training.planning.cluster import Cluster
+from interactrank.training.planning.file import plan_values, write_plan
+from interactrank.training.planning.plan import PlanError, place
+from interactrank.training.planning.remedy import explain
+from interactrank.training.planning.report import PlanReport, plan_report
+from interactrank.training.planning.sizing import SizedModel
 from interactrank.training.settings import TrainingSettings
-from interactrank.training.sizing import SizedModel
 
 __all__ = ["plan_for_cluster"]
 

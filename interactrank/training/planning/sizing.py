@@ -20,8 +20,8 @@ from interactrank.extras import require
 from interactrank.models import InteractRank, ModelSettings
 from interactrank.models.tables import collection_name
 from interactrank.schema import SearchSchema, near
-from interactrank.training.constraints import Load
 from interactrank.training.errors import TrainingError
+from interactrank.training.planning.constraints import Load
 
 __all__ = ["Demand", "SizedModel", "expected_demand", "layout_of", "measured_demand", "size_model"]
 

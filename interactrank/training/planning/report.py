@@ -18,9 +18,9 @@ from rich.table import Table
 from torch import nn
 from torchrec.distributed.planner.types import ShardingOption
 
-from interactrank.training.cluster import Cluster, show_bytes
 from interactrank.training.optimizers import state_bytes
-from interactrank.training.rank_list import show_ranks
+from interactrank.training.planning.cluster import Cluster, show_bytes
+from interactrank.training.planning.rank_list import show_ranks
 from interactrank.training.settings import TableOptimizer
 from interactrank.training.tables import tables_of
 
@@ -173,7 +173,7 @@ def plan_report(
 
     Args:
         model: the unsharded model.
-        placement: of :func:`~interactrank.training.plan.place`.
+        placement: of :func:`~interactrank.training.planning.plan.place`.
         cluster: for which it was made.
         optimizer: of the tables.
         dense_bytes: what the dense parameters take on each rank.
