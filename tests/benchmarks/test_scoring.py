@@ -108,5 +108,7 @@ def test_a_result_is_written(tmp_path: Path) -> None:
     result = json.loads(path.read_text())
     assert report.problems(result) == []
     assert {row["candidates"] for row in result["results"]} == set(scoring.TINY)
-    assert [len(table["rows"]) for table in result["tables"]] == [3 * 7, 4, 4]
-    assert sum(row[2] for row in result["tables"][1]["rows"]) == pytest.approx(100, abs=0.1)
+    bandwidth, parts, of_flops, growth = result["tables"]
+    assert [len(table["rows"]) for table in (bandwidth, parts, of_flops)] == [3 * 7, 4, 4]
+    assert growth["title"] == "Growth with candidates"
+    assert sum(row[2] for row in parts["rows"]) == pytest.approx(100, abs=0.1)
