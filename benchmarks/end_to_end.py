@@ -7,12 +7,12 @@
 ``interactrank`` is ``train`` on a simulated log with the loader and its thread, as a job trains; it stops
 between two measurements, while up to ``loader.prefetch`` batches lie ready. The peer ``plain_two_tower`` is
 plain PyTorch on the same candidates as flat rows (:mod:`benchmarks.flat_two_tower`), without sequence and
-history. Two models: the demo's, and one that mostly looks ids up. A sample is a candidate. Each rank keeps
-a batch of its own, so that n ranks train on n times as much in a step, and has one thread unless --threads
-says otherwise. Wall time decides.
+history. The models: the demo's, with its 32 requests a batch and with 256, and one that mostly looks ids up.
+A sample is a candidate. Each rank keeps a batch of its own, so that n ranks train on n times as much in a
+step, and has one thread unless --threads says otherwise. Wall time decides.
 
-Of a job all ranks measure together, and rank 0 writes the result; several machines need ``--folder``, a
-relative path that all of them see.
+Of a job all ranks measure together, and rank 0 writes the result; several machines need ``--folder``, which
+all of them see.
 """
 
 from __future__ import annotations
@@ -50,6 +50,7 @@ OURS, PEER = "interactrank", "plain_two_tower"
 TARGET = 0.8  # of as many times one rank as there are ranks
 MODELS = {
     "demo": ["simulate.requests=6000"],
+    "demo_large_batches": ["simulate.requests=6000", "loader.batch_requests=256"],
     "table_heavy": [
         "simulate.requests=6000",
         "simulate.items=20000",

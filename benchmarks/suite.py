@@ -37,7 +37,7 @@ SCRIPTS: dict[str, tuple[str, ...]] = {
     "scoring": HARNESS,
     "overhead": HARNESS,
     "ranks": HARNESS,
-    "end_to_end": HARNESS,
+    "end_to_end": (*HARNESS, "--block", "20"),
     "equal_quality": ("--threads", "1", "--seeds", "1", "--requests", "2000", "--epochs", "2"),
     "checkpoint": ("--tables", "1", "2", "4", "--rounds", "3"),
     "plan": HARNESS,
