@@ -27,7 +27,7 @@ ROOT = Path(__file__).parents[1]
 HARNESS = ("--no-memory", "--rounds", "5", "--warmup", "1", "--threads", "1")
 # script -> its options in a whole run
 SCRIPTS: dict[str, tuple[str, ...]] = {
-    "train_step": (*HARNESS, "--candidates", "125", "500", "--eager"),
+    "train_step": (*HARNESS, "--candidates", "100", "500", "--eager"),
     "sequence": HARNESS,
     "modules": HARNESS,
     "embedding": HARNESS,

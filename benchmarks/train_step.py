@@ -188,6 +188,8 @@ def groups(options: argparse.Namespace) -> Iterator[Group]:
     device = torch.device(options.device)
     emulated = device.type == "cpu" and not machine.cpu_flags().intersection(machine.BF16_FLAGS)
     sizes = [40] if options.smoke else options.candidates
+    if odd := [size for size in sizes if size % 20]:
+        raise SystemExit(f"--candidates: {odd} are no multiples of the 20 candidates of a request")
     for candidates in sizes:
         compiled = not (options.smoke or options.eager) and candidates == COMPILED
         for name in LAYOUTS:
@@ -325,7 +327,7 @@ _TYPES = (torch.float32, torch.bfloat16)
 def arguments(parser: argparse.ArgumentParser) -> None:
     """Options of this script."""
     parser.add_argument("--reference", type=Path, help="the public reference's step, a Python file")
-    parser.add_argument("--candidates", type=int, nargs="+", default=[125, 500, 2000])
+    parser.add_argument("--candidates", type=int, nargs="+", default=[100, 500, 2000], help="multiples of 20")
     parser.add_argument("--eager", action="store_true", help="leave torch.compile out")
 
 

@@ -84,6 +84,7 @@ def plot_ablation(report: Mapping[str, Any], path: str | os.PathLike[str]) -> Pa
         left.set_xlabel(f"{metric} of {requests}, 95 % interval\nmean over seeds; open dots: each seed")
         right.set_xlabel(f"change against the row above, or against full\ngrey: p ≥ {LEVEL:g} after Holm")
         right.set_xlim(*_room(right.get_xlim()))
+        right.locator_params(axis="x", nbins=6)
         return atomic_write(path, lambda temporary: figure.savefig(temporary, dpi=150))
 
 
