@@ -5,8 +5,8 @@
 Two models: one that mostly looks up ids, one that mostly multiplies matrices. Each rank has a process and a
 core of its own; sets of ranks take turns, and those that wait use no core. ``two_ranks`` keep the batch of
 each rank, as the loader does, so that a step trains on twice as much; ``two_ranks_half`` share one batch.
-Wall time decides. The ratio of CPU time, of the rank with the most, leaves out waiting for the other rank
-and for a core: it is what two free cores could reach at best.
+``two_alone`` is the limit of the machine: two jobs of one rank at the same time, which exchange nothing and
+only share caches, memory and what else the two cores share. Wall time decides.
 
 Shapes: B rows of the batch on a rank, T tables, D embedding dim.
 """
@@ -147,23 +147,29 @@ def prepare(names: dict[str, int], shape: Shape) -> None:
 
 def groups(options: argparse.Namespace) -> Iterator[Group]:
     """One for each model."""
-    with Workers(1) as one, Workers(2) as two:
+    with Workers(1) as one, Workers(2) as two, Workers(2, apart=True) as alone:
         for name, shape in (TINY if options.smoke else SHAPES).items():
             for batch in (shape.batch // 8, shape.batch):
-                yield group(name, replace(shape, batch=batch), one, two, target=batch == shape.batch)
+                of = replace(shape, batch=batch)
+                yield group(name, of, one, two, alone, target=batch == shape.batch)
 
 
-def group(name: str, shape: Shape, one: Workers, two: Workers, *, target: bool = True) -> Group:
+def group(
+    name: str, shape: Shape, one: Workers, two: Workers, alone: Workers, *, target: bool = True
+) -> Group:
     """A model on one rank and on two."""
 
     def measure(rounds: int, warmup: int) -> dict[str, Samples]:
         one.call(prepare, {"one_rank": shape.batch}, shape)
         two.call(prepare, {"two_ranks": shape.batch, "two_ranks_half": shape.batch // 2}, shape)
-        return take_turns({"one_rank": one, "two_ranks": two, "two_ranks_half": two}, rounds, warmup)
+        alone.call(prepare, {"two_alone": shape.batch}, shape)
+        turns = {"one_rank": one, "two_alone": alone, "two_ranks": two, "two_ranks_half": two}
+        return take_turns(turns, rounds, warmup)
 
     work = shape.batch * shape.steps
     contestants = [
         Contestant("one_rank", work=work),
+        Contestant("two_alone", work=2 * work),
         Contestant("two_ranks", work=2 * work, target=TARGET if target else None),
         Contestant("two_ranks_half", work=work),
     ]

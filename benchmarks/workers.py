@@ -5,11 +5,13 @@ They open one process group and keep what they have built, so that several sets 
 
 from __future__ import annotations
 
+import gc
 import multiprocessing
 import os
 import socket
 import traceback
 from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from multiprocessing.connection import Connection, wait
 from types import TracebackType
 from typing import Any, Protocol
@@ -36,18 +38,19 @@ class Workers:
 
     Args:
         size: number of ranks.
+        apart: whether each is the only rank of a job of its own; they then work at the same time, and exchange
+            nothing.
     """
 
-    def __init__(self, size: int) -> None:
+    def __init__(self, size: int, *, apart: bool = False) -> None:
         context = multiprocessing.get_context("spawn")
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            port = int(free.getsockname()[1])
+        ports = _free_ports(size)
         self._pipes: list[Connection] = []
         self._processes = []
         for rank in range(size):
             here, there = context.Pipe()
-            process = context.Process(target=_serve, args=(rank, size, port, there), daemon=True)
+            place = (0, 1, ports[rank]) if apart else (rank, size, ports[0])
+            process = context.Process(target=_serve, args=(*place, there), daemon=True)
             process.start()
             there.close()
             self._pipes.append(here)
@@ -156,6 +159,15 @@ def slowest(found: list[dict[str, Samples]]) -> dict[str, Samples]:
     }
 
 
+def _free_ports(count: int) -> list[int]:
+    """Different ports that nothing listens on."""
+    with ExitStack() as stack:
+        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
+        for free in sockets:
+            free.bind(("127.0.0.1", 0))
+        return [int(free.getsockname()[1]) for free in sockets]
+
+
 def _serve(rank: int, size: int, port: int, pipe: Connection) -> None:
     os.environ.update(
         RANK=str(rank),
@@ -168,6 +180,8 @@ def _serve(rank: int, size: int, port: int, pipe: Connection) -> None:
     from interactrank.training.distributed import process_group
 
     torch.set_num_threads(1)
+    gc.collect()
+    gc.freeze()  # as in the harness
     with process_group("cpu"):
         while (call := pipe.recv()) is not None:
             function, arguments = call

@@ -6,6 +6,7 @@ import argparse
 import os
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -49,11 +50,27 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _tell_torchrun(error: Exception) -> None:
-    """Where torchrun started this process, its summary then says what was wrong, not only the exit code."""
-    if "TORCHELASTIC_ERROR_FILE" in os.environ:
-        from torch.distributed.elastic.multiprocessing.errors import get_error_handler
+    """Where torchrun started this process, its summary then says what was wrong, not only the exit code.
 
-        get_error_handler().record_exception(error)
+    When one rank dies torchrun ends the others, and reads what they wrote: on a part of such a file it fails
+    itself, and restarts nothing.
+    """
+    target = os.environ.get("TORCHELASTIC_ERROR_FILE")
+    if target is None:
+        return
+    from torch.distributed.elastic.multiprocessing.errors import get_error_handler
+
+    from interactrank.files import atomic_write
+
+    def write(temporary: Path) -> None:
+        os.environ["TORCHELASTIC_ERROR_FILE"] = str(temporary)
+        try:
+            get_error_handler().record_exception(error)
+        finally:
+            os.environ["TORCHELASTIC_ERROR_FILE"] = target
+
+    with suppress(OSError):  # the error itself matters more than torchrun's summary
+        atomic_write(target, write)
 
 
 def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:

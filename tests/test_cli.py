@@ -170,3 +170,33 @@ def test_run_launches_two_ranks(config, tmp_path):
     again = subprocess.run(command, capture_output=True, text=True, timeout=300, check=True)
     assert "interactrank: trained already" in again.stderr
     assert "training interactrank on" not in again.stderr
+
+
+def test_torchrun_sees_an_error_whole_or_not_at_all(tmp_path, monkeypatch):
+    target = tmp_path / "error.json"
+    monkeypatch.setenv("TORCHELASTIC_ERROR_FILE", str(target))
+    command = ["train", str(tmp_path / "none.yaml"), "--data", "a", "--output", "b"]
+    dump = json.dump
+
+    def ended_while_writing(data, file):
+        file.write('{"mess')
+        file.flush()
+        raise KeyboardInterrupt  # as torchrun's SIGTERM would end it
+
+    monkeypatch.setattr(json, "dump", ended_while_writing)
+    with pytest.raises(KeyboardInterrupt):
+        main(command)
+    assert not target.exists()
+
+    monkeypatch.setattr(json, "dump", dump)
+    assert main(command) == 1
+    assert "cannot read" in json.loads(target.read_text())["message"]["message"]
+    assert os.environ["TORCHELASTIC_ERROR_FILE"] == str(target)
+    assert list(tmp_path.iterdir()) == [target]
+
+
+def test_an_error_that_cannot_be_told_to_torchrun_is_still_printed(tmp_path, monkeypatch, capsys):
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("TORCHELASTIC_ERROR_FILE", str(tmp_path / "file" / "error.json"))  # under a file
+    assert main(["train", str(tmp_path / "none.yaml"), "--data", "a", "--output", "b"]) == 1
+    assert "cannot read" in capsys.readouterr().err

@@ -42,9 +42,9 @@ def test_ranks_have_batches_of_their_own() -> None:
 
 def test_wall_time_decides() -> None:
     shape = SHAPES["dense_heavy"]
-    of = group("dense_heavy", shape, None, None)  # type: ignore[arg-type]
-    assert [c.target for c in of.contestants] == [None, 1.6, None]
-    assert [c.work for c in of.contestants] == [n * shape.batch * shape.steps for n in (1, 2, 1)]
+    of = group("dense_heavy", shape, None, None, None)  # type: ignore[arg-type]
+    assert [c.target for c in of.contestants] == [None, None, 1.6, None]
+    assert [c.work for c in of.contestants] == [n * shape.batch * shape.steps for n in (1, 2, 2, 1)]
     row = {"target": 1.6, "ratio_p50": 1.5, "cpu_time_ratio_p50": 1.9}
     one_thread = {"hardware": {"threads": 1}}
     assert report.verdict(one_thread, row) == "reached"
