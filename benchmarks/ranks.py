@@ -24,6 +24,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torchrec.sparse.jagged_tensor import KeyedJaggedTensor
 
+from benchmarks import report
 from benchmarks.harness import Contestant, Group, Samples, Script, main
 from benchmarks.workers import STEPS, Workers, take_turns
 from interactrank.modules.embeddings import TableConfig, embedding_bag_collection
@@ -183,10 +184,34 @@ def group(
     return Group(f"{name}_{shape.batch}", contestants, "samples", settings, measure=measure)
 
 
+def tables(options: argparse.Namespace, result: dict[str, Any]) -> list[report.Table]:
+    """How near two ranks come to two jobs that exchange nothing."""
+    speed = {(row["group"], row["contestant"]): row["qps_p50"] for row in result["results"]}
+    rows: list[list[Any]] = []
+    for group in dict.fromkeys(row["group"] for row in result["results"]):
+        one, alone, two = (speed[group, name] for name in ("one_rank", "two_alone", "two_ranks"))
+        rows.append([group, alone / one, two / one, two / alone])
+    return [
+        report.Table(
+            title="Against what the machine can do",
+            columns=[
+                "group",
+                "two jobs alone, times one rank",
+                "two ranks, times one",
+                "two ranks / two alone",
+            ],
+            rows=rows,
+            note="Medians on the wall clock. Where two jobs that exchange nothing stay below 2, the two cores "
+            "share what the work needs; two ranks cannot pass them.",
+        )
+    ]
+
+
 SCRIPT = Script(
     name="ranks",
     question="How much faster do two ranks train than one, with one thread each?",
     groups=groups,
+    tables=tables,
     memory=False,
     x_axis="batch",
     series="model",

@@ -38,8 +38,8 @@ class Workers:
 
     Args:
         size: number of ranks.
-        apart: whether each is the only rank of a job of its own; they then work at the same time, and exchange
-            nothing.
+        apart: whether each is the only rank of a job of its own; they then work at the same time and
+            exchange nothing.
     """
 
     def __init__(self, size: int, *, apart: bool = False) -> None:

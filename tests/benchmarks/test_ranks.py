@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+import argparse
+
 import pytest
 import torch
 
 from benchmarks import ranks, report
-from benchmarks.ranks import SHAPES, TINY, batches, group, prepare
+from benchmarks.ranks import SHAPES, TINY, batches, group, prepare, tables
 from benchmarks.workers import STEPS
 from interactrank.training.distributed import process_group
 
@@ -49,3 +51,10 @@ def test_wall_time_decides() -> None:
     one_thread = {"hardware": {"threads": 1}}
     assert report.verdict(one_thread, row) == "reached"
     assert report.verdict(one_thread, row | of.settings) == "missed"
+
+
+def test_two_ranks_are_set_against_two_jobs_alone() -> None:
+    speeds = {"one_rank": 100.0, "two_alone": 160.0, "two_ranks": 120.0, "two_ranks_half": 90.0}
+    rows = [{"group": "g", "contestant": name, "qps_p50": speed} for name, speed in speeds.items()]
+    (table,) = tables(argparse.Namespace(), {"results": rows})
+    assert table["rows"] == [["g", 1.6, 1.2, 0.75]]
