@@ -100,3 +100,8 @@ def test_rank_0_of_a_job_calls_and_the_others_serve() -> None:
     lead, served = run_ranks(2, lead_or_serve)
     assert lead == [3, [11, 11], [0, 1]]  # 5 + 6 on both
     assert served == [1]
+
+
+def test_jobs_apart_have_one_rank_each() -> None:
+    with Workers(2, apart=True) as ranks:
+        assert ranks.call(total, 5) == [(0, 5, 1), (0, 5, 1)]
