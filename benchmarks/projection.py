@@ -8,8 +8,9 @@ arithmetic is then checked on two ranks of this machine.
 
 Projected: a rank's dense work, at the same share of the GPU's rate; the tables and their exchange by the
 planner's model (that of ``interactrank plan``), with the speeds given; the all-reduce of dense gradients as a
-ring. At the fast end of a range the tables are as the planner has them, and all exchange hides behind the
-dense work; at the slow end tables are slower by as much as they are here, and nothing overlaps.
+ring. Small tables that all look up are on every GPU; a second table has them sharded, too. At the fast end of
+a range the tables are as the planner has them, and all exchange hides behind the dense work; at the slow end
+tables are slower by as much as they are here, and nothing overlaps.
 
 Shapes: B requests of a batch on a rank, N ranks.
 """
@@ -24,7 +25,18 @@ from typing import Any
 import torch
 
 from benchmarks import machine, report, tables
-from benchmarks.step_model import Measured, Step, config, memory_rate, on_ranks, one_rank, planned, step_of
+from benchmarks.step_model import (
+    SMALL,
+    Measured,
+    Step,
+    config,
+    gflop_of,
+    memory_rate,
+    on_ranks,
+    one_rank,
+    planned,
+    step_of,
+)
 from benchmarks.workers import Workers
 from interactrank.data.prepare import prepare
 from interactrank.data.prepared import PreparedLog
@@ -37,14 +49,21 @@ from interactrank.training.quiet import quiet
 QUESTION = "What would this model train at on 8, 64 and 1,024 GPUs?"
 GPUS = (8, 64, 1024)
 GPUS_A_MACHINE = 8
-ROWS = {"item": 1_000_000_000, "query": 100_000_000, "word": 10_000_000}  # of the projected tables
+ROWS = {"item": 1_000_000_000, "query": 100_000_000, "word": 200_000}  # of the projected tables
+CANDIDATES = 25  # of a request, each an item of its own
 BATCHES = (16, 64, 256)  # B of the measured steps
 
 
-def sized(log: PreparedLog, requests: int, smoke: bool, rows: dict[str, int] | None = None) -> SizedModel:
+def sized(
+    log: PreparedLog,
+    requests: int,
+    smoke: bool,
+    rows: dict[str, int] | None = None,
+    candidates: float | None = None,
+) -> SizedModel:
     """The model without weights, and what a step of B requests asks of its tables."""
     of = config(smoke, requests)
-    return size_model(of.search, of.model, batch_requests=requests, log=log, rows=rows)
+    return size_model(of.search, of.model, batch_requests=requests, log=log, rows=rows, candidates=candidates)
 
 
 def measured_table(found: list[Measured], rate: float) -> report.Table:
@@ -53,6 +72,7 @@ def measured_table(found: list[Measured], rate: float) -> report.Table:
         title="Measured: steps of one rank of this machine",
         columns=[
             "B",
+            "distinct items",
             "ms",
             "requests/s",
             "of it tables, ms",
@@ -60,7 +80,7 @@ def measured_table(found: list[Measured], rate: float) -> report.Table:
             "dense part, share of the matmul rate",
         ],
         rows=[
-            [m.requests, m.ms, 1e3 * m.requests / m.ms, m.tables_ms, m.gflop, m.dense_share(rate)]
+            [m.requests, m.items, m.ms, 1e3 * m.requests / m.ms, m.tables_ms, m.gflop, m.dense_share(rate)]
             for m in found
         ],
         note=f"Matrix products of 1024 x 1024 run at {rate:,.0f} GFLOP/s here. The tables' part is that of "
@@ -87,15 +107,15 @@ def check(
 
 
 def projections(
-    log: PreparedLog, share: float, gflop_a_request: float, slower: float, options: argparse.Namespace
+    log: PreparedLog, share: float, gflop: float, options: argparse.Namespace, *, replicated: bool
 ) -> list[tuple[int, Step]]:
     """N GPUs -> the step of each, with B = ``--batch``."""
     batch = 8 if options.smoke else options.batch
-    of = config(options.smoke, batch)
-    dense = gflop_a_request * batch / (1e3 * options.tflops * share) * 1e3
+    of = config(options.smoke, batch, replicated=replicated)
+    dense = gflop / (options.tflops * share)
     speeds = Speeds(hbm=options.hbm, within=options.within, between=options.between)
     rows = None if options.smoke else ROWS
-    model = sized(log, batch, options.smoke, rows)
+    model = sized(log, batch, options.smoke, rows, CANDIDATES)
     found = []
     for gpus in GPUS:
         cluster = Cluster(
@@ -109,7 +129,7 @@ def projections(
     return found
 
 
-def projected_table(found: list[tuple[int, Step]], slower: float, batch: int) -> report.Table:
+def projected_table(title: str, found: list[tuple[int, Step]], slower: float, batch: int) -> report.Table:
     """What N GPUs would do."""
     first = found[0][1].slowest(slower)
     rows: list[list[Any]] = []
@@ -119,7 +139,7 @@ def projected_table(found: list[tuple[int, Step]], slower: float, batch: int) ->
         rows[-1] += [1e3 * gpus * batch / slow, 1e3 * gpus * batch / fast, first / slow]
     columns = ["GPUs", "dense ms", "tables ms", "their exchange ms", "all-reduce ms", "step ms, fast end"]
     columns += ["slow end", "requests/s, slow end", "fast end", "efficiency against 8, slow end"]
-    return report.Table(title=f"Projected: {batch} requests a GPU", columns=columns, rows=rows, note="")
+    return report.Table(title=f"{title}, {batch} requests a GPU", columns=columns, rows=rows, note="")
 
 
 def plot(path: Path, found: list[tuple[int, Step]], slower: float, batch: int, title: str) -> None:
@@ -197,10 +217,15 @@ def main() -> None:
             pages.append(check_table(rows, memory, speed))
         share = largest.dense_share(rate)
         batch = 8 if options.smoke else options.batch
-        steps = projections(log, share, largest.gflop / largest.requests, slower, options)
-    page = projected_table(steps, slower, batch)
-    page["note"] = assumptions(options, share, slower, device)
-    pages.append(page)
+        gflop = gflop_of(found, batch, CANDIDATES * batch)
+        steps = projections(log, share, gflop, options, replicated=True)
+        sharded = projections(log, share, gflop, options, replicated=False)
+    small = ", ".join(SMALL)
+    page = projected_table("Projected", steps, slower, batch)
+    page["note"] = assumptions(options, share, slower, gflop, device)
+    other = projected_table("Projected with the small tables sharded, too", sharded, slower, batch)
+    other["note"] = f"Where {small} are on one rank or one machine, that one serves all others."
+    pages += [page, other]
     path = tables.write(
         "projection",
         QUESTION,
@@ -224,7 +249,9 @@ def check_table(rows: list[list[Any]], memory: float, speed: float) -> report.Ta
     )
 
 
-def assumptions(options: argparse.Namespace, share: float, slower: float, device: torch.device) -> str:
+def assumptions(
+    options: argparse.Namespace, share: float, slower: float, gflop: float, device: torch.device
+) -> str:
     """What the projection rests on, most doubtful first."""
     rows = ", ".join(f"{name} {n:,}" for name, n in ROWS.items())
     lines = [
@@ -233,10 +260,16 @@ def assumptions(options: argparse.Namespace, share: float, slower: float, device
         f"{options.tflops:g} TFLOP/s, memory {show_bytes(options.hbm)}/s, {show_bytes(options.within)}/s "
         f"within and {show_bytes(options.between)}/s a GPU between machines (by default an H100's)",
         f"the planner's model of tables and exchange; here tables took {slower:.2f} times what it expects",
+        f"{gflop:,.0f} GFLOP a step, with {CANDIDATES} items of each request its own, by the counts above",
         "loading keeps up, ranks wait for nobody beyond the planner's busiest rank",
     ]
     of = "the sizes of the smoke run" if options.smoke else f"tables of {rows} rows"
-    return "Nothing in this table was measured. It assumes: " + "; ".join(lines) + f". For {of}."
+    small = ", ".join(SMALL)
+    return (
+        "Nothing in this table was measured. It assumes: "
+        + "; ".join(lines)
+        + f". For {of}; {small} are on every GPU (training.sharding)."
+    )
 
 
 if __name__ == "__main__":

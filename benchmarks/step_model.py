@@ -10,6 +10,7 @@ import statistics
 import time
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 import torch.distributed as dist
 from torch.profiler import ProfilerActivity, profile
@@ -31,6 +32,7 @@ from interactrank.training.planning.sizing import SizedModel
 from interactrank.training.sharding import shard_model
 
 TOWER = "{block_dim: 2048, hidden_dims: [512, 256]}"  # the reference's
+SMALL = ("word", "category", "country", "gender")  # tables that every request or item looks up
 STEPS = 3  # of a measurement; the median counts
 EXCHANGE = ("fwd_comms", "bwd_comms")
 COMPUTE = ("fwd_compute", "bwd_compute", "prefetch_compute")
@@ -44,13 +46,15 @@ class Measured:
         requests: B.
         ms: of the step.
         tables_ms: of it, in the tables' kernels.
-        gflop: of its matrix products, forward and backward.
+        gflop: of the matrix products of one such step, forward and backward.
+        items: distinct ones of that step.
     """
 
     requests: int
     ms: float
     tables_ms: float
     gflop: float
+    items: int
 
     @property
     def dense_ms(self) -> float:
@@ -81,9 +85,10 @@ class Step:
         return self.dense + self.tables * max(1.0, slower) + self.exchange + self.all_reduce
 
 
-def config(smoke: bool, requests: int) -> RunConfig:
-    """The demo's with large towers, for steps in memory."""
+def config(smoke: bool, requests: int, *, replicated: bool = True) -> RunConfig:
+    """The demo's with large towers, for steps in memory; its small tables on every rank, or sharded."""
     overrides = [
+        *(f"training.sharding.{table}.types=[data_parallel]" for table in SMALL if replicated),
         f"simulate.requests={120 if smoke else 3000}",
         f"loader.batch_requests={requests}",
         "loader.prefetch=0",
@@ -96,6 +101,7 @@ def config(smoke: bool, requests: int) -> RunConfig:
 def one_rank(log: PreparedLog, requests: int, device: torch.device, *, smoke: bool) -> Measured:
     """Measures a step of this rank; in a process group."""
     loop = Loop(log, requests, device, smoke=smoke)
+    items = loop.made[1].num_items  # making the loop was the step on the first batch
     with FlopCounterMode(display=False) as flops:
         loop.steps(1)
     ms = loop.median_ms()
@@ -108,7 +114,7 @@ def one_rank(log: PreparedLog, requests: int, device: torch.device, *, smoke: bo
         spent["all"] += took
         spent["tables"] += took if "embedding" in event.key else 0.0
     share = spent["tables"] / max(spent["all"], 1e-9)
-    return Measured(requests, ms, ms * share, flops.get_total_flops() / 1e9)
+    return Measured(requests, ms, ms * share, flops.get_total_flops() / 1e9, items)
 
 
 def on_ranks(folder: str, requests: int, smoke: bool) -> tuple[float, float]:
@@ -140,7 +146,8 @@ class Loop:
     def __init__(self, log: PreparedLog, requests: int, device: torch.device, *, smoke: bool) -> None:
         of, world = config(smoke, requests), current_world()
         loader = SearchLoader(log, "train", of.loader, rank=world.rank, world_size=world.size)
-        self.batches = itertools.cycle([batch.to(device) for batch in itertools.islice(loader.epoch(), 4)])
+        self.made = [batch.to(device) for batch in itertools.islice(loader.epoch(), 4)]
+        self.batches = itertools.cycle(self.made)
         torch.manual_seed(0)
         model = InteractRank(layout=log.layout, settings=of.model)
         tables = {id(p) for p in model.tables.parameters()}
@@ -168,6 +175,13 @@ class Loop:
             self.steps(1)
             took.append(1e3 * (time.perf_counter() - start))
         return statistics.median(took)
+
+
+def gflop_of(found: list[Measured], requests: int, items: int) -> float:
+    """What a step of so many requests and distinct items would compute, by the steps that were counted."""
+    counted = np.array([[m.requests, m.items] for m in found], dtype=float)
+    each = np.linalg.lstsq(counted, np.array([m.gflop for m in found]), rcond=None)[0]
+    return float(each @ [requests, items])
 
 
 def planned(sized: SizedModel, of: RunConfig, cluster: Cluster) -> PlanReport:

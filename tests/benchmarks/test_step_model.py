@@ -4,14 +4,16 @@ import numpy as np
 import pytest
 
 from benchmarks.projection import projected_table
-from benchmarks.step_model import Measured, Step, step_of
+from benchmarks.step_model import Measured, Step, gflop_of, step_of
 from interactrank.training.planning.cluster import Cluster, Speeds
 from interactrank.training.planning.report import PARTS, PlanReport
 
 
 def test_the_dense_share_leaves_the_tables_out() -> None:
     # 30 GFLOP in 400 - 100 = 300 ms are 100 GFLOP/s, half of 200.
-    assert Measured(requests=8, ms=400, tables_ms=100, gflop=30).dense_share(200) == pytest.approx(0.5)
+    assert Measured(requests=8, ms=400, tables_ms=100, gflop=30, items=9).dense_share(200) == pytest.approx(
+        0.5
+    )
 
 
 def test_both_ends_of_a_step() -> None:
@@ -46,8 +48,14 @@ def test_a_plan_becomes_the_step_of_its_busiest_rank(nodes: int, per_node: int, 
 
 def test_the_projection_is_counted_in_requests_a_second() -> None:
     steps = [(8, Step(10, 0, 0, 0)), (64, Step(10, 0, 10, 0))]
-    table = projected_table(steps, slower=1.0, batch=100)
+    table = projected_table("Projected", steps, slower=1.0, batch=100)
     fast, slow, slow_rate, fast_rate, efficiency = table["rows"][1][5:]
     assert (fast, slow) == (10, 20)
     assert (slow_rate, fast_rate) == (64 * 100 / 0.020, 64 * 100 / 0.010)
     assert efficiency == 0.5
+
+
+def test_flops_are_those_of_requests_and_of_distinct_items() -> None:
+    # 2 GFLOP a request and 3 an item: 2 * 1 + 3 * 5, 2 * 4 + 3 * 10, 2 * 9 + 3 * 12.
+    found = [Measured(r, 1.0, 0.0, 2.0 * r + 3.0 * i, i) for r, i in ((1, 5), (4, 10), (9, 12))]
+    assert gflop_of(found, requests=100, items=2500) == pytest.approx(2 * 100 + 3 * 2500)
