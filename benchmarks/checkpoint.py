@@ -42,6 +42,7 @@ WAYS = {
     "background": "background: until it is complete",
     "load": "loading (checksums, then values)",
 }
+WRITERS = ("plain", "sync", "background")
 
 
 class Tables(nn.Module):
@@ -82,14 +83,6 @@ def write_plainly(folder: Path, dmp: DistributedModelParallel) -> int:
     return size
 
 
-def seconds(work: object) -> float:
-    """How long a call takes."""
-    start = time.perf_counter()
-    assert callable(work)
-    work()
-    return time.perf_counter() - start
-
-
 def measure(folder: Path, count: int, rows: int, rounds: int) -> dict[str, list[float]]:
     """Bytes and seconds of every way of writing, once per round and in turns; the first round warms up."""
     found: dict[str, list[float]] = {"size": []} | {key: [] for key in WAYS}
@@ -101,22 +94,25 @@ def measure(folder: Path, count: int, rows: int, rounds: int) -> dict[str, list[
         }
         stores["async"].prepare(dmp, optimizer)  # as train does when it begins
         for step in range(rounds + 1):
-            position = Position(step=step)
-            start = time.perf_counter()
-            found["size"].append(write_plainly(folder / "plain", dmp))
-            took = {"plain": time.perf_counter() - start}
+            position, took = Position(step=step), dict.fromkeys(WAYS, 0.0)
+            # A disk may be slower after much was written, so that nobody is always the second.
+            for way in (WRITERS * 2)[step % 3 : step % 3 + 3]:
+                start = time.perf_counter()
+                if way == "plain":
+                    found["size"].append(write_plainly(folder / "plain", dmp))
+                elif way == "sync":
+                    stores["sync"].save(dmp, optimizer, position)
+                else:
+                    stores["async"].save(dmp, optimizer, position)
+                    took["blocked"] = time.perf_counter() - start
+                    stores["async"].wait()
+                took[way] = time.perf_counter() - start
             shutil.rmtree(folder / "plain")
-            store = stores["sync"]
-            # B023: the lambdas are called at once, before the loop goes on.
-            took["sync"] = seconds(lambda: store.save(dmp, optimizer, position))  # noqa: B023
-            start = time.perf_counter()
-            stores["async"].save(dmp, optimizer, position)
-            took["blocked"] = time.perf_counter() - start
-            stores["async"].wait()
-            took["background"] = time.perf_counter() - start
-            path = store.latest()
+            path = stores["sync"].latest()
             assert path is not None
-            took["load"] = seconds(lambda: store.load(path, dmp, optimizer))  # noqa: B023
+            start = time.perf_counter()
+            stores["sync"].load(path, dmp, optimizer)
+            took["load"] = time.perf_counter() - start
             size = found["size"][-1] / 1e9
             print(f"{size:.2f} GB, round {step}: " + ", ".join(f"{k} {v:.2f} s" for k, v in took.items()))
             for key, value in took.items():
