@@ -250,6 +250,8 @@ def others(jobs: Jobs) -> report.Table:
 
     def add(what: str, name: str, outcome: Outcome, remedy: str) -> None:
         same = outcome.codes[-1] == 0 and jobs.same(name)
+        if not same:
+            print(f"exit codes {outcome.codes}", *(line for _, line in outcome.lines), sep="\n", flush=True)
         row = [what, outcome.codes[0], outcome.message(), remedy, outcome.resumed(), "yes" if same else "NO"]
         rows.append(row)
         print(row, flush=True)

@@ -44,11 +44,8 @@ SCRIPTS: dict[str, tuple[str, ...]] = {
     "projection": ("--threads", "1"),
     "faults": ("--only", "kills", "--kills", "5"),
 }
-# what a smoke run gives beside --smoke
-SMOKE: dict[str, tuple[str, ...]] = {
-    name: ("--no-memory", "--threads", "1") if "--threads" in options else ()
-    for name, options in SCRIPTS.items()
-}
+# options that a smoke run takes over from a whole one, where they are there
+SHARED = (("--no-memory",), ("--threads", "1"))
 
 
 def main() -> None:
@@ -72,7 +69,9 @@ def main() -> None:
 
 def run(name: str, folder: Path, *, smoke: bool) -> bool:
     """One script in a process of its own; says how long it took. Whether it ended with a valid result."""
-    given = ("--smoke", *SMOKE[name]) if smoke else SCRIPTS[name]
+    given = SCRIPTS[name]
+    if smoke:
+        given = ("--smoke", *(word for option in SHARED if option[0] in given for word in option))
     command = [sys.executable, "-m", f"benchmarks.{name}", *given, "--output", str(folder)]
     print(f"== {name}: python -m benchmarks.{name} {' '.join(given)}", flush=True)
     start, before = time.perf_counter(), set(folder.glob("*.json"))

@@ -15,14 +15,12 @@ NO_SCRIPTS = {"compare", "fault_job", "report", "suite"}  # they measure nothing
 def test_every_script_is_in_the_suite() -> None:
     scripts = {path.stem for path in FOLDER.glob("*.py") if '__name__ == "__main__"' in path.read_text()}
     assert scripts - NO_SCRIPTS == set(suite.SCRIPTS)
-    assert set(suite.SMOKE) == set(suite.SCRIPTS)
 
 
 def test_a_script_that_fails_fails_the_suite(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(suite, "SCRIPTS", {"nothing": ()})
-    monkeypatch.setattr(suite, "SMOKE", {"nothing": ()})
     monkeypatch.setattr(sys, "argv", ["suite", "--smoke", "--output", str(tmp_path)])
     with pytest.raises(SystemExit, match="failed: nothing"):
         suite.main()
@@ -33,7 +31,6 @@ def test_a_script_that_fails_fails_the_suite(
 
 
 def test_a_script_that_writes_no_result_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(suite, "SMOKE", {"report": ()})
     monkeypatch.setattr(suite, "SCRIPTS", {"report": ()})
     assert not suite.run("report", tmp_path, smoke=False)
 
@@ -52,3 +49,16 @@ def test_a_smoke_run_leaves_no_results_behind(tmp_path: Path) -> None:
     with suite._folder(argparse.Namespace(smoke=True, output=tmp_path / "new")) as folder:
         assert folder == tmp_path / "new"
     assert folder.exists()
+
+
+def test_a_smoke_run_takes_over_the_options_that_are_not_sizes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(
+        suite, "SCRIPTS", {"nothing": ("--no-memory", "--rounds", "5", "--threads", "1"), "none": ()}
+    )
+    for name in suite.SCRIPTS:
+        assert not suite.run(name, tmp_path, smoke=True)
+    printed = capsys.readouterr().out
+    assert "python -m benchmarks.nothing --smoke --no-memory --threads 1\n" in printed
+    assert "python -m benchmarks.none --smoke\n" in printed
