@@ -5,6 +5,7 @@
 Two models: one that mostly looks up ids, one that mostly multiplies matrices. Each rank has a process and a
 core of its own; sets of ranks take turns, and those that wait use no core. ``two_ranks`` keep the batch of
 each rank, as the loader does, so that a step trains on twice as much; ``two_ranks_half`` share one batch.
+``two_ranks_overlapped`` exchange the ids of the next batch meanwhile (training.pipeline: sparse_dist).
 ``two_alone`` is the limit of the machine: two jobs of one rank at the same time, which exchange nothing and
 only share caches, memory and what else the two cores share. Wall time decides.
 
@@ -17,12 +18,13 @@ import argparse
 import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torchrec.sparse.jagged_tensor import KeyedJaggedTensor
+from torchrec.streamable import Pipelineable
 
 from benchmarks import report
 from benchmarks.harness import Contestant, Group, Samples, Script, main
@@ -36,6 +38,8 @@ from interactrank.training.settings import TrainingSettings
 from interactrank.training.sharding import shard_model
 
 TARGET = 1.6
+Pipeline = Literal["plain", "sparse_dist"]
+OVERLAPPED = "two_ranks_overlapped"
 WORK = 8  # batches made beforehand
 
 
@@ -73,11 +77,22 @@ TINY = {
 
 
 @dataclass(frozen=True)
-class Batch:
-    """Ids and labels [B, 1]."""
+class Batch(Pipelineable):
+    """Ids and labels [B, 1]; on CPU."""
 
     ids: KeyedJaggedTensor
     labels: Tensor
+
+    def to(self, device: torch.device, non_blocking: bool = False) -> Batch:
+        """Itself: it is there already."""
+        return self
+
+    def pin_memory(self) -> Batch:
+        """Itself: no GPU copies from it."""
+        return self
+
+    def record_stream(self, stream: torch.Stream) -> None:
+        """Nothing to keep: a CPU has no streams."""
 
     @property
     def num_requests(self) -> int:
@@ -124,24 +139,35 @@ def batches(shape: Shape, size: int, rank: int) -> list[Batch]:
     return found
 
 
-def prepare(names: dict[str, int], shape: Shape) -> None:
-    """On every rank: the model, and a step for each name with the rows of its batch on a rank."""
-    STEPS.clear()  # models of an earlier call
-    world, settings = current_world(), TrainingSettings()
+def endless(shape: Shape, size: int, rank: int) -> Iterator[Batch]:
+    """Batches again and again, each as a new object: ids would keep what was once worked out of them."""
+    for made in itertools.cycle(batches(shape, size, rank)):
+        ids = made.ids
+        fresh = KeyedJaggedTensor(keys=ids.keys(), values=ids.values(), lengths=ids.lengths())
+        yield Batch(fresh, made.labels)
+
+
+def trainer(shape: Shape, pipeline: Pipeline) -> Any:
+    """The sharded model in one of the trainer's pipelines."""
+    world, settings = current_world(), TrainingSettings(pipeline=pipeline)
     model = Model(shape)
     dmp = shard_model(model, make_plan(model, settings, world), settings, world)
     optimizer = build_optimizer(dmp, settings, 1)
-    pipeline: Any = make_pipeline(dmp, Forward(dmp, dmp.device, bf16=False), optimizer, settings)
     dmp.train()
-    for name, size in names.items():
-        endless = itertools.cycle(batches(shape, size, world.rank))
+    return make_pipeline(dmp, Forward(dmp, dmp.device, bf16=False), optimizer, settings)
 
-        def step(endless: Iterator[Batch] = endless) -> None:
+
+def prepare(names: dict[str, tuple[int, Pipeline]], shape: Shape) -> None:
+    """On every rank: a step for each name, with so many rows on a rank, in a pipeline."""
+    STEPS.clear()  # models of an earlier call
+    kinds = dict.fromkeys(kind for _, kind in names.values())
+    trainers = {kind: trainer(shape, kind) for kind in kinds}
+    for name, (size, kind) in names.items():
+        fresh = endless(shape, size, current_world().rank)
+
+        def step(pipeline: Any = trainers[kind], fresh: Iterator[Batch] = fresh) -> None:
             for _ in range(shape.steps):
-                fresh = next(endless)
-                ids = fresh.ids  # a new object: this one would keep what it once worked out
-                again = KeyedJaggedTensor(keys=ids.keys(), values=ids.values(), lengths=ids.lengths())
-                pipeline.progress(iter([Batch(again, fresh.labels)]))
+                pipeline.progress(fresh)
 
         STEPS[name] = step
 
@@ -161,17 +187,22 @@ def group(
     """A model on one rank and on two."""
 
     def measure(rounds: int, warmup: int) -> dict[str, Samples]:
-        one.call(prepare, {"one_rank": shape.batch}, shape)
-        two.call(prepare, {"two_ranks": shape.batch, "two_ranks_half": shape.batch // 2}, shape)
-        alone.call(prepare, {"two_alone": shape.batch}, shape)
-        turns = {"one_rank": one, "two_alone": alone, "two_ranks": two, "two_ranks_half": two}
-        return take_turns(turns, rounds, warmup)
+        one.call(prepare, {"one_rank": (shape.batch, "plain")}, shape)
+        alone.call(prepare, {"two_alone": (shape.batch, "plain")}, shape)
+        both = {
+            "two_ranks": (shape.batch, "plain"),
+            OVERLAPPED: (shape.batch, "sparse_dist"),
+            "two_ranks_half": (shape.batch // 2, "plain"),
+        }
+        two.call(prepare, both, shape)
+        return take_turns({"one_rank": one, "two_alone": alone} | dict.fromkeys(both, two), rounds, warmup)
 
     work = shape.batch * shape.steps
     contestants = [
         Contestant("one_rank", work=work),
         Contestant("two_alone", work=2 * work),
         Contestant("two_ranks", work=2 * work, target=TARGET if target else None),
+        Contestant(OVERLAPPED, work=2 * work, target=TARGET if target else None),
         Contestant("two_ranks_half", work=work),
     ]
     settings = {
@@ -189,12 +220,15 @@ def tables(options: argparse.Namespace, result: dict[str, Any]) -> list[report.T
     speed = {(row["group"], row["contestant"]): row["qps_p50"] for row in result["results"]}
     rows: list[list[Any]] = []
     for group in dict.fromkeys(row["group"] for row in result["results"]):
-        one, alone, two = (speed[group, name] for name in ("one_rank", "two_alone", "two_ranks"))
-        rows.append([group, alone / one, two / one, two / alone])
+        one, alone, *two = (speed[group, n] for n in ("one_rank", "two_alone", "two_ranks", OVERLAPPED))
+        rows.append([group, alone / one, *(x / one for x in two), *(x / alone for x in two)])
     return [
         report.Table(
             title="Against what the machine can do",
-            columns=["group", "two jobs alone, times one", "two ranks, times one", "of the limit"],
+            columns=[
+                *("group", "two jobs alone, times one", "two ranks, times one", "overlapped"),
+                *("of the limit", "overlapped, of the limit"),
+            ],
             rows=rows,
             note="Medians on the wall clock. Two jobs that exchange nothing are the limit; below 2 the two "
             "cores share what the work needs.",
