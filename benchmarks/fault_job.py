@@ -19,7 +19,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from interactrank.cli import main
+from interactrank.cli import leave, main
 
 MOMENTS = ("load", "forward", "backward", "update", "save", "rename", "retire", "barrier")
 KINDS = ("kill", "term", "stop", "nan", "full")
@@ -108,4 +108,4 @@ def install() -> None:
 
 if __name__ == "__main__":
     install()
-    sys.exit(main())
+    leave(main())

@@ -200,3 +200,15 @@ def test_an_error_that_cannot_be_told_to_torchrun_is_still_printed(tmp_path, mon
     monkeypatch.setenv("TORCHELASTIC_ERROR_FILE", str(tmp_path / "file" / "error.json"))  # under a file
     assert main(["train", str(tmp_path / "none.yaml"), "--data", "a", "--output", "b"]) == 1
     assert "cannot read" in capsys.readouterr().err
+
+
+def test_a_rank_leaves_at_once_with_its_exit_code_and_all_that_it_printed():
+    code = "import atexit; from interactrank.cli import leave; atexit.register(print, 'taken down'); "
+    code += "print('last words'); leave(75)"
+    for rank, printed in ((None, "last words\ntaken down\n"), ("0", "last words\n")):
+        env = {key: value for key, value in os.environ.items() if key != "RANK"}
+        env |= {} if rank is None else {"RANK": rank}
+        done = subprocess.run(
+            [sys.executable, "-c", code], env=env, capture_output=True, text=True, check=False
+        )
+        assert (done.returncode, done.stdout) == (75, printed)
