@@ -5,11 +5,9 @@ The report is what ``ablation.json`` holds; page, picture and console are made f
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 from interactrank.ablation.findings import METRIC, claims, verdict
@@ -19,7 +17,7 @@ from interactrank.evaluation.comparison import HEADLINE
 from interactrank.evaluation.holm import holm
 from interactrank.evaluation.intervals import bootstrap_intervals
 from interactrank.evaluation.paired import compare_paired
-from interactrank.evaluation.report import versions
+from interactrank.evaluation.report import plain, versions
 from interactrank.evaluation.table import RequestTable, average_tables, table_means
 
 __all__ = ["TESTED", "ablation_report"]
@@ -121,8 +119,8 @@ def ablation_report(
         "failed": dict(failed or {}),
         "versions": versions(),
     }
-    plain: dict[str, Any] = _plain(report)
-    return plain
+    written: dict[str, Any] = plain(report)
+    return written
 
 
 def _seed_differences(first: Mapping[str, Any], other: Mapping[str, Any], metric: str) -> list[float]:
@@ -140,14 +138,3 @@ def _seed_differences(first: Mapping[str, Any], other: Mapping[str, Any], metric
 
 def _means(table: RequestTable, metrics: Sequence[str]) -> dict[str, float]:
     return {name: mean for name, (mean, _) in table_means(table, metrics).items()}
-
-
-def _plain(value: Any) -> Any:
-    """The value in JSON's own types, which have no NaN."""
-    if isinstance(value, Mapping):
-        return {key: _plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
-    if isinstance(value, np.generic):
-        value = value.item()
-    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -27,6 +27,7 @@ __all__ = [
     "LOWER_IS_BETTER",
     "best_models",
     "metrics_table",
+    "plain",
     "print_metrics",
     "versions",
     "write_metrics_json",
@@ -210,7 +211,7 @@ def write_metrics_json(
         >>> content["models"]
         {'bm25': {'mrr': {'value': 0.6, 'low': 0.5, 'high': 0.7, 'requests': 9}}}
     """
-    content = _plain(
+    content = plain(
         {
             "models": models,
             "data": data or {},
@@ -277,16 +278,16 @@ def _short(value: float, digits: int) -> str:
     return f"{value:.{digits}f}".removeprefix("0") if value >= 0 else f"{value:.{digits}f}"
 
 
-def _plain(value: Any) -> Any:
-    """The value in JSON's own types."""
+def plain(value: Any) -> Any:
+    """The value in JSON's own types, which have no NaN: it becomes None, as infinity does."""
     if isinstance(value, SliceMetrics):
-        return {"requests": value.requests, "metrics": _plain(value.metrics)}
+        return {"requests": value.requests, "metrics": plain(value.metrics)}
     if isinstance(value, Interval | PairedDifference):
-        return _plain(value._asdict())
+        return plain(value._asdict())
     if isinstance(value, Mapping):
-        return {str(key): _plain(item) for key, item in value.items()}
+        return {str(key): plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
+        return [plain(item) for item in value]
     if isinstance(value, np.generic):
         value = value.item()
     if isinstance(value, float) and not math.isfinite(value):
