@@ -45,7 +45,7 @@ from interactrank.training.manifest import (
 )
 from interactrank.training.random_state import random_state, set_random_state
 from interactrank.training.staging import Staging
-from interactrank.training.storage import HashingWriter
+from interactrank.training.storage import HashingWriter, SharingPlanner
 
 __all__ = ["CheckpointStore"]
 
@@ -215,7 +215,7 @@ class CheckpointStore:
         try:
             _storage(
                 f"writing {temporary}",
-                lambda: dcp.save(state, storage_writer=writer, process_group=group),
+                lambda: dcp.save(state, storage_writer=writer, planner=SharingPlanner(), process_group=group),
             )
         finally:
             writer.close()

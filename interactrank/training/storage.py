@@ -10,15 +10,19 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
-from torch.distributed.checkpoint import FileSystemWriter, SavePlan, SavePlanner
+import torch
+from torch import Tensor
+from torch.distributed.checkpoint import DefaultSavePlanner, FileSystemWriter, SavePlan, SavePlanner
 from torch.distributed.checkpoint.filesystem import FileSystem
+from torch.distributed.checkpoint.planner import WriteItem
 from torch.distributed.checkpoint.storage import WriteResult
 from torch.futures import Future
 from torch.serialization import get_crc32_options, set_crc32_options
 
-__all__ = ["HashingWriter"]
+__all__ = ["HashingWriter", "SharingPlanner"]
 
 _LARGE = 1 << 16  # bytes from which a thread pays
+_HUGE = 1 << 24  # bytes from which the disk is kept busy while they are hashed
 
 
 class _HashedFile:
@@ -47,6 +51,8 @@ class _HashedFile:
             hashed = self.thread.submit(self.hash.update, data)
             try:
                 self.file.write(data)
+                if size >= _HUGE:
+                    os.fdatasync(self.fileno())  # hashing takes longer, and the last fsync has less to do
             finally:
                 hashed.result()  # the caller may reuse the memory afterwards
         return size
@@ -124,3 +130,25 @@ class HashingWriter(FileSystemWriter):
     def close(self) -> None:
         """Ends the thread that hashes."""
         cast(_HashingFileSystem, self.fs).thread.shutdown()
+
+
+class SharingPlanner(DefaultSavePlanner):
+    """Gives tensors to the writer without a copy.
+
+    FBGEMM keeps the tables of a group in one storage. torch writes whole storages, so it would first copy
+    each table to one of its own.
+    """
+
+    def transform_object(self, write_item: WriteItem, object: Any) -> Any:
+        """As its base; a part of a storage gets a storage of its own over the same memory."""
+        value = super().transform_object(write_item, object)
+        return _own_storage(value) if isinstance(value, Tensor) else value
+
+
+def _own_storage(value: Tensor) -> Tensor:
+    value = value.detach()
+    if value.numel() == 0 or value.is_cuda or not value.is_contiguous():
+        return value  # nothing to spare, or copied to the CPU or into one block anyway
+    if value.untyped_storage().nbytes() == value.nbytes:
+        return value
+    return torch.from_numpy(value.view(-1).view(torch.uint8).numpy()).view(value.dtype).view(value.shape)

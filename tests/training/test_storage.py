@@ -11,12 +11,13 @@ from torch.distributed.checkpoint.api import CheckpointException
 
 from interactrank.training import storage
 from interactrank.training.random_state import random_state, seed_everything, set_random_state
-from interactrank.training.storage import HashingWriter
+from interactrank.training.storage import HashingWriter, SharingPlanner
 
 
 def test_every_file_is_hashed_while_it_is_written(tmp_path: Path) -> None:
-    """Small and large blocks, the latter on a thread, against the hash of the file that is there."""
+    """All but small blocks are hashed by a thread; against the hash of the file that is there."""
     state: dict[str, Any] = {
+        "huge": torch.arange(storage._HUGE, dtype=torch.uint8),
         "large": torch.rand(300_000),
         "small": torch.rand(3),
         "text": "a",
@@ -31,6 +32,7 @@ def test_every_file_is_hashed_while_it_is_written(tmp_path: Path) -> None:
         name: {"bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()} for name, data in files.items()
     }
     found: dict[str, Any] = {
+        "huge": torch.zeros(storage._HUGE, dtype=torch.uint8),
         "large": torch.zeros(300_000),
         "small": torch.zeros(3),
         "text": "",
@@ -38,7 +40,35 @@ def test_every_file_is_hashed_while_it_is_written(tmp_path: Path) -> None:
     }
     dcp.load(found, checkpoint_id=tmp_path / "new", no_dist=True)
     assert torch.equal(found["large"], state["large"])
+    assert torch.equal(found["huge"], state["huge"])
     assert found["text"] == "a"
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.int64, torch.bool])
+def test_a_part_of_a_storage_is_written_without_its_neighbours_and_without_a_copy(
+    tmp_path: Path, dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Rows 10..19 of 1000, as FBGEMM keeps tables; a column, which is no block, may be copied."""
+    whole = (torch.rand(1000, 8) > 0.5).to(dtype)
+    state = {"part": whole[10:20], "none": whole[:0], "one": whole[3, 3], "column": whole[10:20, 2]}
+    written: dict[str, Any] = {}
+    transform = SharingPlanner.transform_object
+
+    def note(self: Any, item: Any, value: Any) -> Any:
+        result = transform(self, item, value)
+        written[item.index.fqn] = result
+        return result
+
+    monkeypatch.setattr(SharingPlanner, "transform_object", note)
+    dcp.save(state, checkpoint_id=tmp_path / "new", planner=SharingPlanner(), no_dist=True)
+    for key in ("part", "one"):
+        assert written[key].untyped_storage().nbytes() == state[key].nbytes
+    assert written["part"].data_ptr() == state["part"].data_ptr()
+    found = {key: torch.zeros_like(value) for key, value in state.items()}
+    dcp.load(found, checkpoint_id=tmp_path / "new", no_dist=True)
+    for key, value in state.items():
+        assert torch.equal(found[key], value), key
+    assert sum(path.stat().st_size for path in (tmp_path / "new").iterdir()) < 20_000  # whole: 8 to 64 KB
 
 
 def test_a_full_disk_is_called_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
