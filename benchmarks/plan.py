@@ -98,7 +98,7 @@ def torchrec(case: Case) -> list[ShardingOption]:
         storage_reservation=FixedPercentageStorageReservation(0.0),
         stats=[],
     )
-    planner.plan(case.model, sharders(SETTINGS.comms))
+    planner.plan(case.model, sharders(SETTINGS))
     return list(planner._best_plan or [])  # sizes and times are nowhere else
 
 

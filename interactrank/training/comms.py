@@ -2,6 +2,9 @@
 
 In half precision each exchange of embeddings and gradients takes half the bytes. They are turned back to
 float32 on arrival; tables, sums and dense parts stay in float32.
+
+FBGEMM must know from the start whether rows will be brought into caches ahead of their batch (pipeline
+``prefetch``), so that one batch does not push out what the next one has brought in.
 """
 
 from __future__ import annotations
@@ -12,7 +15,7 @@ from torchrec.distributed.embeddingbag import EmbeddingBagCollectionSharder
 from torchrec.distributed.fbgemm_qcomm_codec import CommType, QCommsConfig, get_qcomm_codecs_registry
 
 from interactrank.training.managed import managed_sharders
-from interactrank.training.settings import CommsSettings
+from interactrank.training.settings import TrainingSettings
 
 __all__ = ["sharders"]
 
@@ -24,17 +27,19 @@ class _EbcSharder(EmbeddingBagCollectionSharder):
         return list(super().sharding_types("cuda"))
 
 
-def sharders(comms: CommsSettings) -> list:
-    """Sharders of every kind of collection, whose tables exchange embeddings in these precisions.
+def sharders(settings: TrainingSettings) -> list:
+    """Sharders of every kind of collection.
 
     Args:
-        comms: precisions of the forward and the backward pass.
+        settings: precisions of the exchanges (``comms``), and the pipeline.
     """
     config = QCommsConfig(
-        forward_precision=CommType(comms.forward), backward_precision=CommType(comms.backward)
+        forward_precision=CommType(settings.comms.forward),
+        backward_precision=CommType(settings.comms.backward),
     )
     # For device cpu TorchRec would take fp16 for bf16; gloo moves both.
     codecs = get_qcomm_codecs_registry(config, device=torch.device("cuda"))
-    bags = _EbcSharder(qcomm_codecs_registry=codecs)
-    rows = EmbeddingCollectionSharder(qcomm_codecs_registry=codecs)
+    fused = {"prefetch_pipeline": True} if settings.pipeline == "prefetch" else None
+    bags = _EbcSharder(fused, qcomm_codecs_registry=codecs)
+    rows = EmbeddingCollectionSharder(fused, qcomm_codecs_registry=codecs)
     return [bags, rows, *managed_sharders(bags, rows)]

@@ -1,4 +1,8 @@
-"""One training step: batch to the device, forward, backward, update; plain, or overlapped by TorchRec."""
+"""One training step: batch to the device, forward, backward, update; plain, or overlapped by TorchRec.
+
+An overlapped pipeline takes batches ahead of their step. Give it an iterator that ends where the model is to
+be evaluated or saved: it trains on all that it took, and nothing is under way then.
+"""
 
 from __future__ import annotations
 
@@ -6,9 +10,10 @@ from collections.abc import Iterator
 from typing import Any
 
 import torch
+import torch.distributed as dist
 from torch import Tensor, nn
 from torchrec.distributed.model_parallel import DistributedModelParallel
-from torchrec.distributed.train_pipeline import TrainPipelineSparseDist
+from torchrec.distributed.train_pipeline import PrefetchTrainPipelineSparseDist, TrainPipelineSparseDist
 from torchrec.distributed.train_pipeline.tracing import Tracer, _get_leaf_module_names
 
 from interactrank.batch import SearchBatch
@@ -17,7 +22,7 @@ from interactrank.training.errors import TrainingError
 from interactrank.training.optimizers import TrainingOptimizer
 from interactrank.training.settings import TrainingSettings
 
-__all__ = ["Forward", "OverlappedPipeline", "PlainPipeline", "make_pipeline"]
+__all__ = ["Forward", "OverlappedPipeline", "PlainPipeline", "make_pipeline", "unlock_caches"]
 
 
 class Forward:
@@ -55,7 +60,7 @@ class Forward:
 
 
 class PlainPipeline:
-    """One step after the other; what a CPU, which has nothing to overlap, does best.
+    """One step after the other; what a single rank on CPU, which has nothing to overlap, does best.
 
     Args:
         forward: calls the model.
@@ -67,6 +72,11 @@ class PlainPipeline:
         self.forward = forward
         self.optimizer = optimizer
         self.device = device
+
+    @property
+    def under_way(self) -> int:
+        """Batches that were taken and not yet trained on: none."""
+        return 0
 
     def progress(self, batches: Iterator[SearchBatch]) -> Any:
         """Trains on the next batch.
@@ -91,20 +101,35 @@ class PlainPipeline:
 
 
 class OverlappedPipeline:
-    """TorchRec's sparse-dist pipeline, which reads two batches ahead; with a safe break for evaluations.
+    """TorchRec's pipelines, which take up to two batches ahead.
 
     Args:
         dmp: the sharded model.
         forward: calls it.
         optimizer: updates it.
+        prefetch: whether the next batch's rows are also brought into the caches of tables that have one; the
+            model must have been sharded for it (see :func:`~interactrank.training.comms.sharders`).
     """
 
-    def __init__(self, dmp: DistributedModelParallel, forward: Forward, optimizer: TrainingOptimizer) -> None:
+    def __init__(
+        self,
+        dmp: DistributedModelParallel,
+        forward: Forward,
+        optimizer: TrainingOptimizer,
+        *,
+        prefetch: bool = False,
+    ) -> None:
+        kind = PrefetchTrainPipelineSparseDist if prefetch else TrainPipelineSparseDist
         self.dmp = dmp
-        self.pipeline = TrainPipelineSparseDist(dmp, optimizer, dmp.device, custom_model_fwd=forward)
+        self.pipeline = kind(dmp, optimizer, dmp.device, custom_model_fwd=forward)
+
+    @property
+    def under_way(self) -> int:
+        """Batches that were taken and not yet trained on."""
+        return len(self.pipeline.batches)
 
     def progress(self, batches: Iterator[SearchBatch]) -> Any:
-        """Trains on the next batch.
+        """Trains on the next batch; those that it took before come first, also of another iterator.
 
         Raises:
             StopIteration: there is none.
@@ -112,16 +137,33 @@ class OverlappedPipeline:
         return self.pipeline.progress(batches)
 
     def pause(self) -> None:
-        """Gives the model back its own forward, so that it can be called; batches under way are kept."""
+        """Gives the model back its own forward, so that it can be called.
+
+        Raises:
+            RuntimeError: batches are under way, whose ids or rows a call would mix up with its own.
+        """
+        if self.under_way:
+            raise RuntimeError(f"the pipeline has {self.under_way} batches under way; end its iterator first")
         self.pipeline.detach()
 
     def go_on(self) -> None:
-        """Takes the model over again.
+        """Takes the model over again."""
+        unlock_caches(self.dmp)
+        self.pipeline.attach(self.dmp)
 
-        The ids of the next batch were exchanged before the pause. TorchRec would by default start to exchange
-        them anew without waiting for it, and then fail where ranks have batches of different sizes.
-        """
-        self.pipeline.attach(self.dmp, sparse_dist=False)
+
+def unlock_caches(model: nn.Module) -> None:
+    """Lets go of the rows that an evaluation looked up in caches which are filled ahead.
+
+    FBGEMM keeps such rows in the cache until their backward pass. An evaluation has none, so that one after
+    the other would fill the caches for good. Call it when no batch is under way.
+
+    Args:
+        model: sharded; without such caches nothing is done.
+    """
+    for name, counter in model.named_buffers():
+        if name.endswith(".lxu_cache_locking_counter"):
+            counter.zero_()
 
 
 def make_pipeline(
@@ -136,17 +178,23 @@ def make_pipeline(
         settings: ``pipeline`` is read.
 
     Raises:
-        TrainingError: ``sparse_dist`` is asked for and cannot work for this model.
+        TrainingError: ``sparse_dist`` or ``prefetch`` is asked for and cannot work for this model, or here.
     """
     kind = settings.pipeline
-    if kind == "auto" and dmp.device.type == "cpu":
-        kind = "plain"
+    if kind == "prefetch" and dmp.device.type == "cpu":
+        raise TrainingError(
+            "training.pipeline: prefetch fills the caches that tables have on a GPU (kernel "
+            "fused_uvm_caching), and this run is on CPU; take sparse_dist"
+        )
+    if kind == "auto" and dmp.device.type == "cpu" and dist.get_world_size() == 1:
+        kind = "plain"  # nothing is exchanged
     if kind != "plain":
         obstacle = _obstacle(dmp)
         if obstacle is None:
-            return OverlappedPipeline(dmp, forward, optimizer)
-        message = f"pipeline sparse_dist cannot trace the model's forward ({obstacle})"
-        if kind == "sparse_dist":
+            return OverlappedPipeline(dmp, forward, optimizer, prefetch=kind == "prefetch")
+        name = "sparse_dist" if kind == "auto" else kind
+        message = f"pipeline {name} cannot trace the model's forward ({obstacle})"
+        if kind != "auto":
             raise TrainingError(
                 f"{message}; set training.pipeline to plain, or let forward only pass attributes of the "
                 "batch to the collections of tables, and their results to one other module"

@@ -190,9 +190,11 @@ class TrainingSettings(Config):
     autocast: Literal["none", "bf16"] = Field(
         "none", description="bf16: matrix products in bfloat16; slower on a CPU without bf16 instructions"
     )
-    pipeline: Literal["auto", "plain", "sparse_dist"] = Field(
+    pipeline: Literal["auto", "plain", "sparse_dist", "prefetch"] = Field(
         "auto",
-        description="sparse_dist overlaps the exchange of ids with compute; auto: that on cuda, plain on cpu",
+        description="sparse_dist overlaps the exchange of ids with compute; prefetch (cuda only) also brings "
+        "the next rows into the caches of tables with kernel fused_uvm_caching; auto: plain for one rank on "
+        "cpu, else sparse_dist",
     )
     dense: DenseOptimizer = Field(default_factory=lambda: DenseOptimizer())
     tables: TableOptimizer = Field(default_factory=lambda: TableOptimizer())

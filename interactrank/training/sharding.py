@@ -59,7 +59,7 @@ def shard_model(
         model,
         device=world.device,
         plan=plan,
-        sharders=sharders(settings.comms),
+        sharders=sharders(settings),
         # A static graph, TorchRec's default, would fix which parameters are used by the first batch.
         data_parallel_wrapper=DefaultDataParallelWrapper(
             static_graph=False, find_unused_parameters=settings.unused_parameters

@@ -148,16 +148,21 @@ class _Run:
         """Runs the steps that are left, or those until a rank is asked to stop."""
         forward = Forward(self.dmp, self.dmp.device, bf16=self.settings.autocast == "bf16")
         pipeline = make_pipeline(self.dmp, forward, self.optimizer, self.settings)
-        # One iterator over all passes: a pipeline that reads ahead never has to be drained between them.
         start, total = self.course.start.step, self.course.total
-        batches = islice(self.course.batches(), total - start)
+        # One iterator over all passes, which need not end for a pipeline that takes batches ahead; it is
+        # given parts, each up to where the model is evaluated or saved, as nothing may be under way then.
+        batches = self.course.batches()
+        part, part_end = islice(batches, 0), start
         window = Window()
         agreement = Agreement()
         self.dmp.train()
         for step in range(start + 1, total + 1):
+            if step > part_end:
+                part_end = self._next_break(step)
+                part = islice(batches, part_end - step + 1)
             agreement.ask(stop.requested, self.store.failed)
             self.optimizer.start_step(self.course.schedule_step(step))
-            pipeline.progress(batches)
+            pipeline.progress(part)
             window.add(
                 step=step,
                 loss=forward.loss,
@@ -166,9 +171,12 @@ class _Run:
                 requests=forward.requests,
             )
             progress.advance()
-            stopping, failed = agreement.answer()
+            asked, failed = agreement.answer()
             if failed:
                 self.store.wait()  # raises why
+            if asked:
+                part, part_end = islice(batches, 0), step + pipeline.under_way
+            stopping = asked and step == part_end
             evaluating = self.evaluate is not None and self._due(step, self.settings.evaluate_every)
             saving = stopping or self._due(step, self.settings.checkpoint_every)
             if not (evaluating or saving or self._due(step, self.settings.log_every)):
@@ -193,6 +201,11 @@ class _Run:
                     f"asked to stop (SIGTERM); step {step} of {total} is saved, start it again to go on"
                 )
             window.restart_clock()
+
+    def _next_break(self, step: int) -> int:
+        """The first step from ``step`` on after which the model is evaluated or saved."""
+        everies = [self.settings.checkpoint_every, self.settings.evaluate_every]
+        return min([self.course.total, *(-(-step // every) * every for every in everies if every)])
 
     def _due(self, step: int, every: int | None) -> bool:
         return step == self.course.total or (every is not None and step % every == 0)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import shutil
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -235,13 +236,16 @@ def test_the_history_tells_shares_and_evictions(two_ranks: Any) -> None:
     assert two_ranks[1][0][0] == two_ranks[1][1][0]
 
 
-def test_a_resumed_run_ends_as_the_undisturbed_one(log: PreparedLog, two_ranks: Any, tmp_path: Path) -> None:
+@pytest.mark.parametrize("pipeline", ["plain", "sparse_dist"])
+def test_a_resumed_run_ends_as_the_undisturbed_one(log: PreparedLog, tmp_path: Path, pipeline: str) -> None:
     """From step 3, between two changes of the rows of words and queries."""
-    output, ranks = two_ranks
+    output = tmp_path / "whole"
+    search_by = partial(_search, pipeline=pipeline)
+    ranks = run_ranks(2, search_by, log.folder, output)
     shutil.copytree(output, tmp_path / "again")
     (tmp_path / "again" / "model.safetensors").unlink()
     shutil.rmtree(tmp_path / "again" / "checkpoints" / "step_0000000006")
-    again = run_ranks(2, _search, log.folder, tmp_path / "again")
+    again = run_ranks(2, search_by, log.folder, tmp_path / "again")
     assert_same(output / "model.safetensors", tmp_path / "again" / "model.safetensors", exact=True)
     clock = ("samples_per_s",)
     for (mine, _), (theirs, _) in zip(again, ranks, strict=True):
@@ -250,15 +254,11 @@ def test_a_resumed_run_ends_as_the_undisturbed_one(log: PreparedLog, two_ranks: 
         ]
 
 
-def test_the_overlapped_pipeline_does_the_same(log: PreparedLog, two_ranks: Any, tmp_path: Path) -> None:
-    overlapped = run_ranks(2, _search_overlapped, log.folder, tmp_path)
-    for (mine, scores), (theirs, expected) in zip(overlapped, two_ranks[1], strict=True):
+def test_the_plain_pipeline_does_the_same(log: PreparedLog, two_ranks: Any, tmp_path: Path) -> None:
+    plain = run_ranks(2, partial(_search, pipeline="plain"), log.folder, tmp_path)
+    for (mine, scores), (theirs, expected) in zip(plain, two_ranks[1], strict=True):
         assert [row["loss"] for row in mine] == pytest.approx([row["loss"] for row in theirs], rel=1e-6)
         torch.testing.assert_close(scores, expected)
-
-
-def _search_overlapped(folder: Path, output: Path) -> Any:
-    return _search(folder, output, pipeline="sparse_dist")
 
 
 def test_beside_other_tables_and_by_the_plan_of_another_run(tmp_path: Path) -> None:

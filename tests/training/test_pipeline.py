@@ -1,13 +1,24 @@
+from itertools import islice
 from pathlib import Path
 
 import pytest
 import torch
 
 from interactrank.batch import SearchBatch
-from interactrank.training.distributed import process_group
-from interactrank.training.pipeline import Forward
+from interactrank.training.distributed import current_world, process_group
+from interactrank.training.optimizers import build_optimizer
+from interactrank.training.pipeline import (
+    Forward,
+    OverlappedPipeline,
+    PlainPipeline,
+    make_pipeline,
+    unlock_caches,
+)
+from interactrank.training.planning.plan import make_plan
 from interactrank.training.settings import TrainingSettings
+from interactrank.training.sharding import shard_model
 from interactrank.training.trainer import train
+from tests.distributed import run_ranks
 from tests.training.toy import ToyLoader, ToyModel
 
 
@@ -25,6 +36,109 @@ def test_a_model_that_cannot_be_traced_is_refused_with_the_way_out(tmp_path: Pat
         with pytest.raises(ValueError, match=r"cannot trace the model's forward \((.|\n)*pipeline to plain"):
             train(Branching(), ToyLoader(), TrainingSettings(steps=2, pipeline="sparse_dist"), tmp_path / "a")
         assert train(Branching(), ToyLoader(), TrainingSettings(steps=2), tmp_path / "b").step == 2
+
+
+def _pipeline(kind: str) -> tuple[PlainPipeline | OverlappedPipeline, Forward]:
+    """One of a sharded toy."""
+    settings, world = TrainingSettings.model_validate({"pipeline": kind}), current_world()
+    model = ToyModel()
+    dmp = shard_model(model, make_plan(model, settings, world), settings, world)
+    forward = Forward(dmp, dmp.device, bf16=False)
+    optimizer = build_optimizer(dmp, settings, 8)
+    optimizer.start_step(1)
+    dmp.train()
+    return make_pipeline(dmp, forward, optimizer, settings), forward
+
+
+def _in_parts(kind: str) -> list[tuple[int, float]]:
+    """(batches under way, loss) of 8 steps in parts of 1, 5 and 2, with an evaluation behind each part."""
+    pipeline, forward = _pipeline(kind)
+    loader, found = ToyLoader(current_world().rank, steps_per_epoch=8), []
+    batches = loader.epoch(0)
+    for size in (1, 5, 2):
+        part = islice(batches, size)
+        for _ in range(size):
+            pipeline.progress(part)
+            found.append((pipeline.under_way, float(forward.loss)))
+        pipeline.pause()
+        with torch.no_grad():
+            forward.model(loader.batch(7, 0))  # of another size on each rank
+        pipeline.go_on()
+    with pytest.raises(StopIteration):
+        pipeline.progress(batches)
+    return found
+
+
+def test_the_overlapped_pipeline_loses_no_batch_and_ends_every_part() -> None:
+    expected = run_ranks(2, _in_parts, "plain")
+    assert {under_way for under_way, _ in expected[0]} == {0}
+    for found, plain in zip(run_ranks(2, _in_parts, "sparse_dist"), expected, strict=True):
+        assert [under_way for under_way, _ in found] == [0, *(2, 2, 2, 1, 0), *(1, 0)]
+        losses = [loss for _, loss in plain]
+        assert [loss for _, loss in found] == pytest.approx(losses, rel=1e-6)
+
+
+def _early_pause() -> str:
+    pipeline, _ = _pipeline("sparse_dist")
+    pipeline.progress(ToyLoader(current_world().rank).epoch(0))
+    with pytest.raises(RuntimeError) as error:
+        pipeline.pause()
+    return str(error.value)
+
+
+def test_a_pause_with_batches_under_way_is_refused() -> None:
+    for message in run_ranks(2, _early_pause):
+        assert message == "the pipeline has 2 batches under way; end its iterator first"
+
+
+def _kind() -> str:
+    return type(_pipeline("auto")[0]).__name__
+
+
+def test_ranks_that_exchange_something_overlap_it() -> None:
+    assert run_ranks(1, _kind) == ["PlainPipeline"]
+    assert run_ranks(2, _kind) == ["OverlappedPipeline"] * 2
+
+
+def test_caches_are_not_filled_ahead_on_a_cpu(tmp_path: Path) -> None:
+    with process_group("cpu"), pytest.raises(ValueError, match=r"prefetch fills .* on CPU; take sparse_dist"):
+        train(ToyModel(), ToyLoader(), TrainingSettings(steps=2, pipeline="prefetch"), tmp_path)
+
+
+def test_what_an_evaluation_looked_up_does_not_stay_locked_in_caches() -> None:
+    table = torch.nn.Module()
+    table.register_buffer("lxu_cache_locking_counter", torch.tensor([[0, 2], [1, 0]]))
+    table.register_buffer("lxu_cache_state", torch.tensor([[0, 2], [1, 0]]))
+    unlock_caches(torch.nn.ModuleDict({"table": table}))
+    assert table.lxu_cache_locking_counter.tolist() == [[0, 0], [0, 0]]
+    assert table.lxu_cache_state.tolist() == [[0, 2], [1, 0]]
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_caches_filled_ahead_change_nothing(tmp_path: Path) -> None:
+    """Half of a table's rows in its cache; with evaluations and checkpoints between the steps."""
+    cached = {"kernels": ["fused_uvm_caching"], "cache_load_factor": 0.5}
+    losses = {}
+    for kind in ("plain", "sparse_dist", "prefetch"):
+        settings = TrainingSettings.model_validate(
+            {
+                "epochs": 2,
+                "log_every": 1,
+                "evaluate_every": 3,
+                "checkpoint_every": 2,
+                "device": "cuda",
+                "pipeline": kind,
+                "sharding": {"queries": cached, "words": cached},
+            }
+        )
+        with process_group("cuda"):
+            result = train(
+                ToyModel(), ToyLoader(), settings, tmp_path / kind, evaluate=lambda model, step: {}
+            )
+            losses[kind] = [row["loss"] for row in result.history]
+    assert losses["sparse_dist"] == pytest.approx(losses["plain"], rel=1e-5)
+    assert losses["prefetch"] == pytest.approx(losses["plain"], rel=1e-5)
 
 
 def test_bf16_computes_in_bfloat16_and_keeps_the_weights_in_float32(tmp_path: Path) -> None:

@@ -60,9 +60,9 @@ def test_what_one_rank_says_holds_for_all() -> None:
     assert run_ranks(2, _agree) == [expected, expected]
 
 
-def _stopped(output: str, background: bool) -> tuple[str, str]:
+def _stopped(output: str, more: dict[str, object]) -> tuple[str, str]:
     rank = current_world().rank
-    settings = TrainingSettings(epochs=2, log_every=1, checkpoint_async=background)
+    settings = TrainingSettings.model_validate({"epochs": 2, "log_every": 1} | more)
     loader = SignalledLoader(rank, at=(0, 1)) if rank == 1 else ToyLoader(rank)
     try:
         train(ToyModel(), loader, settings, output)
@@ -72,10 +72,18 @@ def _stopped(output: str, background: bool) -> tuple[str, str]:
     return "no error", ""
 
 
-@pytest.mark.parametrize("background", [False, True])
-def test_a_signal_to_one_rank_saves_the_same_step_on_all(tmp_path: Path, background: bool) -> None:
-    (first, latest), other = run_ranks(2, _stopped, str(tmp_path), background)
-    # Rank 1 gets the signal while it reads batch 1, in step 2, and says so when it asks before step 3.
-    assert first == "asked to stop (SIGTERM); step 3 of 8 is saved, start it again to go on"
+@pytest.mark.parametrize(
+    ("more", "step"),
+    [({"pipeline": "plain"}, 3), ({"pipeline": "plain", "checkpoint_async": True}, 3), ({}, 4)],
+)
+def test_a_signal_to_one_rank_saves_the_same_step_on_all(
+    tmp_path: Path, more: dict[str, object], step: int
+) -> None:
+    """Rank 1 gets the signal while it reads batch 1, in step 2, and says so when it asks before step 3.
+
+    The overlapped pipeline reads batch 1 in step 1, and has batches 2 and 3 under way after step 2.
+    """
+    (first, latest), other = run_ranks(2, _stopped, str(tmp_path), more)
+    assert first == f"asked to stop (SIGTERM); step {step} of 8 is saved, start it again to go on"
     assert (first, latest) == other
-    assert latest.endswith("step_0000000003")
+    assert latest.endswith(f"step_{step:010d}")

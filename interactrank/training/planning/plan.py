@@ -101,7 +101,7 @@ def place(
         )
         try:
             topology = cluster.topology(dense_bytes)
-            return find_placement(model, constraints, topology, optimizer, sharders(settings.comms))
+            return find_placement(model, constraints, topology, optimizer, sharders(settings))
         except PlannerError as error:
             obstacle = last_obstacle(error)
     raise PlanError(

@@ -19,10 +19,10 @@ from interactrank.training.planning.cluster import Cluster
 from interactrank.training.planning.constraints import Load
 from interactrank.training.planning.plan import FEW_PARTS, cluster_of, place, suited_types
 from interactrank.training.planning.planner import WeighedProposer, _OncePerSize, find_placement
-from interactrank.training.settings import CommsSettings, TrainingSettings
+from interactrank.training.settings import TrainingSettings
 from interactrank.training.tables import tables_of
 
-SHARDERS = sharders(CommsSettings())
+SHARDERS = sharders(TrainingSettings())
 META = torch.device("meta")
 GIB = 2**30
 ALL = ["table_wise", "row_wise", "column_wise", "table_row_wise", "table_column_wise", "grid_shard"]
