@@ -176,9 +176,9 @@ def groups(options: argparse.Namespace) -> Iterator[Group]:
     """One for each model."""
     with Workers(1) as one, Workers(2) as two, Workers(2, apart=True) as alone:
         for name, shape in (TINY if options.smoke else SHAPES).items():
-            for batch in (shape.batch // 8, shape.batch):
+            for batch in (shape.batch // 8, shape.batch, 4 * shape.batch):
                 of = replace(shape, batch=batch)
-                yield group(name, of, one, two, alone, target=batch == shape.batch)
+                yield group(name, of, one, two, alone, target=batch >= shape.batch)
 
 
 def group(

@@ -1,7 +1,8 @@
 """A copy of a state in the CPU's memory, which a thread can write while training goes on.
 
 New memory is slow at its first use, as the system has to make every page of it. So it is made, and used
-once, by a thread when training begins, and kept from copy to copy.
+once, by a thread when training begins, and kept from copy to copy. Copies are made by several threads, as one
+does not use up the memory's bandwidth.
 """
 
 from __future__ import annotations
@@ -18,6 +19,10 @@ from torch.distributed._shard.sharded_tensor import Shard, ShardedTensor
 __all__ = ["Staging"]
 
 Path = tuple[str | int, ...]
+Pair = tuple[Tensor, Tensor]
+
+_THREADS = 4
+_PIECE = 1 << 22  # numbers that a thread copies at once
 
 
 class Staging:
@@ -46,25 +51,26 @@ class Staging:
         if self._prepared is not None:
             self._prepared.result()
             self._prepared = None
-        copied: dict[str, Any] = self._copy(state, ())
-        return copied
+        pairs: list[Pair] = []
+        held: dict[str, Any] = self._hold(state, (), pairs)
+        _copy(pairs)
+        return held
 
     def _prepare(self, state: dict[str, Any]) -> None:
         for path, value in _tensors(state, ()):
             for tensor in _parts(self._memory(value, path)):
                 tensor.zero_()
 
-    @torch.no_grad()
-    def _copy(self, value: Any, path: Path) -> Any:
+    def _hold(self, value: Any, path: Path, pairs: list[Pair]) -> Any:
+        """The state with tensors of its own, which are still to be filled: pairs of targets and sources."""
         if isinstance(value, dict):
-            return {key: self._copy(part, (*path, key)) for key, part in value.items()}
+            return {key: self._hold(part, (*path, key), pairs) for key, part in value.items()}
         if isinstance(value, list | tuple):
-            return type(value)(self._copy(part, (*path, number)) for number, part in enumerate(value))
+            return type(value)(self._hold(part, (*path, n), pairs) for n, part in enumerate(value))
         if not isinstance(value, Tensor):
             return copy.deepcopy(value)
         held = self._memory(value, path)
-        for target, source in zip(_parts(held), _parts(value), strict=True):
-            target.copy_(source)
+        pairs += zip(_parts(held), _parts(value), strict=True)
         return held
 
     def _memory(self, value: Tensor, path: Path) -> Tensor:
@@ -72,6 +78,21 @@ class Staging:
         if held is None or _shape(held) != _shape(value):
             held = self._held[path] = _like(value)
         return held
+
+
+def _copy(pairs: list[Pair]) -> None:
+    pieces: list[Pair] = []
+    for target, source in pairs:
+        if source.is_cuda:
+            target.copy_(source)  # in this thread, whose stream knows when the source is complete
+        elif source.is_contiguous():
+            parts = (of.view(-1).split(_PIECE) for of in (target, source))
+            pieces += zip(*parts, strict=True)
+        else:
+            pieces.append((target, source))
+    with ThreadPoolExecutor(_THREADS, "interactrank-copy") as threads:
+        for _ in threads.map(lambda pair: pair[0].copy_(pair[1]), pieces):
+            pass  # raises what a thread raised
 
 
 def _tensors(value: Any, path: Path) -> Iterator[tuple[Path, Tensor]]:

@@ -22,7 +22,7 @@ from torch.serialization import get_crc32_options, set_crc32_options
 __all__ = ["HashingWriter", "SharingPlanner"]
 
 _LARGE = 1 << 16  # bytes from which a thread pays
-_HUGE = 1 << 24  # bytes from which the disk is kept busy while they are hashed
+_PIECE = 1 << 25  # bytes that are brought to the disk at once
 
 
 class _HashedFile:
@@ -50,12 +50,23 @@ class _HashedFile:
         else:
             hashed = self.thread.submit(self.hash.update, data)
             try:
-                self.file.write(data)
-                if size >= _HUGE:
-                    os.fdatasync(self.fileno())  # hashing takes longer, and the last fsync has less to do
+                self._write_in_pieces(memoryview(data).cast("B"))
             finally:
                 hashed.result()  # the caller may reuse the memory afterwards
         return size
+
+    def _write_in_pieces(self, data: memoryview) -> None:
+        """Brings large pieces to the disk one by one, and takes them out of the system's page cache.
+
+        The disk is then busy while the thread hashes, and a checkpoint takes no memory from the data that
+        training reads.
+        """
+        for start in range(0, len(data), _PIECE):
+            piece = data[start : start + _PIECE]
+            self.file.write(piece)
+            if len(piece) == _PIECE:
+                os.fdatasync(self.fileno())
+                os.posix_fadvise(self.file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
 
     def tell(self) -> int:
         return self.bytes

@@ -47,6 +47,17 @@ def test_a_copy_is_equal_and_keeps_its_values_until_the_next() -> None:
     assert places(again) == places(copied)  # the same memory
 
 
+def test_large_tensors_and_those_that_are_no_block_are_copied_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In pieces of 7 of 100 numbers; a transposed one, rows of a larger one, a single number."""
+    monkeypatch.setattr(staging, "_PIECE", 7)
+    whole = torch.arange(100.0).view(10, 10)
+    source = {"whole": whole, "turned": whole.t(), "rows": whole[3:5], "one": whole[1, 2]}
+    copied = Staging().copy(source)
+    for name, value in source.items():
+        assert torch.equal(copied[name], value), name
+        assert copied[name].data_ptr() != value.data_ptr()
+
+
 def test_prepared_memory_is_used_and_what_is_new_gets_its_own() -> None:
     source, staging = state(), Staging()
     staging.prepare(source)

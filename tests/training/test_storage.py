@@ -17,7 +17,7 @@ from interactrank.training.storage import HashingWriter, SharingPlanner
 def test_every_file_is_hashed_while_it_is_written(tmp_path: Path) -> None:
     """All but small blocks are hashed by a thread; against the hash of the file that is there."""
     state: dict[str, Any] = {
-        "huge": torch.arange(storage._HUGE, dtype=torch.uint8),
+        "huge": torch.arange(2 * storage._PIECE + 70_000, dtype=torch.uint8),
         "large": torch.rand(300_000),
         "small": torch.rand(3),
         "text": "a",
@@ -32,7 +32,7 @@ def test_every_file_is_hashed_while_it_is_written(tmp_path: Path) -> None:
         name: {"bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()} for name, data in files.items()
     }
     found: dict[str, Any] = {
-        "huge": torch.zeros(storage._HUGE, dtype=torch.uint8),
+        "huge": torch.zeros(2 * storage._PIECE + 70_000, dtype=torch.uint8),
         "large": torch.zeros(300_000),
         "small": torch.zeros(3),
         "text": "",
