@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from interactrank.schema import ConfigError, parse_config
+from interactrank.training.comms import sharders
 from interactrank.training.settings import TrainingSettings
 from interactrank.training.weights import load_model
 from tests.distributed import run_ranks
@@ -45,6 +46,15 @@ def test_half_precision_differs_a_little(tmp_path: Path, sharding: str) -> None:
         assert (losses[0] == 0) == (forward == "fp32")  # the first loss knows no gradients yet
         found[forward, backward] = moved
     assert found["bf16", "bf16"] > found["fp16", "fp16"]
+
+
+def test_tables_know_whether_their_caches_are_filled_ahead() -> None:
+    """Also the planner reads it there: rows that are in the cache already take less of a step."""
+    for pipeline, expected in (("auto", None), ("sparse_dist", None), ("prefetch", True)):
+        found = sharders(TrainingSettings.model_validate({"pipeline": pipeline}))
+        assert len(found) == 4
+        for sharder in found[:2]:
+            assert (sharder.fused_params or {}).get("prefetch_pipeline") is expected
 
 
 def test_integers_are_refused_with_the_reason() -> None:
