@@ -201,6 +201,7 @@ class _Run:
                     f"asked to stop (SIGTERM); step {step} of {total} is saved, start it again to go on"
                 )
             window.restart_clock()
+        pipeline.pause()  # the trained model can be called like any other
 
     def _next_break(self, step: int) -> int:
         """The first step from ``step`` on after which the model is evaluated or saved."""

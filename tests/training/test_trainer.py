@@ -160,6 +160,22 @@ def test_evaluation_between_steps_leaves_training_as_it_was(tmp_path: Path, pipe
     assert [row["loss"] for row in history] == [row["loss"] for row in without]
 
 
+def _called_afterwards(output: str, pipeline: str) -> float:
+    """Loss of a batch by the trained model, without an evaluation before."""
+    loader = ToyLoader(current_world().rank)
+    dmp = train(ToyModel(), loader, settings(pipeline=pipeline), output).dmp.eval()
+    with torch.no_grad():
+        return float(dmp(loader.batch(7, 0))[0])
+
+
+def test_the_trained_model_can_be_called(tmp_path: Path) -> None:
+    losses = [
+        run_ranks(2, _called_afterwards, str(tmp_path / pipeline), pipeline)
+        for pipeline in ("plain", "sparse_dist")
+    ]
+    assert losses[1] == pytest.approx(losses[0], rel=1e-5)
+
+
 def _not_finite(output: str) -> str:
     rank = current_world().rank
     loader = ToyLoader(rank, nan_at=(1, 1), nan_rank=1)
