@@ -161,9 +161,11 @@ def unlock_caches(model: nn.Module) -> None:
     Args:
         model: sharded; without such caches nothing is done.
     """
-    for name, counter in model.named_buffers():
-        if name.endswith(".lxu_cache_locking_counter"):
-            counter.zero_()
+    for collection in model.modules():
+        for lookup in getattr(collection, "_lookups", ()):  # TorchRec hides its kernels from model.modules()
+            for kernel in lookup.modules():
+                if (counter := getattr(kernel, "lxu_cache_locking_counter", None)) is not None:
+                    counter.zero_()
 
 
 def make_pipeline(

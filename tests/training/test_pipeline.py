@@ -106,12 +106,19 @@ def test_caches_are_not_filled_ahead_on_a_cpu(tmp_path: Path) -> None:
 
 
 def test_what_an_evaluation_looked_up_does_not_stay_locked_in_caches() -> None:
-    table = torch.nn.Module()
-    table.register_buffer("lxu_cache_locking_counter", torch.tensor([[0, 2], [1, 0]]))
-    table.register_buffer("lxu_cache_state", torch.tensor([[0, 2], [1, 0]]))
-    unlock_caches(torch.nn.ModuleDict({"table": table}))
-    assert table.lxu_cache_locking_counter.tolist() == [[0, 0], [0, 0]]
-    assert table.lxu_cache_state.tolist() == [[0, 2], [1, 0]]
+    """In the kernels of both kinds of collections, where TorchRec keeps them."""
+    model, settings = ToyModel(), TrainingSettings(pipeline="prefetch")
+    with process_group("cpu") as world:
+        dmp = shard_model(model, make_plan(model, settings, world), settings, world)
+        kernels = [of._lookups[0]._emb_modules[0]._emb_module for of in (dmp.module.ebc, dmp.module.ec)]
+        for kernel in kernels:
+            assert kernel.prefetch_pipeline
+            kernel.lxu_cache_locking_counter = torch.tensor([[0, 2], [1, 0]])
+            kernel.lxu_cache_state = torch.tensor([[0, 2], [1, 0]])
+        unlock_caches(dmp)
+    for kernel in kernels:
+        assert kernel.lxu_cache_locking_counter.tolist() == [[0, 0], [0, 0]]
+        assert kernel.lxu_cache_state.tolist() == [[0, 2], [1, 0]]
 
 
 @pytest.mark.gpu

@@ -48,8 +48,8 @@ def test_every_file_is_hashed_while_it_is_written(tmp_path: Path) -> None:
 def test_a_part_of_a_storage_is_written_without_its_neighbours_and_without_a_copy(
     tmp_path: Path, dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Rows 10..19 of 1000, as FBGEMM keeps tables; a column, which is no block, may be copied."""
-    whole = (torch.rand(1000, 8) > 0.5).to(dtype)
+    """Rows 10..19 of 10,000, as FBGEMM keeps tables; a column, which is no block, may be copied."""
+    whole = (torch.rand(10_000, 8) > 0.5).to(dtype)
     state = {"part": whole[10:20], "none": whole[:0], "one": whole[3, 3], "column": whole[10:20, 2]}
     written: dict[str, Any] = {}
     transform = SharingPlanner.transform_object
@@ -68,7 +68,7 @@ def test_a_part_of_a_storage_is_written_without_its_neighbours_and_without_a_cop
     dcp.load(found, checkpoint_id=tmp_path / "new", no_dist=True)
     for key, value in state.items():
         assert torch.equal(found[key], value), key
-    assert sum(path.stat().st_size for path in (tmp_path / "new").iterdir()) < 20_000  # whole: 8 to 64 KB
+    assert sum(path.stat().st_size for path in (tmp_path / "new").iterdir()) < 20_000  # whole: 80 to 640 KB
 
 
 def test_a_full_disk_is_called_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
