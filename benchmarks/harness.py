@@ -83,7 +83,7 @@ class Group:
 class Samples:
     """Seconds of a call in every round, on the wall clock, of CPU time, and on the GPU.
 
-    CPU time leaves out the moments in which other processes had the core.
+    CPU time leaves out the moments in which other processes had the core; it is at least a step of its clock.
     """
 
     wall: list[float] = field(default_factory=list)
@@ -173,9 +173,10 @@ def alternate(
 ) -> dict[str, Samples]:
     """Measure several steps in turns: each once per round, in reversed order every second round.
 
-    A step too short for the clock is repeated until a measurement takes ``min_seconds``. Ranks meet at a
-    barrier before each measurement, outside the timer.
+    A step too short for the clock is repeated until a measurement takes ``min_seconds`` and ten steps of the
+    clock of CPU time. Ranks meet at a barrier before each measurement, outside the timer.
     """
+    min_seconds = max(min_seconds, 10 * machine.cpu_clock_step())
     samples = {name: Samples() for name in steps}
     repeats = {}
     for name, step in steps.items():
@@ -237,7 +238,7 @@ def measured(into: Samples, device: torch.device, repeats: int = 1) -> Iterator[
             event.record()
         machine.synchronize(device)
         into.wall.append((time.perf_counter() - wall) / repeats)
-        into.cpu.append((time.process_time() - cpu) / repeats)
+        into.cpu.append(max(time.process_time() - cpu, machine.cpu_clock_step()) / repeats)
         if events:
             into.gpu.append(events[0].elapsed_time(events[1]) / 1e3 / repeats)
     finally:

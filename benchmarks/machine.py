@@ -7,6 +7,7 @@ import platform
 import re
 import time
 from collections.abc import Callable
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -105,20 +106,41 @@ def matmul_rates(
 def best_seconds(step: Callable[[], None], device: torch.device, seconds: float) -> float:
     """Shortest of the calls that fit into ``seconds``, at least three after one to warm up.
 
-    With one thread on a CPU it is CPU time, which other processes of the machine disturb less.
+    With one thread on a CPU it is CPU time, which other processes of the machine disturb less. A step too
+    short for that clock is repeated until a measurement covers 20 of the clock's steps.
     """
     alone = device.type == "cpu" and torch.get_num_threads() == 1
     clock = time.process_time if alone else time.perf_counter
-    step()
-    best, calls, stop = float("inf"), 0, time.perf_counter() + seconds
-    while calls < 3 or time.perf_counter() < stop:
+
+    def spent(repeats: int) -> float:
         synchronize(device)
         start = clock()
-        step()
+        for _ in range(repeats):
+            step()
         synchronize(device)
-        best = min(best, clock() - start)
+        return clock() - start
+
+    step()
+    repeats, enough = 1, 20 * cpu_clock_step() if alone else 0.0
+    while spent(repeats) < enough:
+        repeats *= 2
+    best, calls, stop = float("inf"), 0, time.perf_counter() + seconds
+    while calls < 3 or time.perf_counter() < stop:
+        best = min(best, spent(repeats) / repeats)
         calls += 1
     return best
+
+
+@cache
+def cpu_clock_step() -> float:
+    """Seconds by which the clock of CPU time advances: 10 ms where ticks are counted, else under 1 us."""
+    steps = []
+    for _ in range(3):
+        start = time.process_time()
+        while (now := time.process_time()) == start:
+            pass
+        steps.append(now - start)
+    return min(steps)
 
 
 def synchronize(device: torch.device) -> None:

@@ -43,7 +43,8 @@ def result(folder: Path) -> dict[str, Any]:
     return found
 
 
-def test_contestants_take_turns_in_reversed_order_every_second_round() -> None:
+def test_contestants_take_turns_in_reversed_order_every_second_round(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(machine, "cpu_clock_step", lambda: 0.0)
     calls: list[str] = []
     steps = {name: lambda name=name: calls.append(name) for name in "abc"}
     samples = alternate(steps, rounds=3, warmup=1, device=CPU, min_seconds=0)
@@ -190,6 +191,32 @@ def test_verdict(threads: int, row: dict[str, float], expected: str) -> None:
 def test_cpu_time_is_measured_beside_the_wall_clock() -> None:
     samples = alternate({"sleep": lambda: time.sleep(0.02)}, rounds=1, warmup=0, device=CPU)
     assert samples["sleep"].cpu[0] < samples["sleep"].wall[0]
+
+
+@pytest.fixture
+def cpu_clock_of_ticks(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A clock of CPU time that advances by 10 ms at a time, as where the system counts ticks."""
+    monkeypatch.setattr(time, "process_time", lambda: time.perf_counter() // 0.01 * 0.01)
+    machine.cpu_clock_step.cache_clear()
+    yield
+    machine.cpu_clock_step.cache_clear()
+
+
+@pytest.mark.usefixtures("cpu_clock_of_ticks")
+def test_cpu_time_of_a_short_step_is_measured_by_a_clock_of_ticks(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert machine.cpu_clock_step() > 0.0099
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 1)
+    assert 0 < machine.best_seconds(lambda: sum(range(1000)), CPU, 0.01) < 0.01  # some 10 us
+    samples = alternate({"a": lambda: sum(range(1000))}, rounds=2, warmup=3, device=CPU)
+    assert min(samples["a"].cpu) > 0
+
+
+@pytest.mark.usefixtures("cpu_clock_of_ticks")
+def test_cpu_time_is_at_least_a_step_of_its_clock() -> None:
+    into = Samples()
+    with harness.measured(into, CPU):
+        pass
+    assert into.cpu[0] > 0.0099
 
 
 def test_a_group_can_ask_for_fewer_rounds(tmp_path: Path) -> None:
