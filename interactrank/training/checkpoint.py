@@ -34,6 +34,8 @@ from interactrank.files import atomic_write_text
 from interactrank.training.buffers import buffers_of_ranks, copy_buffers
 from interactrank.training.course import Position
 from interactrank.training.distributed import current_world, gather, on_main, together
+from interactrank.training.kernels import set_table_steps, table_steps
+from interactrank.training.layout_free import layout_free
 from interactrank.training.manifest import (
     MANIFEST,
     VERSION,
@@ -81,7 +83,7 @@ class CheckpointStore:
         Call it when the first checkpoint is still some steps away; returns at once.
         """
         if self.background:
-            self._staging.prepare(_state(dmp, optimizer))
+            self._staging.prepare(layout_free(_state(dmp, optimizer)))
 
     def save(self, dmp: DistributedModelParallel, optimizer: KeyedOptimizer, position: Position) -> Path:
         """Saves model, optimizer state, random state and position as ``step_<n>``; then drops the oldest.
@@ -99,11 +101,12 @@ class CheckpointStore:
         on_main("preparing the checkpoint's folder", lambda: self._prepare(temporary))
         with together("looking for the checkpoint's folder"):
             _check_visible(temporary)
-        state = _state(dmp, optimizer)
+        state = layout_free(_state(dmp, optimizer))
         manifest = {
             "version": VERSION,
             "position": asdict(position),
             "world_size": world.size,
+            "table_steps": table_steps(dmp),
             "sharding": _sharding(dmp),
             "contents": contents(state),
         }
@@ -179,7 +182,8 @@ class CheckpointStore:
         with together(f"checking the checkpoint {path}"):
             manifest = read_manifest(path)
             verify(path, sorted(manifest["files"].items())[world.rank :: world.size])
-        state = _state(dmp, optimizer)
+        own_state = _state(dmp, optimizer)
+        state = layout_free(own_state)  # other names for the same memory, which is filled in place
         expected = contents(state)
         with together(f"comparing the checkpoint {path}"):
             compare(path, manifest, expected, _sharding(dmp))
@@ -189,8 +193,9 @@ class CheckpointStore:
             if own := manifest["buffers_of_ranks"]:
                 state["buffers"] = copy_buffers(dmp, own)
         _storage(f"reading {path}", lambda: dcp.load(state, checkpoint_id=path))
-        dmp.load_state_dict(state["model"])
-        optimizer.load_state_dict(state["optimizer"])
+        dmp.load_state_dict(own_state["model"])
+        optimizer.load_state_dict(own_state["optimizer"])
+        set_table_steps(dmp, manifest["table_steps"])
         if same_ranks:
             copy_buffers(dmp, manifest["buffers_of_ranks"], state.get("buffers"))
             tail = f"_{world.rank}"

@@ -22,7 +22,7 @@ __all__ = [
     "verify",
 ]
 
-VERSION = 2
+VERSION = 3
 MANIFEST = "manifest.json"
 
 
@@ -83,8 +83,9 @@ def _reason(key: str, manifest: dict[str, Any], sharding: dict[str, str]) -> str
         of_table = key.startswith("optimizer/") and f".{table.rpartition('.')[2]}.weight/" in key
         if of_table and (was, ranks) != (kind, ranks_now):
             return (
-                f"Table {table} was {was} on {ranks} ranks and is {kind} on {ranks_now}; the state of a "
-                "column-wise or replicated table only fits the same layout. Keep the layout and the ranks"
+                f"Table {table} was {was} on {ranks} ranks and is {kind} on {ranks_now}; the row-wise state "
+                "of a column-wise table, and Adam's of a replicated one, only fit the same layout. Keep the "
+                "layout and the ranks"
             )
     return "Train with the settings that made it, or give another output folder"
 

@@ -19,10 +19,11 @@ from torchrec.distributed.train_pipeline.tracing import Tracer, _get_leaf_module
 from interactrank.batch import SearchBatch
 from interactrank.training.distributed import say
 from interactrank.training.errors import TrainingError
+from interactrank.training.kernels import unlock_caches
 from interactrank.training.optimizers import TrainingOptimizer
 from interactrank.training.settings import TrainingSettings
 
-__all__ = ["Forward", "OverlappedPipeline", "PlainPipeline", "make_pipeline", "unlock_caches"]
+__all__ = ["Forward", "OverlappedPipeline", "PlainPipeline", "make_pipeline"]
 
 
 class Forward:
@@ -150,22 +151,6 @@ class OverlappedPipeline:
         """Takes the model over again."""
         unlock_caches(self.dmp)
         self.pipeline.attach(self.dmp)
-
-
-def unlock_caches(model: nn.Module) -> None:
-    """Lets go of the rows that an evaluation looked up in caches which are filled ahead.
-
-    FBGEMM keeps such rows in the cache until their backward pass. An evaluation has none, so that one after
-    the other would fill the caches for good. Call it when no batch is under way.
-
-    Args:
-        model: sharded; without such caches nothing is done.
-    """
-    for collection in model.modules():
-        for lookup in getattr(collection, "_lookups", ()):  # TorchRec hides its kernels from model.modules()
-            for kernel in lookup.modules():
-                if (counter := getattr(kernel, "lxu_cache_locking_counter", None)) is not None:
-                    counter.zero_()
 
 
 def make_pipeline(

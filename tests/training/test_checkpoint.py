@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 from typing import Any
@@ -102,11 +103,28 @@ def test_column_wise_row_wise_adagrad_on_other_ranks_is_refused_by_table(tmp_pat
     assert "Table ebc.words was column_wise on 2 ranks and is column_wise on 1" in str(error.value)
 
 
-def test_replicated_tables_do_not_load_into_sharded_ones(tmp_path: Path) -> None:
-    run_ranks(2, _train, settings_for(("data_parallel", RW, RW)), str(tmp_path))
-    with process_group("cpu"), pytest.raises(CheckpointError) as error:
-        _copy(settings_for((TW, RW, RW)), str(tmp_path / "checkpoints"), str(tmp_path / "one"))
-    assert "Table ebc.queries was data_parallel on 2 ranks and is table_wise on 1" in str(error.value)
+@pytest.mark.parametrize("optimizer", ["row_wise_adagrad", "adagrad", "sgd"])
+def test_replicated_tables_load_into_parts_and_back_bit_for_bit(tmp_path: Path, optimizer: str) -> None:
+    more = {"tables": {"name": optimizer}}
+    two, one, back = (tmp_path / name for name in ("two/checkpoints", "one", "back"))
+    run_ranks(2, _train, settings_for(("data_parallel", RW, RW), **more), str(tmp_path / "two"))
+    with process_group("cpu"):
+        _copy(settings_for((TW, "data_parallel", TW), **more), str(two), str(one))
+    assert_same_contents(two, one)
+    run_ranks(2, _copy, settings_for(("data_parallel", TW, RW), **more), str(one), str(back))
+    assert_same_contents(two, back)
+
+
+def test_a_replicated_table_goes_on_in_parts_as_it_would_have_by_itself(tmp_path: Path) -> None:
+    """The same losses but for rounding, as the state is that of the other layout, too."""
+    losses = {}
+    for name, second in (("copies", "data_parallel"), ("parts", RW)):
+        run_ranks(2, _train, settings_for(("data_parallel", RW, RW)), str(tmp_path / name))
+        run_ranks(2, _train, settings_for((second, RW, RW), steps=6, log_every=1), str(tmp_path / name))
+        lines = (tmp_path / name / "history.jsonl").read_text().splitlines()
+        losses[name] = [found["loss"] for line in lines if "loss" in (found := json.loads(line))]
+    assert len(losses["copies"]) == 4  # at step 3, and at the three after it
+    assert losses["parts"] == pytest.approx(losses["copies"], abs=1e-6)
 
 
 @pytest.fixture
@@ -150,8 +168,8 @@ def test_an_unreadable_or_newer_manifest_is_refused(trained: Path) -> None:
     text = file.read_text()
     file.write_text(text[:50])
     assert "no readable manifest.json" in resume(trained)
-    file.write_text(text.replace('"version": 2', '"version": 3'))
-    assert "format version 3, but this release reads 2" in resume(trained)
+    file.write_text(text.replace('"version": 3', '"version": 4'))
+    assert "format version 4, but this release reads 3" in resume(trained)
 
 
 def test_a_checkpoint_of_another_model_is_refused_with_the_first_difference(trained: Path) -> None:

@@ -7,13 +7,7 @@ import torch
 from interactrank.batch import SearchBatch
 from interactrank.training.distributed import current_world, process_group
 from interactrank.training.optimizers import build_optimizer
-from interactrank.training.pipeline import (
-    Forward,
-    OverlappedPipeline,
-    PlainPipeline,
-    make_pipeline,
-    unlock_caches,
-)
+from interactrank.training.pipeline import Forward, OverlappedPipeline, PlainPipeline, make_pipeline
 from interactrank.training.planning.plan import make_plan
 from interactrank.training.settings import TrainingSettings
 from interactrank.training.sharding import shard_model
@@ -103,22 +97,6 @@ def test_ranks_that_exchange_something_overlap_it() -> None:
 def test_caches_are_not_filled_ahead_on_a_cpu(tmp_path: Path) -> None:
     with process_group("cpu"), pytest.raises(ValueError, match=r"prefetch fills .* on CPU; take sparse_dist"):
         train(ToyModel(), ToyLoader(), TrainingSettings(steps=2, pipeline="prefetch"), tmp_path)
-
-
-def test_what_an_evaluation_looked_up_does_not_stay_locked_in_caches() -> None:
-    """In the kernels of both kinds of collections, where TorchRec keeps them."""
-    model, settings = ToyModel(), TrainingSettings(pipeline="prefetch")
-    with process_group("cpu") as world:
-        dmp = shard_model(model, make_plan(model, settings, world), settings, world)
-        kernels = [of._lookups[0]._emb_modules[0]._emb_module for of in (dmp.module.ebc, dmp.module.ec)]
-        for kernel in kernels:
-            assert kernel.prefetch_pipeline
-            kernel.lxu_cache_locking_counter = torch.tensor([[0, 2], [1, 0]])
-            kernel.lxu_cache_state = torch.tensor([[0, 2], [1, 0]])
-        unlock_caches(dmp)
-    for kernel in kernels:
-        assert kernel.lxu_cache_locking_counter.tolist() == [[0, 0], [0, 0]]
-        assert kernel.lxu_cache_state.tolist() == [[0, 2], [1, 0]]
 
 
 @pytest.mark.gpu
