@@ -23,6 +23,7 @@ def padded_loader(log: PreparedLog, columns: list[str], size: int, limit: int) -
     table = log.read("train", columns).slice(0, limit)
     rows = [row | {"row": n} for n, row in enumerate(table.to_pylist())]
     items = item_rows(log)
+    # A list serves as a Dataset, though it is none by type.
     return len(rows), DataLoader(rows, batch_size=size, collate_fn=lambda batch: collate(log, items, batch))  # type: ignore[arg-type]
 
 
