@@ -167,7 +167,7 @@ def profile(run: Callable[[], object]) -> dict[str, float]:
     profiler = cProfile.Profile()
     profiler.runcall(run)
     found = {}
-    # `stats` is in pstats' documentation, but not in its types.
+    # `stats` is what pstats' own printing reads; its types leave it out.
     for (file, _, name), (*_, total, _) in pstats.Stats(profiler).stats.items():  # type: ignore[attr-defined]
         found[Path(file).name, name] = total
     return {stage: found.get(key, 0.0) for stage, key in STAGES.items()}
