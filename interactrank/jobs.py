@@ -346,7 +346,10 @@ def run_job(config: RunConfig, data: Path | None, output: Path, launch: Launch) 
     for name, folder in runs.items():
         wanted = model_folder.origin(name, config.for_model(name), log)
         if changed := model_folder.release(folder, wanted):
-            console.print(f"{name}: another {', '.join(changed)} than before; trained anew", soft_wrap=True)
+            console.print(
+                f"{name}: {'; '.join(changed)}. Trained anew; the former is in {model_folder.former(folder)}",
+                soft_wrap=True,
+            )
         model_folder.claim(folder, wanted)
         if model_folder.is_trained(folder):
             console.print(f"{name}: trained already, in {folder}", soft_wrap=True)

@@ -1,7 +1,7 @@
 """The folder of a trained model, and what it was trained from, so that nothing else is taken for it.
 
 ``origin.json`` names the model, the prepared log and the settings. A training is only taken up, and a model
-only evaluated, where they are the same.
+only evaluated, where those that decide about its weights are the same.
 """
 
 from __future__ import annotations
@@ -19,15 +19,20 @@ from interactrank.models import InteractRank, ModelSettings
 from interactrank.schema import parse_config
 from interactrank.training.weights import load_model
 
-__all__ = ["ModelFolderError", "claim", "is_trained", "load", "origin", "release"]
+__all__ = ["ModelFolderError", "claim", "former", "is_trained", "load", "origin", "release"]
 
 ORIGIN, WEIGHTS = "origin.json", "model.safetensors"
-# What a training may change when it is taken up: where tables lie, what is written, how long to wait.
-FREE = (
-    *("sharding", "timeout_s", "log_every", "tensorboard"),
-    *("checkpoint_every", "checkpoint_async", "keep_checkpoints"),
-)
-SETTINGS = ("schema", "loader", "model", "training", "ranks")  # sections that a training depends on
+SECTIONS = ("schema", "loader", "model", "training")  # that decide about the weights
+# What may change when it is taken up: where it runs and its tables lie, what is written, how long to wait.
+FREE = {
+    "training": frozenset(
+        {
+            *("device", "pipeline", "sharding", "timeout_s", "log_every", "evaluate_every", "tensorboard"),
+            *("checkpoint_every", "checkpoint_async", "keep_checkpoints"),
+        }
+    ),
+    "loader": frozenset({"prefetch"}),
+}
 
 
 class ModelFolderError(UserError, ValueError):
@@ -46,7 +51,7 @@ def origin(name: str, config: RunConfig, log: PreparedLog) -> dict[str, Any]:
     return {
         "model": name,
         "prepared": log.manifest["fingerprint"],
-        "settings": {section: settings[section] for section in SETTINGS},
+        "settings": {section: settings[section] for section in (*SECTIONS, "ranks")},
     }
 
 
@@ -62,30 +67,51 @@ def claim(folder: Path, wanted: dict[str, Any]) -> None:
     """
     found = _read(folder)
     if found is None:
-        if is_trained(folder) or (folder / "checkpoints").exists():
-            raise ModelFolderError(f"'{folder}' holds a model without {ORIGIN}; name another folder")
-        atomic_write_text(folder / ORIGIN, json.dumps(wanted, indent=1) + "\n")
+        strange = [name for name in (WEIGHTS, "checkpoints", "manifest.json") if (folder / name).exists()]
+        if strange:
+            raise ModelFolderError(
+                f"'{folder}' is no model's folder: it holds {strange[0]} and no {ORIGIN}; name another folder"
+            )
+        _write(folder, wanted)
     elif differences := _differences(found, wanted):
         raise ModelFolderError(
-            f"'{folder}' holds a model of another {', '.join(differences)}; name another folder, or remove it"
+            f"'{folder}' holds a training with other settings: {'; '.join(differences)}. Take those to go on "
+            "with it, or name another folder"
         )
+    elif found != wanted and not is_trained(folder):
+        _write(folder, wanted)  # what is free may have changed
 
 
 def release(folder: Path, wanted: dict[str, Any]) -> list[str]:
-    """Remove a folder whose model has another origin than the one wanted; any other folder stays.
+    """Move a folder whose model has another origin than the one wanted out of the way; any other stays.
+
+    It goes to ``<folder>.before``, in place of what is there. A training that has not come to its end can be
+    taken up by another number of ranks, so that only a finished one is moved for that.
 
     Args:
         folder: of the model.
         wanted: the origin of the training to come.
 
     Returns:
-        What differed, such as ``["training settings"]``; nothing where the folder stayed.
+        What differed, such as ``["training.epochs was 1 and is 2"]``; nothing where the folder stayed.
     """
     found = _read(folder)
-    differences = [] if found is None else _differences(found, wanted)
+    if found is None:
+        return []
+    differences = _differences(found, wanted)
+    if is_trained(folder) and found["settings"]["ranks"] != wanted["settings"]["ranks"]:
+        differences.append(_difference("ranks", found["settings"]["ranks"], wanted["settings"]["ranks"]))
     if differences:
-        shutil.rmtree(folder)
+        before = former(folder)
+        if before.exists():
+            shutil.rmtree(before)
+        folder.rename(before)
     return differences
+
+
+def former(folder: Path) -> Path:
+    """Where :func:`release` moves a folder to."""
+    return folder.with_name(f"{folder.name}.before")
 
 
 def is_trained(folder: Path) -> bool:
@@ -121,25 +147,51 @@ def load(name: str, folder: Path, log: PreparedLog) -> InteractRank:
     return model.eval()
 
 
+def _write(folder: Path, origin: dict[str, Any]) -> None:
+    atomic_write_text(folder / ORIGIN, json.dumps(origin, indent=1) + "\n")
+
+
 def _read(folder: Path) -> dict[str, Any] | None:
     try:
         found = json.loads((folder / ORIGIN).read_text())
     except (OSError, ValueError):
         return None
-    return found if isinstance(found, dict) and {"model", "prepared", "settings"} <= found.keys() else None
+    good = isinstance(found, dict) and {"model", "prepared", "settings"} <= found.keys()
+    return found if good and {*SECTIONS, "ranks"} <= set(found["settings"]) else None
 
 
 def _differences(found: dict[str, Any], wanted: dict[str, Any]) -> list[str]:
-    differences = [] if found["model"] == wanted["model"] else ["model"]
+    """What keeps a training from being taken up; that may be with other ranks than it was begun with."""
+    old, new = (_flat({s: _binding(s, of["settings"]) for s in SECTIONS}) for of in (found, wanted))
+    old, new = {"model": found["model"], **old}, {"model": wanted["model"], **new}
+    differences = [
+        _difference(key, old.get(key), new.get(key))
+        for key in dict.fromkeys([*old, *new])
+        if old.get(key) != new.get(key)
+    ]
     if found["prepared"] != wanted["prepared"]:
-        differences.append("preparation of the log")
-    changed = [s for s in SETTINGS if _binding(s, found["settings"]) != _binding(s, wanted["settings"])]
-    return differences + [f"section {section}" for section in changed]
+        differences.append("the log was prepared anew")
+    return differences
 
 
 def _binding(section: str, settings: dict[str, Any]) -> Any:
     """A section without what a training may change when it is taken up."""
-    values = settings.get(section)
-    if section != "training" or not isinstance(values, dict):
-        return values
-    return {key: value for key, value in values.items() if key not in FREE}
+    values, free = settings[section], FREE.get(section, frozenset())
+    return {key: value for key, value in values.items() if key not in free}
+
+
+def _flat(values: Any, prefix: str = "") -> dict[str, Any]:
+    """``section.key`` -> value, for every value that is no mapping."""
+    if not isinstance(values, dict) or not values:
+        return {prefix: values}
+    found: dict[str, Any] = {}
+    for key, value in values.items():
+        found |= _flat(value, f"{prefix}.{key}" if prefix else str(key))
+    return found
+
+
+def _difference(key: str, old: Any, new: Any) -> str:
+    old, new = (json.dumps(value) for value in (old, new))
+    if len(old) + len(new) > 80:
+        return f"{key} has changed"
+    return f"{key} was {old} and is {new}"

@@ -96,7 +96,8 @@ def test_what_changes_a_model_trains_it_anew(tmp_path: Path, capsys: pytest.Capt
     first = weights.read_bytes()
 
     assert run(config(*only, "training.seed=1"), log, output)[0] == ["interactrank"]
-    assert "interactrank: another section training than before; trained anew" in capsys.readouterr().err
+    told = capsys.readouterr().err
+    assert "interactrank: training.seed was 0 and is 1. Trained anew; the former is in" in told
     assert weights.read_bytes() != first
 
     assert run(config(*only), log, output)[0] == ["interactrank"]
@@ -104,7 +105,7 @@ def test_what_changes_a_model_trains_it_anew(tmp_path: Path, capsys: pytest.Capt
 
     raw_log(tmp_path / "log", requests=61)
     assert run(config(*only), log, output)[0] == ["interactrank"]
-    assert "another preparation of the log than before" in capsys.readouterr().err
+    assert "the log was prepared anew" in capsys.readouterr().err
     assert weights.read_bytes() != first
 
 
@@ -160,7 +161,7 @@ def test_a_folder_that_is_not_ours_is_never_removed(tmp_path: Path) -> None:
     unknown = tmp_path / "other" / "interactrank" / "model.safetensors"
     unknown.parent.mkdir(parents=True)
     unknown.write_text("whose?")
-    with pytest.raises(ModelFolderError, match=r"holds a model without origin\.json; name another folder"):
+    with pytest.raises(ModelFolderError, match=r"holds model\.safetensors and no origin\.json; name"):
         run(config("models=[interactrank]"), log, tmp_path / "other")
     assert unknown.read_text() == "whose?"
 
@@ -168,9 +169,9 @@ def test_a_folder_that_is_not_ours_is_never_removed(tmp_path: Path) -> None:
 def test_a_model_is_only_what_it_was_trained_as(finished: tuple[Path, Path], tmp_path: Path) -> None:
     _, output = finished
     prepared, folder = output / "prepared", output / "interactrank"
-    with pytest.raises(ModelFolderError, match="another section training; name another folder"):
+    with pytest.raises(ModelFolderError, match=r"training\.seed was 0 and is 5"):
         jobs.train_job(config("training.seed=5"), prepared, folder)
-    with pytest.raises(ModelFolderError, match="another model, section model; name another folder"):
+    with pytest.raises(ModelFolderError, match='model was "interactrank" and is "two_tower"; model'):
         jobs.train_job(config(), prepared, folder, model="two_tower")
     with pytest.raises(ModelFolderError, match="holds the model interactrank, not two_tower"):
         jobs.evaluate_job(config(), prepared, {"two_tower": folder}, tmp_path)

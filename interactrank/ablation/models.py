@@ -152,7 +152,8 @@ def _train_one(name: str, config: RunConfig, log: PreparedLog, folder: Path, lau
     """Whether it had to be trained. What its training prints is kept in ``training.log`` of its folder."""
     wanted = model_folder.origin(name, config.for_model(name), log)
     if changed := model_folder.release(folder, wanted):
-        print(f"{name}: another {', '.join(changed)} than before; trained anew", file=sys.stderr)
+        was = model_folder.former(folder)
+        print(f"{name}: {'; '.join(changed)}. Trained anew; the former is in {was}", file=sys.stderr)
     model_folder.claim(folder, wanted)
     if model_folder.is_trained(folder):
         return False
