@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from interactrank.compatibility import check
-from interactrank.errors import USER_ERRORS
+from interactrank.errors import USER_ERRORS, UserError, cannot_write
 
 if TYPE_CHECKING:
     from interactrank.training.planning.cluster import Cluster
@@ -24,6 +24,10 @@ EXAMPLES = """examples:
 """
 SPEEDS = ("hbm", "ddr", "hbm_ddr", "within", "between")
 OVERRIDES = "settings of the config to change, such as training.steps=200 loader.seed=1"
+
+
+class CommandError(UserError, ValueError):
+    """Options that contradict each other."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -45,7 +49,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 130
     except Exception as error:
         _tell_torchrun(error)
-        raise
+        if (cannot := cannot_write(error)) is None:
+            raise
+        print(f"interactrank {options.verb}: {cannot}", file=sys.stderr)
+        return 1
     return 0
 
 
@@ -115,7 +122,7 @@ def _run(options: argparse.Namespace) -> None:
             model=options.model,
         )
     elif options.verb == "evaluate":
-        jobs.evaluate_job(config, options.data, dict(options.run), options.output)
+        jobs.evaluate_job(config, options.data, _runs(options.run), options.output)
     elif options.verb == "ablate":
         from interactrank.ablation.job import ablate_job
 
@@ -136,6 +143,18 @@ def _run(options: argparse.Namespace) -> None:
             )
 
         jobs.run_job(config, options.data, options.output or _default_output(options.config), launch)
+
+
+def _runs(given: Sequence[tuple[str, Path]]) -> dict[str, Path]:
+    runs: dict[str, Path] = {}
+    for name, folder in given:
+        if name in runs:
+            raise CommandError(
+                f"--run names {name} twice ({runs[name]} and {folder}); compare two folders of one model by "
+                "two evaluations"
+            )
+        runs[name] = folder
+    return runs
 
 
 def _default_output(config: Path) -> Path:

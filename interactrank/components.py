@@ -9,10 +9,13 @@ torchx reads these signatures from the source: types are plain (no ``X | None``)
 docstring.
 """
 
+import re
 import shlex
+import signal
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TextIO
 
@@ -24,6 +27,7 @@ import torchx.specs as specs  # noqa: E402 (after the check that it is installed
 
 __all__ = [
     "LaunchError",
+    "Stopped",
     "bench",
     "evaluate",
     "export_items",
@@ -34,10 +38,17 @@ __all__ = [
 ]
 
 _MODULE = "interactrank.cli"
+_STOP_S = "TORCH_ELASTIC_SHUTDOWN_TIMEOUT"
 
 
 class LaunchError(UserError, RuntimeError):
-    """A job that was started did not succeed; the message says where its logs are and how to run it."""
+    """A job cannot be started, or did not succeed; the message says what to change, or where its logs are."""
+
+
+class Stopped(UserError, RuntimeError):
+    """The job was asked to stop by a signal, and its ranks with it."""
+
+    exit_code = 75  # EX_TEMPFAIL of sysexits.h, as of a rank that was asked to stop
 
 
 def train(
@@ -209,6 +220,8 @@ def _on_ranks(
 ) -> specs.AppDef:
     from torchx.components.dist import ddp
 
+    if not re.fullmatch(r"((\d+:)?\d+x)?\d+", j):
+        raise LaunchError(f"-j {j}: write machines x processes on each, such as 4x8 or 2:4x8")
     h, cpu, gpu, memory = resource
     what = f"-m {m}" if m else shlex.quote(str(script))
     line = _line(arguments, j=j, env=env, what=what, port=rdzv_port)
@@ -236,7 +249,7 @@ def _environment(threads: int, max_restarts: int, stop_s: int) -> dict[str, str]
     return {
         "OMP_NUM_THREADS": str(threads),
         "PET_MAX_RESTARTS": str(max_restarts),
-        "TORCH_ELASTIC_SHUTDOWN_TIMEOUT": str(stop_s),
+        _STOP_S: str(stop_s),
         # Else ranks that are restarted find the addresses of those that are gone (torch 2.13).
         "TORCH_DISABLE_SHARE_RDZV_TCP_STORE": "1",
     }
@@ -305,17 +318,18 @@ def torchrun_line(
     nproc: int = 2,
     threads: int = 1,
     max_restarts: int = 0,
+    stop_s: int = 120,
 ) -> str:
     """The command that trains on this machine without torchx.
 
     Example::
 
         >>> print(torchrun_line("training.steps=9", config="run.yaml", data="prepared", output="runs/a"))
-        OMP_NUM_THREADS=1 torchrun --standalone --nproc-per-node 2 -m interactrank.cli train run.yaml \
-training.steps=9 --data prepared --output runs/a --model interactrank
+        OMP_NUM_THREADS=1 TORCH_ELASTIC_SHUTDOWN_TIMEOUT=120 torchrun --standalone --nproc-per-node 2 \
+-m interactrank.cli train run.yaml training.steps=9 --data prepared --output runs/a --model interactrank
     """
     arguments = _train_arguments(config, data, output, model, overrides)
-    env = _environment(threads, max_restarts, 30)
+    env = _environment(threads, max_restarts, stop_s)
     return _line(arguments, j=f"1x{nproc}", env=env, what=f"-m {_MODULE}", port=0)
 
 
@@ -323,8 +337,11 @@ def _line(arguments: Sequence[str], *, j: str, env: dict[str, str], what: str, p
     """The command that does on each machine what torchx would."""
     nodes, _, ranks = j.rpartition("x")
     variables = [f"OMP_NUM_THREADS={env['OMP_NUM_THREADS']}"]
-    options = ["--standalone"]
-    if nodes not in ("", "1"):
+    if nodes in ("", "1"):
+        options = ["--standalone"]
+        if (stop_s := env[_STOP_S]) != "30":  # which is torchrun's own
+            variables.append(f"{_STOP_S}={stop_s}")
+    else:
         variables += [f"{key}={env[key]}" for key in sorted(env) if key.startswith("TORCH_")]
         options = [
             f"--nnodes {nodes} --rdzv-backend c10d --rdzv-endpoint FIRST_MACHINE:{port} --rdzv-id NAME"
@@ -344,14 +361,19 @@ def launch_local(app: specs.AppDef, log_dir: Path) -> int:
 
     Returns:
         0 if it succeeded, else 1.
+
+    Raises:
+        KeyboardInterrupt: Ctrl-C was pressed; the job was asked to stop first.
+        Stopped: SIGTERM came; likewise.
     """
     from torchx.runner import get_runner
     from torchx.schedulers.api import Stream
+    from torchx.schedulers.local_scheduler import SignalException
 
     (role,) = app.roles
     # The torchrun and python of this interpreter, also where its environment is not activated.
     role.env["PATH"] = str(Path(sys.executable).parent)
-    with get_runner() as runner:
+    with _handlers_put_back(), get_runner() as runner:
         handle = runner.run(app, "local_cwd", cfg={"log_dir": str(log_dir)})
 
         def show(stream: Stream, to: TextIO) -> None:
@@ -365,12 +387,32 @@ def launch_local(app: specs.AppDef, log_dir: Path) -> int:
             thread.start()
         try:
             status = runner.wait(handle, wait_interval=0.5)
-        except KeyboardInterrupt:
-            runner.cancel(handle)
-            raise
+        except SignalException as error:  # of torchx's handlers for Ctrl-C and SIGTERM
+            runner.cancel(handle)  # sends SIGTERM, at which ranks save, and kills what is left after 10 s
+            raise _as_signal(error.sigval) from None
         for thread in threads:
             thread.join(timeout=10)
     return 0 if status is not None and status.state == specs.AppState.SUCCEEDED else 1
+
+
+@contextmanager
+def _handlers_put_back() -> Iterator[None]:
+    """torchx leaves its own handlers behind, which would print a traceback for Ctrl-C ever after."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _as_signal(number: signal.Signals) -> BaseException:
+    if number == signal.SIGINT:
+        return KeyboardInterrupt()
+    return Stopped(f"asked to stop ({number.name}); start it again to go on from the newest checkpoint")
 
 
 def launch_training(

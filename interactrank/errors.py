@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-__all__ = ["USER_ERRORS", "UserError"]
+import errno
+
+__all__ = ["USER_ERRORS", "UserError", "cannot_write"]
 
 
 class UserError(Exception):
@@ -26,3 +28,23 @@ USER_ERRORS: tuple[type[Exception], ...] = (
     PermissionError,
 )
 """What needs no traceback: our own errors and those of the file system about a path."""
+
+_CANNOT_WRITE = {
+    errno.ENOSPC: "free some space",
+    errno.EDQUOT: "free some space, or raise the quota",
+    errno.EROFS: "name a folder that can be written",
+    errno.EFBIG: "name a folder of a file system without that limit",
+}
+
+
+def cannot_write(error: BaseException) -> str | None:
+    """What to do where a disk is full or cannot be written; None for any other error.
+
+    Example::
+
+        >>> cannot_write(OSError(errno.ENOSPC, "No space left on device", "runs/a"))
+        "[Errno 28] No space left on device: 'runs/a'; free some space and start again"
+    """
+    if not isinstance(error, OSError) or error.errno not in _CANNOT_WRITE:
+        return None
+    return f"{error}; {_CANNOT_WRITE[error.errno]} and start again"

@@ -46,6 +46,10 @@ def atomic_write(path: str | os.PathLike[str], write: Callable[[Path], object]) 
             )
         _flush(temporary)
         os.replace(temporary, target)
+    except OSError as error:
+        if error.errno is not None and error.filename is None:  # a full disk does not say which
+            raise OSError(error.errno, error.strerror, str(target)) from error
+        raise
     finally:
         temporary.unlink(missing_ok=True)
     _flush(target.parent)

@@ -111,6 +111,14 @@ def test_the_torchrun_line_of_every_job_is_printed(capsys: pytest.CaptureFixture
     components.bench("--smoke", script="mine/speed.py", j="1x2")
     line = "OMP_NUM_THREADS=1 torchrun --standalone --nproc-per-node 2 mine/speed.py --smoke"
     assert capsys.readouterr().err == f"speed, without torchx: {line}\n"
+    components.train(**WHAT, j="1x2", stop_s=600)
+    assert "OMP_NUM_THREADS=1 TORCH_ELASTIC_SHUTDOWN_TIMEOUT=600 torchrun" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("j", ["4xx", "x2", "two", "2:x4", ""])
+def test_ranks_that_are_no_numbers_are_refused(j: str) -> None:
+    with pytest.raises(components.LaunchError, match=f"-j {j}: write machines x processes on each"):
+        components.train(**WHAT, j=j)
 
 
 def test_bench_starts_a_module_or_a_script() -> None:
@@ -172,8 +180,8 @@ def test_launch_training_prints_the_torchrun_line_and_names_the_logs_of_a_failur
     where = {"config": Path("c.yaml"), "data": Path("d"), "output": tmp_path / "m"}
     components.launch_training(**where, model="two_tower", ranks=3)
     line = (
-        "OMP_NUM_THREADS=1 torchrun --standalone --nproc-per-node 3 -m interactrank.cli train c.yaml "
-        f"--data d --output {tmp_path / 'm'} --model two_tower"
+        "OMP_NUM_THREADS=1 TORCH_ELASTIC_SHUTDOWN_TIMEOUT=120 torchrun --standalone --nproc-per-node 3 -m "
+        f"interactrank.cli train c.yaml --data d --output {tmp_path / 'm'} --model two_tower"
     )
     assert line in capsys.readouterr().err
     script, logs = calls[0]

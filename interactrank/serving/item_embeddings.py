@@ -67,6 +67,7 @@ def export_items(
         The manifest.
 
     Raises:
+        ItemEmbeddingsError: ``output`` holds something else than an export.
         OSError: a file cannot be written, on any rank (on the others a RankError that quotes it).
     """
     items = len(log.items)
@@ -75,6 +76,7 @@ def export_items(
 
     def begin() -> None:
         output.mkdir(parents=True, exist_ok=True)
+        _check_output(output)
         (output / MANIFEST).unlink(missing_ok=True)  # until all is there, nothing is
         for old in output.glob("items-*.parquet"):
             old.unlink()
@@ -150,6 +152,24 @@ def read_items(folder: Path) -> tuple[list[str], NDArray[np.float32]]:
         column = table["embedding"].combine_chunks()
         parts.append(column.flatten().to_numpy().reshape(len(table), dim))
     return ids, np.concatenate(parts)
+
+
+def _check_output(folder: Path) -> None:
+    """Only an export may be replaced, complete or not."""
+    for path in sorted(folder.iterdir()):
+        if path.match("items-*.parquet") or path.match(".*.tmp.*"):
+            continue
+        if path.name != MANIFEST or not _is_export(path):
+            raise ItemEmbeddingsError(
+                f"'{folder}' holds {path.name}, which is no export of item embeddings; name another folder"
+            )
+
+
+def _is_export(manifest: Path) -> bool:
+    try:
+        return {"format", "items", "dim", "model", "files"} <= json.loads(manifest.read_text()).keys()
+    except (OSError, ValueError, AttributeError):
+        return False
 
 
 @torch.no_grad()

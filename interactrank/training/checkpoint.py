@@ -14,7 +14,6 @@ Its checksum is compared before it is opened.
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import threading
@@ -26,6 +25,7 @@ from typing import Any
 
 import torch.distributed as dist
 import torch.distributed.checkpoint as dcp
+from torch import Tensor
 from torch.distributed.checkpoint.api import CheckpointException
 from torchrec.distributed.model_parallel import DistributedModelParallel
 from torchrec.optim.keyed import KeyedOptimizer
@@ -33,7 +33,7 @@ from torchrec.optim.keyed import KeyedOptimizer
 from interactrank.files import atomic_write_text
 from interactrank.training.buffers import buffers_of_ranks, copy_buffers
 from interactrank.training.course import Position
-from interactrank.training.distributed import current_world, gather, on_main, together
+from interactrank.training.distributed import World, current_world, gather, on_main, say, together
 from interactrank.training.kernels import set_table_steps, table_steps
 from interactrank.training.layout_free import layout_free
 from interactrank.training.manifest import (
@@ -41,7 +41,9 @@ from interactrank.training.manifest import (
     VERSION,
     CheckpointError,
     compare,
+    complete_checkpoints,
     contents,
+    manifest_text,
     read_manifest,
     verify,
 )
@@ -73,9 +75,24 @@ class CheckpointStore:
         self._error: BaseException | None = None
 
     def latest(self) -> Path | None:
-        """The newest complete checkpoint, or None; unfinished ones do not count."""
-        found = on_main("looking for checkpoints", self._complete)
+        """The newest complete checkpoint, or None; unfinished ones do not count.
+
+        Raises:
+            CheckpointError: there are only folders without a manifest, which is not how a save leaves them.
+        """
+        found, damaged = on_main("looking for checkpoints", self._look)
+        if damaged and not found:
+            raise CheckpointError(
+                f"{self.folder / damaged[-1]} has no {MANIFEST}, and there is no other checkpoint; without "
+                "the folder training begins anew"
+            )
+        for name in damaged:
+            say(f"{self.folder / name} has no {MANIFEST} and is left out; it is of no use, delete it")
         return found[-1] if found else None
+
+    def _look(self) -> tuple[list[Path], list[str]]:
+        found = complete_checkpoints(self.folder)
+        return found, sorted(path.name for path in self.folder.glob("step_*") if path not in found)
 
     def prepare(self, dmp: DistributedModelParallel, optimizer: KeyedOptimizer) -> None:
         """Makes the memory that saving in the background takes, so that the first time does not wait for it.
@@ -110,7 +127,8 @@ class CheckpointStore:
             "sharding": _sharding(dmp),
             "contents": contents(state),
         }
-        state["rng"] = {f"{name}_{world.rank}": value for name, value in random_state().items()}
+        state["rng"] = _random_state_of(world)
+        manifest["random_state"] = sorted(random_state())
         own, manifest["buffers_of_ranks"] = buffers_of_ranks(dmp)
         if own:
             state["buffers"] = own
@@ -172,7 +190,8 @@ class CheckpointStore:
             optimizer: of :func:`~interactrank.training.optimizers.build_optimizer`.
 
         Returns:
-            Whether the random state came back, too, as it does where the number of ranks is the same.
+            Whether the random state came back, too, as it does where the number of ranks and the kind of
+            device are the same.
 
         Raises:
             CheckpointError: a file is missing, truncated or changed, or the checkpoint is of another model.
@@ -188,19 +207,21 @@ class CheckpointStore:
         with together(f"comparing the checkpoint {path}"):
             compare(path, manifest, expected, _sharding(dmp))
         same_ranks = bool(manifest["world_size"] == world.size)
-        if same_ranks:
-            state["rng"] = {f"{name}_{world.rank}": value for name, value in random_state().items()}
-            if own := manifest["buffers_of_ranks"]:
-                state["buffers"] = copy_buffers(dmp, own)
+        same_random = same_ranks and manifest["random_state"] == sorted(random_state())
+        if same_random:
+            state["rng"] = _random_state_of(world)
+        if same_ranks and (own := manifest["buffers_of_ranks"]):
+            state["buffers"] = copy_buffers(dmp, own)
         _storage(f"reading {path}", lambda: dcp.load(state, checkpoint_id=path))
         dmp.load_state_dict(own_state["model"])
         optimizer.load_state_dict(own_state["optimizer"])
         set_table_steps(dmp, manifest["table_steps"])
         if same_ranks:
             copy_buffers(dmp, manifest["buffers_of_ranks"], state.get("buffers"))
+        if same_random:
             tail = f"_{world.rank}"
             set_random_state({name.removesuffix(tail): value for name, value in state["rng"].items()})
-        return same_ranks
+        return same_random
 
     def _work(self, *arguments: Any) -> None:
         try:
@@ -227,7 +248,7 @@ class CheckpointStore:
         files: dict[str, dict[str, Any]] = {}
         for theirs in gather(writer.digests, group):
             files.update(theirs)
-        text = json.dumps({**manifest, "files": dict(sorted(files.items()))}, indent=1)
+        text = manifest_text({**manifest, "files": dict(sorted(files.items()))})
 
         def finish() -> None:
             atomic_write_text(temporary / MANIFEST, text)
@@ -235,13 +256,10 @@ class CheckpointStore:
                 _remove(final)
             os.rename(temporary, final)
             _sync(self.folder)
-            for old in self._complete()[: -self.keep]:
+            for old in complete_checkpoints(self.folder)[: -self.keep]:
                 _remove(old)
 
         on_main("finishing the checkpoint", finish, group)
-
-    def _complete(self) -> list[Path]:
-        return sorted(path.parent for path in self.folder.glob(f"step_*/{MANIFEST}"))
 
     def _prepare(self, temporary: Path) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -262,9 +280,10 @@ def _check_visible(folder: Path) -> None:
 
 
 def _remove(checkpoint: Path) -> None:
-    """Deletes a checkpoint, its manifest first: what is left of it after a kill does not look complete."""
-    (checkpoint / MANIFEST).unlink(missing_ok=True)
-    shutil.rmtree(checkpoint)
+    """Deletes a checkpoint under another name: what is left of it after a kill is cleared like a save's."""
+    unfinished = checkpoint.with_name(f".unfinished_{checkpoint.name}_removed")
+    os.rename(checkpoint, unfinished)
+    shutil.rmtree(unfinished)
 
 
 def _storage(doing: str, call: Callable[[], object]) -> None:
@@ -275,6 +294,10 @@ def _storage(doing: str, call: Callable[[], object]) -> None:
             f"rank {rank}: {type(e).__name__}: {e}" for rank, (e, _) in error.failures.items()
         )
         raise CheckpointError(f"{doing} failed: {reasons}") from error
+
+
+def _random_state_of(world: World) -> dict[str, Tensor]:
+    return {f"{name}_{world.rank}": value for name, value in random_state().items()}
 
 
 def _state(dmp: DistributedModelParallel, optimizer: KeyedOptimizer) -> dict[str, Any]:

@@ -29,11 +29,14 @@ def read_history(path: str | os.PathLike[str], until: int | None = None) -> list
     if not file.exists():
         return []
     rows = []
-    for line in file.read_text().splitlines():
+    for line in file.read_text(errors="replace").splitlines():
         try:
-            rows.append(json.loads(line))
+            row = json.loads(line)
         except ValueError:
             break  # the last line of a run that was killed while writing it
+        if not isinstance(row, dict) or "step" not in row:
+            break  # or of a machine that lost power
+        rows.append(row)
     return [row for row in rows if until is None or row["step"] <= until]
 
 

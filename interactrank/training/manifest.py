@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,9 @@ __all__ = [
     "VERSION",
     "CheckpointError",
     "compare",
+    "complete_checkpoints",
     "contents",
+    "manifest_text",
     "read_manifest",
     "verify",
 ]
@@ -95,11 +98,16 @@ def _say(entry: list) -> str:
     return f"{dtype.removeprefix('torch.')} {' x '.join(map(str, shape)) or 'scalar'}"
 
 
+def manifest_text(manifest: dict[str, Any]) -> str:
+    """A manifest as it is written: JSON, with its own SHA-256."""
+    return json.dumps({**manifest, "sha256": _own_sha256(manifest)}, indent=1)
+
+
 def read_manifest(path: Path) -> dict[str, Any]:
     """The manifest of a checkpoint.
 
     Raises:
-        CheckpointError: it is missing, unreadable or of another format version.
+        CheckpointError: it is missing, unreadable, changed or of another format version.
     """
     try:
         manifest = json.loads((path / MANIFEST).read_text())
@@ -111,10 +119,21 @@ def read_manifest(path: Path) -> dict[str, Any]:
             f"{path}: format version {version}, but this release reads {VERSION}; resume with the release "
             "that wrote it"
         )
+    if manifest.pop("sha256", None) != _own_sha256(manifest):
+        raise CheckpointError(f"{path / MANIFEST} has changed since it was written; {_remedy(path)}")
     return manifest
 
 
-def verify(path: Path, files: list[tuple[str, dict[str, Any]]]) -> None:
+def _own_sha256(manifest: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(manifest, sort_keys=True).encode()).hexdigest()
+
+
+def complete_checkpoints(folder: Path) -> list[Path]:
+    """Those of a run that have a manifest, which is written last; the oldest first."""
+    return sorted(path.parent for path in folder.glob(f"step_*/{MANIFEST}"))
+
+
+def verify(path: Path, files: Iterable[tuple[str, dict[str, Any]]]) -> None:
     """Compares files of a checkpoint with the sizes and checksums of its manifest.
 
     Raises:
@@ -132,7 +151,10 @@ def verify(path: Path, files: list[tuple[str, dict[str, Any]]]) -> None:
 
 
 def _remedy(path: Path) -> str:
-    return f"delete the folder {path.name} to resume from the checkpoint before it"
+    before = [other for other in complete_checkpoints(path.parent) if other.name < path.name]
+    if before:
+        return f"delete the folder {path.name} to resume from the checkpoint before it, {before[-1].name}"
+    return f"there is no checkpoint before it: without the folder {path.name} training begins anew"
 
 
 def _sha256(path: Path) -> str:

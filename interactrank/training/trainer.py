@@ -17,6 +17,7 @@ from interactrank.training.checkpoint import CheckpointStore
 from interactrank.training.course import Course, Loader
 from interactrank.training.distributed import World, current_world, gather, on_main, say, together
 from interactrank.training.errors import TrainingError
+from interactrank.training.folder_lock import FolderLock
 from interactrank.training.history import History, ProgressReport, Row
 from interactrank.training.managed import managed_report, managed_totals
 from interactrank.training.monitor import Window, check_finite_state
@@ -85,16 +86,36 @@ def train(
 
     Raises:
         RuntimeError: there is no process group.
-        TrainingError: settings, plan, loader or an earlier run in ``output_dir`` do not fit.
+        TrainingError: settings, plan, loader or an earlier run in ``output_dir`` do not fit, or another
+            training is writing there.
         CheckpointError: the checkpoint is damaged or of another model.
         NonFiniteLoss: the loss became NaN or infinite; the last good checkpoint is kept.
         Preempted: SIGTERM came to some rank; a checkpoint of this step was written.
     """
-    world = current_world()
-    output = Path(output_dir)
+    current_world()
     with together("checking the arguments of train"):
         _check(settings, loader, evaluate)
     _check_equal_steps(loader)
+    lock = FolderLock(Path(output_dir))
+    on_main("locking the folder of the run", lock.acquire)
+    try:
+        with StopSignal() as stop:
+            return _train(model, loader, settings, lock.folder, evaluate, resume, plan, stop)
+    finally:
+        lock.release()
+
+
+def _train(
+    model: nn.Module,
+    loader: Loader,
+    settings: TrainingSettings,
+    output: Path,
+    evaluate: Evaluate | None,
+    resume: bool,
+    plan: str | os.PathLike[str] | None,
+    stop: StopSignal,
+) -> TrainingResult:
+    world = current_world()
     store = CheckpointStore(
         output / "checkpoints", settings.keep_checkpoints, background=settings.checkpoint_async
     )
@@ -120,7 +141,7 @@ def train(
         store.prepare(dmp, optimizer)
     run = _Run(dmp, optimizer, settings, store, history, evaluate, course)
     try:
-        with StopSignal() as stop, ProgressReport(total=course.total, step=start, show=world.is_main) as bar:
+        with ProgressReport(total=course.total, step=start, show=world.is_main) as bar:
             run.steps(bar, stop)
         store.wait()
     finally:

@@ -145,7 +145,7 @@ def resume(output: Path, model: ToyModel | None = None, **more: object) -> str:
 def test_a_truncated_changed_or_missing_file_is_refused_by_name(trained: Path) -> None:
     data = trained / "checkpoints" / "step_0000000003" / "__0_0.distcp"
     whole = data.read_bytes()
-    remedy = "delete the folder step_0000000003 to resume from the checkpoint before it"
+    remedy = "delete the folder step_0000000003 to resume from the checkpoint before it, step_0000000002"
     data.write_bytes(whole[:-100])
     assert resume(trained) == f"{data} has {len(whole) - 100} bytes instead of {len(whole)}; {remedy}"
     data.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
@@ -170,6 +170,46 @@ def test_an_unreadable_or_newer_manifest_is_refused(trained: Path) -> None:
     assert "no readable manifest.json" in resume(trained)
     file.write_text(text.replace('"version": 3', '"version": 4'))
     assert "format version 4, but this release reads 3" in resume(trained)
+    file.write_text(text.replace('"step": 3', '"step": 2'))
+    assert f"{file} has changed since it was written; delete the folder" in resume(trained)
+    shutil.rmtree(trained / "checkpoints" / "step_0000000002")
+    assert "no checkpoint before it: without the folder step_0000000003 training begins" in resume(trained)
+
+
+def test_a_checkpoint_without_its_manifest_is_not_passed_over_in_silence(
+    trained: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    store = trained / "checkpoints"
+    (store / "step_0000000003" / "manifest.json").unlink()
+    with process_group("cpu"):
+        assert CheckpointStore(store).latest() == store / "step_0000000002"
+    said = "step_0000000003 has no manifest.json and is left out; it is of no use, delete it"
+    assert said in capsys.readouterr().err
+    (store / "step_0000000002" / "manifest.json").unlink()
+    assert "step_0000000003 has no manifest.json, and there is no other checkpoint" in resume(trained)
+
+
+def test_what_is_left_of_a_removed_checkpoint_is_cleared(
+    trained: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A kill while an old checkpoint is deleted leaves files of it, but no checkpoint."""
+    store = trained / "checkpoints"
+    with monkeypatch.context() as patch, process_group("cpu"), pytest.raises(KeyboardInterrupt):
+        patch.setattr(checkpoint.shutil, "rmtree", lambda path: (_ for _ in ()).throw(KeyboardInterrupt))
+        train(ToyModel(), ToyLoader(), TrainingSettings(steps=4), trained)
+    assert len(list(store.glob(".unfinished_*_removed"))) == 1
+    with process_group("cpu"):
+        train(ToyModel(), ToyLoader(), TrainingSettings(steps=5), trained)
+    assert sorted(path.name for path in store.iterdir()) == ["step_0000000004", "step_0000000005"]
+
+
+def test_a_random_state_of_another_kind_of_device_does_not_keep_a_run_from_going_on(
+    trained: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here = checkpoint.random_state
+    monkeypatch.setattr(checkpoint, "random_state", lambda: {**here(), "cuda": torch.zeros(16)})
+    with process_group("cpu"):
+        assert train(ToyModel(), ToyLoader(), TrainingSettings(steps=4), trained).step == 4
 
 
 def test_a_checkpoint_of_another_model_is_refused_with_the_first_difference(trained: Path) -> None:
