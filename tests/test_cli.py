@@ -1,5 +1,6 @@
 """The command line: what it accepts, and what it says to what it does not."""
 
+import errno
 import json
 import os
 import subprocess
@@ -98,6 +99,22 @@ def test_what_the_user_can_mend_is_one_line(kind, monkeypatch, capsys):
     monkeypatch.setattr("interactrank.cli._run", fail)
     assert main(["run", "a.yaml"]) == 1
     assert capsys.readouterr().err == "interactrank run: the log is empty; give another\n"
+
+
+def test_a_full_disk_is_one_line_with_a_remedy(monkeypatch, capsys):
+    def fail(options):
+        raise OSError(errno.ENOSPC, "No space left on device", "runs/a/config.yaml")
+
+    monkeypatch.setattr("interactrank.cli._run", fail)
+    assert main(["train", "a.yaml", "--data", "d", "--output", "o"]) == 1
+    said = "[Errno 28] No space left on device: 'runs/a/config.yaml'; free some space and start again"
+    assert capsys.readouterr().err == f"interactrank train: {said}\n"
+
+
+def test_a_model_with_two_folders_is_refused(config, capsys):
+    runs = ["--run", "interactrank=a", "--run", "interactrank=b"]
+    assert main(["evaluate", str(config), "--data", "d", "--output", "o", *runs]) == 1
+    assert "--run names interactrank twice (a and b)" in capsys.readouterr().err
 
 
 def test_our_own_mistakes_keep_their_traceback(monkeypatch):

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import os
 import shlex
+import signal
 import sys
 from pathlib import Path
 
@@ -14,6 +16,7 @@ from torchx.components.component_test_base import ComponentTestCase
 
 from interactrank import components
 from interactrank.cli import _parser
+from interactrank.training.preemption import EXIT_PREEMPTED
 
 WHAT = {"config": "run.yaml", "data": "prepared log", "output": "runs/a"}
 
@@ -164,6 +167,23 @@ def test_launch_local_shows_the_output_keeps_it_and_tells_success(
     assert any("done" in log.read_text() for log in tmp_path.rglob("stderr.log"))
     assert components.launch_local(shell("echo no >&2; exit 3"), tmp_path) == 1
     assert "no" in capfd.readouterr().err.splitlines()
+
+
+@pytest.mark.parametrize(
+    ("number", "raised"), [(signal.SIGINT, KeyboardInterrupt), (signal.SIGTERM, components.Stopped)]
+)
+def test_a_signal_stops_the_job_and_says_so(
+    tmp_path: Path, number: signal.Signals, raised: type[BaseException]
+) -> None:
+    """The job sends it to us, and writes a file at the SIGTERM that it gets in turn."""
+    before = [signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM)]
+    asked = f"trap 'touch {tmp_path}/asked; exit' TERM"
+    script = f"{asked}; kill -{int(number)} {os.getpid()}; while true; do sleep 0.1; done"
+    with pytest.raises(raised):
+        components.launch_local(shell(script), tmp_path)
+    assert (tmp_path / "asked").exists()
+    assert [signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM)] == before
+    assert components.Stopped.exit_code == EXIT_PREEMPTED
 
 
 def test_launch_training_prints_the_torchrun_line_and_names_the_logs_of_a_failure(

@@ -1,3 +1,5 @@
+import errno
+
 import pytest
 
 from interactrank.files import atomic_write, atomic_write_bytes, atomic_write_text
@@ -31,4 +33,13 @@ def test_a_failing_writer_leaves_the_old_file_and_nothing_else(tmp_path):
 def test_a_writer_that_writes_elsewhere_is_named(tmp_path):
     with pytest.raises(FileNotFoundError, match="the writer left no file at"):
         atomic_write(tmp_path / "a.bin", lambda path: None)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_full_disk_says_which_file_could_not_be_written(tmp_path):
+    def full(_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with pytest.raises(OSError, match=r"No space left on device: '.*a\.txt'"):
+        atomic_write(tmp_path / "a.txt", full)
     assert list(tmp_path.iterdir()) == []

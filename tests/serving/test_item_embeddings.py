@@ -81,6 +81,20 @@ def test_what_is_read_is_what_the_item_tower_says(trained: Path, tmp_path: Path)
     assert not (output / "items-00099.parquet").exists()
 
 
+def test_only_an_export_is_replaced(trained: Path, tmp_path: Path) -> None:
+    with process_group("cpu"):
+        for folder in (trained / "prepared", trained / "model"):
+            before = sorted((path.name, path.stat().st_mtime_ns) for path in folder.rglob("*"))
+            with pytest.raises(ItemEmbeddingsError, match=r"which is no export of item embeddings; name"):
+                _export(str(trained), str(folder))
+            assert sorted((path.name, path.stat().st_mtime_ns) for path in folder.rglob("*")) == before
+        _export(str(trained), str(tmp_path))
+        (tmp_path / "manifest.json").unlink()  # as a kill leaves it
+        _export(str(trained), str(tmp_path))
+        _export(str(trained), str(tmp_path))
+    assert len(read_items(tmp_path)[0]) == 12
+
+
 def test_an_incomplete_or_changed_export_is_refused(trained: Path, tmp_path: Path) -> None:
     with pytest.raises(ItemEmbeddingsError, match=r"not a complete export of item embeddings .*export-items"):
         read_items(tmp_path)

@@ -194,9 +194,14 @@ def test_what_is_left_of_a_removed_checkpoint_is_cleared(
 ) -> None:
     """A kill while an old checkpoint is deleted leaves files of it, but no checkpoint."""
     store = trained / "checkpoints"
-    with monkeypatch.context() as patch, process_group("cpu"), pytest.raises(KeyboardInterrupt):
-        patch.setattr(checkpoint.shutil, "rmtree", lambda path: (_ for _ in ()).throw(KeyboardInterrupt))
-        train(ToyModel(), ToyLoader(), TrainingSettings(steps=4), trained)
+
+    def killed(path: Path) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(checkpoint.shutil, "rmtree", killed)
+        with process_group("cpu"), pytest.raises(KeyboardInterrupt):
+            train(ToyModel(), ToyLoader(), TrainingSettings(steps=4), trained)
     assert len(list(store.glob(".unfinished_*_removed"))) == 1
     with process_group("cpu"):
         train(ToyModel(), ToyLoader(), TrainingSettings(steps=5), trained)

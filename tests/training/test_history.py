@@ -24,6 +24,13 @@ def test_a_line_that_was_cut_off_is_left_out(tmp_path: Path) -> None:
     assert read_history(tmp_path / "none.jsonl") == []
 
 
+@pytest.mark.parametrize("rest", [b"\x00\xff\x00", b"[1, 2]", b"{}"])
+def test_what_is_no_row_ends_the_history(tmp_path: Path, rest: bytes) -> None:
+    path = tmp_path / "history.jsonl"
+    path.write_bytes(b'{"step": 1, "loss": 1.0}\n' + rest + b'\n{"step": 2, "loss": 1.0}\n')
+    assert read_history(path, until=9) == [{"step": 1, "loss": 1.0}]
+
+
 def test_other_ranks_keep_rows_but_write_nothing(tmp_path: Path) -> None:
     history = History(tmp_path, write=False)
     history.add({"step": 1, "loss": 1.0})

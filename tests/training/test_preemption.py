@@ -10,7 +10,7 @@ import pytest
 import torch.distributed as dist
 
 from interactrank.training.checkpoint import CheckpointStore
-from interactrank.training.distributed import current_world
+from interactrank.training.distributed import current_world, process_group
 from interactrank.training.preemption import EXIT_PREEMPTED, Agreement, Preempted, StopSignal
 from interactrank.training.settings import TrainingSettings
 from interactrank.training.trainer import train
@@ -87,3 +87,19 @@ def test_a_signal_to_one_rank_saves_the_same_step_on_all(
     assert first == f"asked to stop (SIGTERM); step {step} of 8 is saved, start it again to go on"
     assert (first, latest) == other
     assert latest.endswith(f"step_{step:010d}")
+
+
+def test_a_signal_after_the_last_step_waits_for_the_checkpoint_and_the_model(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def signalled(store: CheckpointStore) -> None:
+        os.kill(os.getpid(), signal.SIGTERM)
+        wait(store)
+
+    wait = CheckpointStore.wait
+    settings = TrainingSettings(steps=2, checkpoint_async=True)
+    with process_group("cpu"), monkeypatch.context() as patch:
+        patch.setattr(CheckpointStore, "wait", signalled)
+        assert train(ToyModel(), ToyLoader(), settings, tmp_path).step == 2
+    assert (tmp_path / "checkpoints" / "step_0000000002" / "manifest.json").exists()
+    assert (tmp_path / "model.safetensors").exists()
