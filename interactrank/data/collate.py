@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torchrec.sparse.jagged_tensor import KeyedJaggedTensor
 
 from interactrank.batch import BatchLayout, SearchBatch, Slot
-from interactrank.data.id_range import check_ids
+from interactrank.data.id_range import check_ids, check_items
 from interactrank.data.jagged import from_arrow, starts
 from interactrank.data.prepared import ItemTable
 from interactrank.iqp.features import RequestKeys, key_spaces
@@ -72,6 +72,16 @@ class Requests:
         """A list column."""
         return from_arrow(self.table[column])
 
+    def positions(self, column: str) -> Jagged:
+        """A list column of positions in the catalogue.
+
+        Raises:
+            IdRangeError: the catalogue does not have one of them.
+        """
+        items = self.jagged(column)
+        check_items(items.values, len(self.items), column=column)
+        return items
+
     def matrix(self, column: str, width: int) -> NDArray[np.float32]:
         """A list column whose values are rows of ``width``."""
         if width:
@@ -84,7 +94,7 @@ class Requests:
     def candidates(self) -> Candidates:
         """The logged candidates."""
         schema = self.layout.schema
-        items = self.jagged("candidates")
+        items = self.positions("candidates")
         return Candidates(
             items,
             self.matrix("labels", len(schema.heads)),
@@ -96,7 +106,7 @@ class Requests:
 
     def events(self) -> BatchEvents:
         """The user sequences, newest event first."""
-        items = self.jagged("events.item")
+        items = self.positions("events.item")
         ids = items.values.astype(np.int64)
         if self.layout.schema.sequence is not None:
             ids = self.items.first(self.layout.schema.sequence.item, items.values)

@@ -71,7 +71,7 @@ class NegativeSampler:
         """The drawn (request, item) pairs as request * N + item, ascending, none twice."""
         taken = self._pairs(candidates.items)
         if self.cross.schema.exclude_repeats:
-            taken = np.concatenate([taken, self._pairs(requests.jagged("excluded"))])
+            taken = np.concatenate([taken, self._pairs(requests.positions("excluded"))])
         if self.whole:
             free = np.ones(len(requests) * self.num_items, bool)
             free[taken] = False

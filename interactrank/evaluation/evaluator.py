@@ -126,7 +126,7 @@ def ranking_head(log: PreparedLog, settings: EvaluationSettings) -> int:
 
 
 def _rank(scorer: Scorer, requests: Requests, settings: EvaluationSettings, head: int) -> RequestTable:
-    logged = requests.jagged("candidates")
+    logged = requests.positions("candidates")
     num_items = len(requests.items)
     labels = requests.matrix("labels", len(requests.layout.schema.heads))[:, head]
     request = np.repeat(np.arange(len(requests)), logged.lengths)
@@ -151,7 +151,7 @@ def _repeats(requests: Requests, num_items: int) -> NDArray[np.int64]:
     """request * N + item of what the user engaged with before after the same query, if that is left out."""
     if not requests.layout.schema.exclude_repeats:
         return np.empty(0, np.int64)
-    items = requests.jagged("excluded")
+    items = requests.positions("excluded")
     return np.repeat(np.arange(len(requests)), items.lengths) * num_items + items.values
 
 

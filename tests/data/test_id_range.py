@@ -5,10 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from interactrank.data.collate import request_batch
-from interactrank.data.id_range import IdRangeError, check_ids
+from interactrank.data.id_range import IdRangeError, check_ids, check_items
 from interactrank.data.loader import SearchLoader
 from interactrank.data.prepared import PreparedLog
 from interactrank.data.settings import LoaderSettings
@@ -38,6 +40,17 @@ def test_the_first_wrong_id_is_named(ids: list[int], message: str) -> None:
 @pytest.mark.parametrize("ids", [[], [0, 4]])
 def test_ids_of_the_table(ids: list[int]) -> None:
     check_ids(np.array(ids, np.int64), 5, feature="f", table="t")
+
+
+@pytest.mark.parametrize("kind", [np.int32, np.int64])
+@pytest.mark.parametrize("items", [[0, 5], [5, -1], [2, 1, -3]])
+def test_the_first_wrong_item_is_named(items: list[int], kind: type[np.signedinteger]) -> None:
+    wrong = next(i for i in items if not 0 <= i < 5)
+    with pytest.raises(
+        IdRangeError, match=rf"column 'c' has item {wrong} on rank 0, but the catalogue has items 0 to 4 \("
+    ):
+        check_items(np.array(items, kind), 5, column="c")
+    check_items(np.array([0, 4], kind), 5, column="c")
 
 
 def _first_batch(folder: Path, table: str, rows: int) -> str:
@@ -71,3 +84,17 @@ def test_events_are_checked(log: PreparedLog) -> None:
     loader = SearchLoader(log, "train", LoaderSettings(batch_requests=1000, prefetch=0))
     with pytest.raises(IdRangeError, match=r"feature 'item of an event' has id .* table 'item'"):
         request_batch(next(loader.requests()))
+
+
+@pytest.mark.parametrize("item", [-1, 12])
+@pytest.mark.parametrize("column", ["candidates", "events.item", "excluded"])
+def test_items_outside_of_the_catalogue(tmp_path: Path, column: str, item: int) -> None:
+    damaged = prepared(tmp_path, *random_log(2, requests=40), schema=schema())
+    path = damaged.files("train")[0]
+    table = pq.read_table(path)
+    lists = [[item for _ in row] for row in table[column].to_pylist()]
+    place = table.schema.get_field_index(column)
+    pq.write_table(table.set_column(place, column, pa.array(lists, table.schema.field(column).type)), path)
+    loader = SearchLoader(damaged, "train", LoaderSettings(batch_requests=1000, negatives=2, prefetch=0))
+    with pytest.raises(IdRangeError, match=f"column '{column}' has item {item} on rank 0, .* items 0 to 11 "):
+        next(loader.epoch(0))
