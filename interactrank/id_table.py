@@ -45,10 +45,10 @@ class IdTable(Config):
     def problems(self) -> list[str]:
         """Tables of each kind are sized by keys of their own."""
         found = []
-        if (self.ids == "vocabulary") == (self.rows is not None):
-            found.append(
-                "rows goes with ids: hash or managed, and only there (a vocabulary counts its own rows)"
-            )
+        if self.ids == "vocabulary" and self.rows is not None:
+            found.append("rows goes with ids: hash or managed (a vocabulary counts its own rows)")
+        if self.ids != "vocabulary" and self.rows is None:
+            found.append(f"rows is missing: ids: {self.ids} needs the table's size, such as rows: 100000")
         changed = {k for k, field in type(self).model_fields.items() if getattr(self, k) != field.default}
         for key in ("min_count", "max_rows"):
             if self.ids != "vocabulary" and key in changed:
@@ -56,8 +56,8 @@ class IdTable(Config):
         for key in EVICTION:
             if self.ids != "managed" and key in changed:
                 found.append(f"{key} goes with ids: managed")
-        rows, buckets = self.rows or 0, self.buckets
-        if self.ids == "managed" and (rows % buckets or rows < 2 * buckets):
+        rows, buckets = self.rows, self.buckets
+        if self.ids == "managed" and rows is not None and (rows % buckets or rows < 2 * buckets):
             found.append(
                 f"rows: {rows} do not make {buckets} buckets of the same size, with 2 rows or more each; "
                 f"take a multiple of {buckets}, or other buckets"

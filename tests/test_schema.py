@@ -123,13 +123,11 @@ def test_without_a_sequence_there_are_no_sequence_engagements_and_tables() -> No
         ),
         (
             ["tables.word.ids=hash"],
-            "tables.word: rows goes with ids: hash or managed, and only there (a vocabulary counts its own "
-            "rows)",
+            "tables.word: rows is missing: ids: hash needs the table's size, such as rows: 100000",
         ),
         (
             ["tables.word.rows=9"],
-            "tables.word: rows goes with ids: hash or managed, and only there (a vocabulary counts its own "
-            "rows)",
+            "tables.word: rows goes with ids: hash or managed (a vocabulary counts its own rows)",
         ),
         (
             ["tables.word={dim: 4, ids: hash, rows: 9, min_count: 2}"],
@@ -141,8 +139,7 @@ def test_without_a_sequence_there_are_no_sequence_engagements_and_tables() -> No
         ),
         (
             ["tables.word={dim: 4, ids: managed}"],
-            "tables.word: rows goes with ids: hash or managed, and only there (a vocabulary counts its own "
-            "rows)",
+            "tables.word: rows is missing: ids: managed needs the table's size, such as rows: 100000",
         ),
         (
             ["tables.word={dim: 4, ids: hash, rows: 9, eviction: lru}"],
