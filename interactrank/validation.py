@@ -35,9 +35,9 @@ class ConfigError(UserError, ValueError):
 
 
 class Config(BaseModel):
-    """Base of all settings: unknown keys are refused and values do not change after validation."""
+    """Base of all settings: unknown keys, NaN and infinity are refused; values do not change afterwards."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     def problems(self) -> list[str]:
         """What is wrong with the values of this section taken together, one message each."""

@@ -34,6 +34,11 @@ Kernel = Literal["fused", "fused_uvm_caching", "fused_uvm", "dense"]
 Precision = Literal["fp32", "fp16", "bf16"]
 
 
+def _check_betas(betas: tuple[float, ...]) -> None:
+    if not all(0 <= b < 1 for b in betas):
+        raise ValueError(f"betas {list(betas)}: each must be at least 0 and below 1")
+
+
 class DenseOptimizer(Config):
     """Adam for everything that is not an ID table."""
 
@@ -46,8 +51,7 @@ class DenseOptimizer(Config):
 
     @model_validator(mode="after")
     def _check(self) -> DenseOptimizer:
-        if not all(0 <= b < 1 for b in self.betas):
-            raise ValueError(f"betas {list(self.betas)}: each must be at least 0 and below 1")
+        _check_betas(self.betas)
         return self
 
 
@@ -79,6 +83,7 @@ class TableOptimizer(Config):
             raise ValueError("eps has no meaning for sgd; leave it out")
         if self.name != "adam" and self.betas is not None:
             raise ValueError(f"betas go with adam, not with {self.name}; leave them out")
+        _check_betas(self.betas or ())
         return self
 
 
