@@ -89,7 +89,7 @@ class Course:
 
     Raises:
         TrainingError: the run went through other data, or other ranks took part and the loader cannot deal
-            out what they left.
+            out what they left; or a new run would end within its warm-up.
     """
 
     def __init__(
@@ -104,6 +104,13 @@ class Course:
         self.total = settings.total_steps(whole, more)
         self._more = 0 if self.total == settings.steps else more
         self.schedule_steps = self.total + self._more
+        warmup = settings.schedule.warmup_steps
+        # A run that goes on may have got more ranks, and fewer steps by that.
+        if start is None and warmup >= self.total:
+            raise TrainingError(
+                f"training.schedule.warmup_steps: a warm-up of {warmup} steps is as long as the whole "
+                f"training of {self.total}, or longer; set fewer, or train for more steps or epochs"
+            )
 
     def schedule_step(self, step: int) -> int:
         """Step at which the learning-rate schedule is.

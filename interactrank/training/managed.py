@@ -24,7 +24,7 @@ from torchrec.distributed.mc_embeddingbag import (
 from interactrank.modules.managed import ManagedIds
 from interactrank.training.distributed import gather
 
-__all__ = ["managed_report", "managed_sharders", "managed_totals"]
+__all__ = ["managed_report", "managed_sharders", "managed_totals", "never_managed"]
 
 
 @torch.no_grad()
@@ -103,6 +103,18 @@ def managed_report(model: nn.Module) -> dict[str, float]:
             f"managed/{table}/inserted": inserted,
         }
     return row
+
+
+def never_managed(model: nn.Module, steps: int) -> list[str]:
+    """A line for each managed table whose rows a training of so many steps would never give to any value."""
+    tables = {path.rpartition(".")[2]: m for path, m in model.named_modules() if isinstance(m, ManagedIds)}
+    return [
+        f"managed table {name}: rows are given to values every {managed.eviction.interval} steps, and the "
+        f"whole training has {steps}: all values of a bucket will share one row; lower "
+        f"schema.tables.{name}.eviction_interval, or train for more steps"
+        for name, managed in tables.items()
+        if steps < managed.eviction.interval
+    ]
 
 
 def managed_totals(history: list[dict[str, float]]) -> list[str]:

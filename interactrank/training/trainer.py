@@ -19,7 +19,7 @@ from interactrank.training.distributed import World, current_world, gather, on_m
 from interactrank.training.errors import TrainingError
 from interactrank.training.folder_lock import FolderLock
 from interactrank.training.history import History, ProgressReport, Row
-from interactrank.training.managed import managed_report, managed_totals
+from interactrank.training.managed import managed_report, managed_totals, never_managed
 from interactrank.training.monitor import Window, check_finite_state
 from interactrank.training.optimizers import TrainingOptimizer, build_optimizer
 from interactrank.training.pipeline import Forward, make_pipeline
@@ -127,6 +127,8 @@ def _train(
     position = None if checkpoint is None else store.position(checkpoint)
     course = Course(loader, settings, position, ranks=world.size)
     _warn_of_restarts(settings)
+    for line in never_managed(model, course.total):
+        say(line)
     seed_everything(settings.seed, world.rank)
     dmp = _shard(model, settings, world, output, plan)
     optimizer = build_optimizer(dmp, settings, course.schedule_steps)

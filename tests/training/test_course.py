@@ -161,3 +161,13 @@ def test_fewer_requests_left_than_ranks(capsys: pytest.CaptureFixture[str]) -> N
     assert course.total == 12
     assert set(seen) == {(0, 22), (0, 23)}
     assert "some ranks repeat one" in capsys.readouterr().err
+
+
+def test_a_new_run_that_would_end_within_its_warm_up_is_refused() -> None:
+    long, one_less = {"warmup_steps": 12}, {"warmup_steps": 11}
+    with pytest.raises(TrainingError, match="a warm-up of 12 steps is as long as the whole training of 12"):
+        Course(Numbers(), settings(schedule=long))
+    assert Course(Numbers(), settings(schedule=one_less)).total == 12
+    # On two ranks an epoch has half the steps; a run that is under way goes on.
+    halved = Course(Numbers(2), settings(schedule=one_less), Position(epoch_steps=12), ranks=2)
+    assert halved.total == 6

@@ -23,7 +23,7 @@ from interactrank.models import InteractRank
 from interactrank.modules import Eviction, TableConfig, embedding_bag_collection, embedding_collection, manage
 from interactrank.training.checkpoint import CheckpointStore
 from interactrank.training.course import Position
-from interactrank.training.distributed import current_world
+from interactrank.training.distributed import current_world, process_group
 from interactrank.training.errors import TrainingError
 from interactrank.training.optimizers import build_optimizer
 from interactrank.training.planning.cluster import Cluster
@@ -281,6 +281,21 @@ def test_tables_made_by_each_rank(log: PreparedLog, tmp_path: Path) -> None:
     ((history, scores),) = run_ranks(1, _search, log.folder, tmp_path, True)
     assert len(history) == 6
     assert scores.isfinite().all()
+
+
+def test_a_training_too_short_for_a_table_says_so(
+    log: PreparedLog, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Rows of words change every 2 steps, those of items every 4 and those of queries in each."""
+    with process_group("cpu"):
+        _search(log.folder, tmp_path, steps=3)
+    lines = [line for line in capfd.readouterr().err.splitlines() if "share one row" in line]
+    assert len(lines) == 1
+    assert (
+        "managed table item: rows are given to values every 4 steps, and the whole training has 3:"
+        in lines[0]
+    )
+    assert "lower schema.tables.item.eviction_interval, or train for more steps" in lines[0]
 
 
 def test_what_cannot_work_is_refused_by_name() -> None:
