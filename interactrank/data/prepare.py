@@ -28,6 +28,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from interactrank.data.features import count_parts, dense, normalized, table_rows
+from interactrank.data.file_list import find_damage, list_files
 from interactrank.data.jagged import to_arrow
 from interactrank.data.query_frequency import QueryFrequency
 from interactrank.data.request_table import SplitWriter, list_rows, request_table
@@ -55,17 +56,18 @@ from interactrank.progress import track
 from interactrank.schema import SearchSchema
 from interactrank.version import __version__
 
-FORMAT = 2
+FORMAT = 3
 
 
 def prepare(log: Path, output: Path, schema: SearchSchema, settings: PrepareSettings) -> dict[str, Any]:
     """Prepare the log in folder ``log`` into the new folder ``output``.
 
-    An ``output`` that was made from the same files with the same schema and settings is kept as it is.
+    An ``output`` that was made from the same files with the same schema and settings is kept as it is, unless
+    a file of it is damaged.
     Nothing is left behind when it fails.
 
     Returns:
-        The manifest: rows, requests of each split, rows of each table, malformed rows by kind.
+        The manifest: rows, requests of each split, rows of each table, malformed rows by kind, files.
 
     Raises:
         LogError: the log cannot be prepared; one line that names what and the remedy.
@@ -73,7 +75,11 @@ def prepare(log: Path, output: Path, schema: SearchSchema, settings: PrepareSett
     log, output = Path(log), Path(os.path.abspath(output))
     fingerprint = _fingerprint(log, schema, settings)
     existing = read_manifest(output)
-    if existing is not None and existing.get("fingerprint") == fingerprint:
+    if (
+        existing is not None
+        and existing["fingerprint"] == fingerprint
+        and find_damage(output, existing["files"], checksums=True) is None
+    ):
         return existing
     if existing is None and output.exists() and not (output.is_dir() and not any(output.iterdir())):
         raise LogError(f"'{output}' exists and is not a prepared log; name a new folder")
@@ -83,6 +89,7 @@ def prepare(log: Path, output: Path, schema: SearchSchema, settings: PrepareSett
     try:
         manifest = {"format": FORMAT, "version": __version__, "fingerprint": fingerprint}
         manifest |= _prepare_into(staging, log, schema, settings)
+        manifest["files"] = list_files(staging)
         (staging / "manifest.json").write_text(json.dumps(manifest, indent=1))
         _replace(staging, output)
     except BaseException:

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from interactrank.batch import BatchLayout
+from interactrank.data.file_list import find_damage
 from interactrank.data.jagged import from_arrow, starts, take
 from interactrank.data.prepare import FORMAT, read_manifest
 from interactrank.data.source import SPLITS, LogError
@@ -62,7 +63,8 @@ class PreparedLog:
         folder: what ``prepare`` wrote.
 
     Raises:
-        LogError: the folder is not a prepared log, or one of another version's format.
+        LogError: the folder is not a prepared log, or one of another version's format; or a file is missing
+            or has another size than it was written with.
     """
 
     def __init__(self, folder: str | Path) -> None:
@@ -77,6 +79,8 @@ class PreparedLog:
             raise LogError(
                 f"'{folder}' has format {self.manifest.get('format')}, not {FORMAT}; prepare the log again"
             )
+        if (damage := find_damage(self.folder, self.manifest["files"])) is not None:
+            raise LogError(f"{damage}; prepare the log again")
         self.schema = parse_config(SearchSchema, self.manifest["schema"], f"{folder}/manifest.json")
 
     @property
@@ -92,7 +96,7 @@ class PreparedLog:
 
     def files(self, split: str) -> list[Path]:
         """Parquet files of a split, in order of time."""
-        return sorted((self.folder / _known(split)).glob("*.parquet"))
+        return [self.folder / name for name in self.manifest["files"] if name.startswith(f"{_known(split)}/")]
 
     def read(self, split: str, columns: list[str]) -> Any:
         """Some columns of a split as one Arrow table; for columns that fit into memory.

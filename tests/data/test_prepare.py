@@ -74,6 +74,8 @@ def rows(log_: PreparedLog) -> dict[str, dict[str, Any]]:
 
 def test_manifest(log_: PreparedLog) -> None:
     m = log_.manifest
+    names = {p.relative_to(log_.folder).as_posix() for p in log_.folder.rglob("*") if p.is_file()}
+    assert set(m["files"]) == names - {"manifest.json"}
     assert (m["events"], m["items"], m["malformed"], m["without_engagement"]) == (11, 3, {}, 0)
     assert m["requests"] == {"train": 3, "validation": 0, "test": 2}
     # Row 0 and: one training query; three items, of which each was a candidate; c1 and c2.
@@ -328,6 +330,18 @@ def test_the_same_inputs_keep_the_output(tmp_path: Path) -> None:
     prepare(log, tmp_path / "out", minimal("tables.word.rows=60"), PrepareSettings())
     assert PreparedLog(tmp_path / "out").layout.table_rows == {"word": 60}
     assert [p.name for p in tmp_path.iterdir() if p.name != "log"] == ["out"]
+
+
+def test_a_damaged_log_is_prepared_again(tmp_path: Path) -> None:
+    """Also where sizes are as they were."""
+    log = write_log(tmp_path / "log", [event("r", "u", "q", "a", 0, click=1)], [item("a")])
+    prepare(log, tmp_path / "out", minimal(), PrepareSettings(threads=1))
+    path = tmp_path / "out" / "items.parquet"
+    whole = path.read_bytes()
+    for damaged in (whole[:-1], bytes([whole[0] ^ 1]) + whole[1:]):
+        path.write_bytes(damaged)
+        prepare(log, tmp_path / "out", minimal(), PrepareSettings(threads=1))
+        assert path.read_bytes() == whole
 
 
 def test_a_changed_file_is_prepared_again(tmp_path: Path) -> None:

@@ -53,9 +53,29 @@ def test_not_a_prepared_log(tmp_path: Path, text: str | None) -> None:
 
 def test_another_format(log: PreparedLog) -> None:
     path = log.folder / "manifest.json"
-    path.write_text(json.dumps(json.loads(path.read_text()) | {"format": 1}))
-    with pytest.raises(LogError, match=r"has format 1, not 2; prepare the log again"):
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"format": 2}))
+    with pytest.raises(LogError, match=r"has format 2, not 3; prepare the log again"):
         PreparedLog(log.folder)
+
+
+@pytest.mark.parametrize("file", ["train/requests-00000.parquet", "items.parquet", "vocabulary/word.parquet"])
+def test_a_file_that_was_cut_or_lost(log: PreparedLog, file: str) -> None:
+    path = log.folder / file
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-1])
+    with pytest.raises(
+        LogError,
+        match=rf"/out/{file}' has [\d,]+ bytes, not the [\d,]+ that were prepared; prepare the log again",
+    ):
+        PreparedLog(log.folder)
+    path.unlink()
+    with pytest.raises(LogError, match=f"/out/{file}' is missing; prepare the log again$"):
+        PreparedLog(log.folder)
+
+
+def test_files_that_prepare_did_not_write_are_not_read(log: PreparedLog) -> None:
+    (log.folder / "train" / "requests-00001.parquet").write_bytes(log.files("train")[0].read_bytes())
+    assert [path.name for path in PreparedLog(log.folder).files("train")] == ["requests-00000.parquet"]
 
 
 def test_features_of_some_items(tmp_path: Path) -> None:
