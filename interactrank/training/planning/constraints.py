@@ -27,6 +27,7 @@ __all__ = [
     "allowed_kernels",
     "allowed_types",
     "buckets_problems",
+    "can_share",
     "checked_sharding",
     "leaves_ranks_empty",
     "table_constraints",
@@ -201,6 +202,25 @@ def buckets_problems(table: TableInfo, ranks: int) -> list[str]:
         f"{ranks} ranks cannot share its {table.buckets} buckets, of which each holds whole ones; take "
         f"{ways} ranks, or prepare the log with another number of buckets for a new model"
     ]
+
+
+def can_share(
+    table: TableInfo, types: Sequence[ShardingType], device_type: str, ranks: int, ranks_per_node: int
+) -> bool:
+    """Whether so many ranks can share a table at all, whatever their memory.
+
+    Args:
+        table: its rows and buckets.
+        types: of which one has to do; all, when empty.
+        device_type: ``cpu`` or ``cuda``.
+        ranks: of the job.
+        ranks_per_node: of those on each machine.
+    """
+    if table.buckets is not None and table.buckets % ranks:
+        return False
+    types = ["row_wise"] if table.buckets is not None else types
+    empty = [leaves_ranks_empty(t, table.rows, ranks, ranks_per_node) for t in types]
+    return device_type != "cpu" or not empty or not all(empty)
 
 
 def leaves_ranks_empty(sharding: str, rows: int, ranks: int, ranks_per_node: int) -> bool:

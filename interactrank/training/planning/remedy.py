@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from bisect import bisect_left
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 from torch import nn
 
+from interactrank.training.errors import TrainingError
 from interactrank.training.optimizers import state_bytes
 from interactrank.training.planning.cluster import Cluster, show_bytes
-from interactrank.training.planning.constraints import Load
+from interactrank.training.planning.constraints import Load, can_share
 from interactrank.training.planning.plan import PlanError, place
 from interactrank.training.settings import TrainingSettings
 from interactrank.training.tables import tables_of
@@ -21,31 +23,32 @@ GIB = 2**30
 MOST_GIB = 4096  # memory of a rank
 
 
-def smallest(above: int, most: int, fits: Callable[[int], bool], tolerance: float = 0.0) -> int | None:
-    """The smallest whole number above ``above``, and up to ``most``, that fits; None if none does.
+def smallest(numbers: Sequence[int], fits: Callable[[int], bool], tolerance: float = 0.0) -> int | None:
+    """The smallest of some numbers that fits; None if none does.
 
     Args:
-        above: does not fit.
-        most: the last to try.
-        fits: whether a number fits; larger ones then fit as well.
+        numbers: in ascending order; the first does not fit.
+        fits: whether a number fits; larger ones of the numbers then fit as well.
         tolerance: stop when the answer is known to this share of it.
 
     Example::
 
-        >>> smallest(8, 1000, lambda n: n >= 21)
+        >>> smallest(range(8, 1001), lambda n: n >= 21)
         21
-        >>> smallest(8, 20, lambda n: n >= 21) is None
+        >>> smallest([8, 16, 64], lambda n: n >= 21)
+        64
+        >>> smallest(range(8, 21), lambda n: n >= 21) is None
         True
     """
-    low, high = above, above
-    while not fits(high := min(most, 2 * high)):
-        if high == most:
+    low, high, last = 0, 0, len(numbers) - 1
+    while high == 0 or not fits(numbers[high]):
+        if high == last:
             return None
-        low = high
-    while high - low > max(1, tolerance * high):
+        low, high = high, min(last, max(high + 1, bisect_left(numbers, 2 * numbers[high])))
+    while high - low > 1 and numbers[high] - numbers[low] > tolerance * numbers[high]:
         middle = (low + high) // 2
-        low, high = (low, middle) if fits(middle) else (middle, high)
-    return high
+        low, high = (low, middle) if fits(numbers[middle]) else (middle, high)
+    return numbers[high]
 
 
 def explain(
@@ -70,15 +73,14 @@ def explain(
     def fits(other: Cluster, how: TrainingSettings = settings) -> bool:
         try:
             place(model, how, other, loads=loads, dense_bytes=dense_bytes)
-        except PlanError:
+        except TrainingError:  # no plan, or other ranks cannot share a table
             return False
         return True
 
     fixes = []
     if settings.sharding and fits(cluster, settings.model_copy(update={"sharding": {}})):
         fixes.append(f"no constraint on {', '.join(settings.sharding)} (training.sharding)")
-    most = max(cluster.nodes, MOST_RANKS // cluster.ranks_per_node)
-    nodes = smallest(cluster.nodes, most, lambda n: fits(cluster.with_nodes(n)))
+    nodes = smallest(_nodes(model, settings, cluster), lambda n: fits(cluster.with_nodes(n)))
     if nodes is not None:
         fixes.append(f"{nodes} machines of this kind (--nodes {nodes})")
     hbm = _memory(cluster.hbm, lambda size: fits(replace(cluster, hbm=size)))
@@ -90,11 +92,24 @@ def explain(
     return PlanError("\n".join([str(error), *_sizes(model, settings, cluster, dense_bytes), *_listed(fixes)]))
 
 
+def _nodes(model: nn.Module, settings: TrainingSettings, cluster: Cluster) -> list[int]:
+    """The machines that there are, and larger numbers whose ranks can share every table."""
+    per_node = cluster.ranks_per_node
+    asked = {name: of.types or [] for name, of in settings.sharding.items()}
+    tables = [(table, asked.get(table.name, [])) for table in tables_of(model)]
+    more = [
+        nodes
+        for nodes in range(cluster.nodes + 1, MOST_RANKS // per_node + 1)
+        if all(can_share(t, types, cluster.device, nodes * per_node, per_node) for t, types in tables)
+    ]
+    return [cluster.nodes, *more]
+
+
 def _memory(now: int, fits: Callable[[int], bool]) -> str | None:
     """The smallest memory that fits, to a twentieth."""
     if now < GIB:
         return None
-    enough = smallest(now // GIB, MOST_GIB, lambda gib: fits(gib * GIB), tolerance=0.05)
+    enough = smallest(range(now // GIB, MOST_GIB + 1), lambda gib: fits(gib * GIB), tolerance=0.05)
     return None if enough is None else f"{enough}GiB"
 
 

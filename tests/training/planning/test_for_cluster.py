@@ -203,8 +203,37 @@ def test_a_constraint_that_is_in_the_way_is_named(tmp_path: Path) -> None:
 
 
 def test_a_gigantic_table_kept_whole_has_no_fix_in_machines() -> None:
-    assert smallest(1, 512, lambda n: False) is None
-    assert smallest(100, 10_000, lambda n: n >= 777, tolerance=0.05) in range(777, 817)
+    assert smallest(range(1, 513), lambda n: False) is None
+    assert smallest([1], lambda n: True) is None
+    assert smallest(range(100, 10_001), lambda n: n >= 777, tolerance=0.05) in range(777, 817)
+
+
+def test_the_smallest_of_numbers_with_gaps() -> None:
+    numbers = [3, 4, 6, 7, 50, 51, 200]
+    for least in range(4, 201):
+        assert smallest(numbers, lambda n, least=least: n >= least) == min(n for n in numbers if n >= least)
+
+
+def test_clusters_that_cannot_share_a_table_are_no_fixes(tmp_path: Path) -> None:
+    """1.5e9 managed rows of 64 take 436 GiB, and 8 GPUs have 272: two machines of 8 would do."""
+    item = {"dim": 64, "ids": "managed", "rows": 15 * 10**8, "eviction_interval": 3}
+    for buckets, fix in ((8, None), (16, 2), (32, 2), (24, 3)):
+        tables = {**SCHEMA.model_dump()["tables"], "item": {**item, "buckets": buckets}}
+        schema = parse_config(SearchSchema, {**SCHEMA.model_dump(), "tables": tables})
+        model = size_model(schema, SETTINGS, batch_requests=100, rows={"query": 10**6, "shop": 10**5})
+        with pytest.raises(PlanError, match="the tables take") as error:
+            plan_for_cluster(model, TrainingSettings(), gpus(1, 40 * GIB, 20 * GIB), tmp_path / "plan.json")
+        assert re.findall(r"--nodes (\d+)", str(error.value)) == ([] if fix is None else [str(fix)])
+        assert "--hbm" in str(error.value)
+
+
+def test_a_table_with_too_few_rows_for_more_ranks_leaves_the_other_fixes(tmp_path: Path) -> None:
+    settings = TrainingSettings.model_validate({"sharding": {"shop": {"types": ["row_wise"]}}})
+    model = sized(rows={**ROWS, "shop": 5})
+    cluster = Cluster(ranks_per_node=2, device="cpu", ddr=GIB)
+    with pytest.raises(PlanError, match=r"nearest fixes, .*\n  - hosts with \dGiB for each rank") as error:
+        plan_for_cluster(model, settings, cluster, tmp_path / "plan.json")
+    assert "--nodes" not in str(error.value)
 
 
 @pytest.mark.parametrize(
