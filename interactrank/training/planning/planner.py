@@ -17,6 +17,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 
 from torch import nn
@@ -37,13 +38,15 @@ from torchrec.distributed.planner.types import (
     Topology,
 )
 
-from interactrank.modules.managed import STATE_BYTES
 from interactrank.training.planning.cluster import show_bytes
-from interactrank.training.tables import table_parameters, tables_of
+from interactrank.training.tables import TableInfo, table_parameters, tables_of
 
-__all__ = ["SMALL_WORLD", "WeighedProposer", "find_placement", "last_obstacle"]
+__all__ = ["GRADIENTS", "SMALL_WORLD", "WeighedProposer", "find_placement", "last_obstacle"]
 
 SMALL_WORLD = 4
+# Of a replicated table, each as large as it: the one that the ranks exchange, and at its peak a step has a
+# second, from which that one is filled, or its squares in the optimizer (measured on two ranks of CPU).
+GRADIENTS = 2
 
 
 def find_placement(
@@ -74,7 +77,7 @@ def find_placement(
             )
         ),
         EmbeddingStorageEstimator(topology=topology, constraints=constraints),
-        _ManagedIdsToo(topology.compute_device, {t.path for t in tables_of(model) if t.managed_bytes}),
+        _MoreThanWeights(topology.compute_device, tables_of(model)),
     ]
     large = topology.world_size > SMALL_WORLD
     planner = EmbeddingShardingPlanner(
@@ -178,22 +181,30 @@ class _OncePerSize(ShardEstimator):
                 shard.perf = first[tuple(shard.size)].perf
 
 
-class _ManagedIdsToo(ShardEstimator):
-    """Adds what managed tables hold beside their weights, of which TorchRec's estimate knows nothing.
+class _MoreThanWeights(ShardEstimator):
+    """Adds what tables hold beside weights and optimizer state, of which TorchRec's estimate knows nothing.
 
-    It lies in the device's memory, as the weights do; the estimate of the weights comes first.
+    The ids of managed tables and the gradients of replicated ones, which lie in the device's memory as the
+    weights do. The estimate of the weights comes first.
     """
 
-    def __init__(self, device: str, managed: set[str]) -> None:
-        self.device, self.managed = device, managed
+    def __init__(self, device: str, tables: list[TableInfo]) -> None:
+        self.device, self.tables = device, {table.path: table for table in tables}
 
     def estimate(self, sharding_options: list[ShardingOption], sharder_data_map: SharderDataMap) -> None:
         for option in sharding_options:
-            if f"{option.path}.{option.name}" in self.managed:
-                for shard in option.shards:
-                    size, cuda = shard.size[0] * STATE_BYTES, self.device == "cuda"
-                    assert shard.storage is not None
-                    shard.storage += Storage(hbm=size if cuda else 0, ddr=0 if cuda else size)
+            table = self.tables[option.fqn]
+            more = {tuple(shard.size): self._more(option, table, shard.size) for shard in option.shards}
+            for shard in option.shards:
+                assert shard.storage is not None
+                shard.storage += more[tuple(shard.size)]
+
+    def _more(self, option: ShardingOption, table: TableInfo, size: list[int]) -> Storage:
+        part = replace(table, rows=size[0], dim=size[1])
+        own = part.managed_bytes
+        if option.sharding_type == "data_parallel":
+            own += GRADIENTS * part.bytes
+        return Storage(hbm=own, ddr=0) if self.device == "cuda" else Storage(hbm=0, ddr=own)
 
 
 def _largest_part(option: ShardingOption) -> tuple[int, int]:

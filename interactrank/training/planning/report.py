@@ -20,6 +20,7 @@ from torchrec.distributed.planner.types import ShardingOption
 
 from interactrank.training.optimizers import state_bytes
 from interactrank.training.planning.cluster import Cluster, show_bytes
+from interactrank.training.planning.planner import GRADIENTS
 from interactrank.training.planning.rank_list import show_ranks
 from interactrank.training.settings import TableOptimizer
 from interactrank.training.tables import tables_of
@@ -31,9 +32,11 @@ SIZES = {
     "weight_bytes": "weights",
     "state_bytes": "state",
     "managed_bytes": "ids",
+    "gradient_bytes": "gradients",
     "hbm_bytes": "HBM",
     "ddr_bytes": "DDR",
 }
+RARE = ("managed_bytes", "gradient_bytes")  # printed where a table has them
 SHOWN_RANKS = 8  # busiest and idlest ranks that are printed
 
 
@@ -51,6 +54,7 @@ class TableCost:
         weight_bytes: weights; replicas count each.
         state_bytes: optimizer state, likewise.
         managed_bytes: ids and counts of a managed table; 0 for another.
+        gradient_bytes: of a replicated table, at their peak in a step; 0 for another.
         hbm_bytes: all that it takes of the GPUs' memory, with the ids and embeddings of a batch and caches.
         ddr_bytes: all that it takes of the hosts'.
         ms: part of a step -> time at the rank where the table takes longest.
@@ -65,6 +69,7 @@ class TableCost:
     weight_bytes: int
     state_bytes: int
     managed_bytes: int
+    gradient_bytes: int
     hbm_bytes: int
     ddr_bytes: int
     ms: dict[str, float]
@@ -128,8 +133,7 @@ class PlanReport:
     def show(self, console: Console | None = None) -> None:
         """Prints tables, the busiest ranks and a line on the whole."""
         console = console or Console()
-        managed = any(cost.managed_bytes for cost in self.tables)
-        kinds = [kind for kind in SIZES if managed or kind != "managed_bytes"]
+        kinds = [kind for kind in SIZES if kind not in RARE or any(getattr(c, kind) for c in self.tables)]
         columns = ("table", "rows x dim", "sharding", "kernel", "ranks", *(SIZES[kind] for kind in kinds))
         table = Table(*columns, "ms", title=f"Plan for {self.cluster}")
         for cost in self.tables:
@@ -191,7 +195,8 @@ def plan_report(
         np.add.at(hbm, ranks, np.array([shard.storage.hbm for shard in option.shards], np.int64))
         np.add.at(ddr, ranks, np.array([shard.storage.ddr for shard in option.shards], np.int64))
         ms += own
-        replicas = cluster.ranks if option.sharding_type == "data_parallel" else 1
+        replicated = option.sharding_type == "data_parallel"
+        replicas = cluster.ranks if replicated else 1
         column_parts = 1 if replicas > 1 else len({shard.offset[1] for shard in option.shards})
         busiest = own[own.sum(axis=1).argmax()]
         tables.append(
@@ -205,6 +210,7 @@ def plan_report(
                 weight_bytes=table.bytes * replicas,
                 state_bytes=state_bytes(table, optimizer, column_parts) * replicas,
                 managed_bytes=table.managed_bytes,
+                gradient_bytes=GRADIENTS * table.bytes * replicas if replicated else 0,
                 hbm_bytes=option.total_storage.hbm,
                 ddr_bytes=option.total_storage.ddr,
                 ms=dict(zip(PARTS, map(float, busiest), strict=True)),

@@ -135,8 +135,9 @@ def test_a_plan_is_costed_written_drawn_and_read_back(tmp_path: Path) -> None:
     assert cost["item"].state_bytes == 10**7 * 4
     assert (cost["shop"].sharding, cost["shop"].kernel) == ("data_parallel", "dense")
     assert cost["shop"].weight_bytes == 16 * 10**5 * 64 * 4  # a replica on each of 16 ranks
+    assert (cost["shop"].gradient_bytes, cost["item"].gradient_bytes) == (2 * cost["shop"].weight_bytes, 0)
     for c in report.tables:
-        assert c.hbm_bytes >= c.weight_bytes + c.state_bytes * (c.sharding != "data_parallel")
+        assert c.hbm_bytes >= c.weight_bytes + c.state_bytes + c.gradient_bytes
         assert sum(c.ms.values()) > 0
     assert report.hbm.sum() == sum(c.hbm_bytes for c in report.tables)
     assert report.step_ms == pytest.approx(report.ms.sum(axis=1).max())
