@@ -121,8 +121,12 @@ class Cluster:
         """Where fused tables lie: ``hbm`` or ``ddr``."""
         return "hbm" if self.device == "cuda" else "ddr"
 
-    def usable(self, dense_bytes: int = 0) -> tuple[int, int]:
+    def usable(self, dense_bytes: int = 0, copied: bool = False) -> tuple[int, int]:
         """Bytes of (hbm, ddr) of a rank for tables, after what is reserved and the dense parameters.
+
+        Args:
+            dense_bytes: weights, gradients and Adam's two moments of the dense parameters.
+            copied: whether the host also has a copy of them without gradients, for checkpoints.
 
         Example::
 
@@ -130,13 +134,14 @@ class Cluster:
             (800, 425)
         """
         hbm, ddr = (int(size * (1 - RESERVED)) for size in (self.hbm, self.ddr))
+        ddr = max(0, ddr - (3 * dense_bytes // 4 if copied else 0))
         if self.device == "cuda":
             return max(0, hbm - dense_bytes), ddr
         return 0, max(0, ddr - dense_bytes)
 
-    def topology(self, dense_bytes: int = 0) -> Topology:
+    def topology(self, dense_bytes: int = 0, copied: bool = False) -> Topology:
         """What TorchRec's planner knows of the cluster; its capacities are those of :meth:`usable`."""
-        hbm, ddr = self.usable(dense_bytes)
+        hbm, ddr = self.usable(dense_bytes, copied)
         speeds = self.speeds
         return TopologyFactory.create_topology(
             trainer_config=TrainerConfig(world_size=self.ranks, local_world_size=self.ranks_per_node),

@@ -40,7 +40,7 @@ def plan_for_cluster(
         placement = place(model, settings, cluster, loads=loads, dense_bytes=dense)
     except PlanError as error:
         raise explain(error, model, settings, cluster, loads, dense) from None
-    report = plan_report(model, placement, cluster, settings.tables, dense)
+    report = plan_report(model, placement, cluster, settings.tables, dense, settings.checkpoint_async)
     plan = to_sharding_plan(placement, cluster.topology())
     ranks, per_node = cluster.ranks, cluster.ranks_per_node
     values = plan_values(model, plan, ranks=ranks, ranks_per_node=per_node, expected=report.values())

@@ -32,7 +32,7 @@ def plot_plan(report: PlanReport, path: str | os.PathLike[str]) -> Path:
     """
     # One shape for all bars of a part: a bar for each of 1,024 ranks and each part would take minutes.
     edges = np.arange(report.cluster.ranks + 1) - 0.5
-    hbm, ddr = report.cluster.usable(report.dense_bytes)
+    hbm, ddr = report.usable
     with require("matplotlib", "report").rc_context({"axes.spines.top": False, "axes.spines.right": False}):
         figure = require("matplotlib.figure", "report").Figure(figsize=(9, 6), layout="constrained")
         require("matplotlib.backends.backend_agg", "report").FigureCanvasAgg(figure)

@@ -100,8 +100,14 @@ def place(
             defaults=suited_types(tables, cluster, sizes, loads or {}),
         )
         try:
-            topology = cluster.topology(dense_bytes)
-            return find_placement(model, constraints, topology, optimizer, sharders(settings))
+            return find_placement(
+                model,
+                constraints,
+                cluster.topology(dense_bytes, settings.checkpoint_async),
+                optimizer,
+                sharders(settings),
+                copied=settings.tables if settings.checkpoint_async else None,
+            )
         except PlannerError as error:
             obstacle = last_obstacle(error)
     raise PlanError(

@@ -38,10 +38,12 @@ from torchrec.distributed.planner.types import (
     Topology,
 )
 
+from interactrank.training.optimizers import state_bytes
 from interactrank.training.planning.cluster import show_bytes
+from interactrank.training.settings import TableOptimizer
 from interactrank.training.tables import TableInfo, table_parameters, tables_of
 
-__all__ = ["GRADIENTS", "SMALL_WORLD", "WeighedProposer", "find_placement", "last_obstacle"]
+__all__ = ["GRADIENTS", "SMALL_WORLD", "WeighedProposer", "copy_bytes", "find_placement", "last_obstacle"]
 
 SMALL_WORLD = 4
 # Of a replicated table, each as large as it: the one that the ranks exchange, and at its peak a step has a
@@ -56,6 +58,7 @@ def find_placement(
     optimizer: type[Optimizer],
     sharders: list,
     batch_size: int = 512,
+    copied: TableOptimizer | None = None,
 ) -> list[ShardingOption]:
     """The best placement that was found, one option for each table with the rank of each of its parts.
 
@@ -66,6 +69,7 @@ def find_placement(
         optimizer: of the tables, whose state takes memory.
         sharders: which types and kernels there are, and in which precision embeddings travel.
         batch_size: rows of a batch where a constraint has none.
+        copied: the tables' optimizer where the hosts also have a copy of all, for checkpoints.
 
     Raises:
         PlannerError: the tables cannot be placed.
@@ -77,7 +81,7 @@ def find_placement(
             )
         ),
         EmbeddingStorageEstimator(topology=topology, constraints=constraints),
-        _MoreThanWeights(topology.compute_device, tables_of(model)),
+        _MoreThanWeights(topology.compute_device, tables_of(model), copied),
     ]
     large = topology.world_size > SMALL_WORLD
     planner = EmbeddingShardingPlanner(
@@ -185,11 +189,12 @@ class _MoreThanWeights(ShardEstimator):
     """Adds what tables hold beside weights and optimizer state, of which TorchRec's estimate knows nothing.
 
     The ids of managed tables and the gradients of replicated ones, which lie in the device's memory as the
-    weights do. The estimate of the weights comes first.
+    weights do, and copies for checkpoints, which lie in the host's. The estimate of the weights comes first.
     """
 
-    def __init__(self, device: str, tables: list[TableInfo]) -> None:
-        self.device, self.tables = device, {table.path: table for table in tables}
+    def __init__(self, device: str, tables: list[TableInfo], copied: TableOptimizer | None) -> None:
+        self.device, self.copied = device, copied
+        self.tables = {table.path: table for table in tables}
 
     def estimate(self, sharding_options: list[ShardingOption], sharder_data_map: SharderDataMap) -> None:
         for option in sharding_options:
@@ -204,7 +209,13 @@ class _MoreThanWeights(ShardEstimator):
         own = part.managed_bytes
         if option.sharding_type == "data_parallel":
             own += GRADIENTS * part.bytes
-        return Storage(hbm=own, ddr=0) if self.device == "cuda" else Storage(hbm=0, ddr=own)
+        copy = 0 if self.copied is None else copy_bytes(part, self.copied)
+        return Storage(hbm=own, ddr=copy) if self.device == "cuda" else Storage(hbm=0, ddr=own + copy)
+
+
+def copy_bytes(table: TableInfo, optimizer: TableOptimizer, column_parts: int = 1) -> int:
+    """Of the copy of a table, or of a part, that ``training.checkpoint_async`` keeps in the host's memory."""
+    return table.bytes + table.managed_bytes + state_bytes(table, optimizer, column_parts)
 
 
 def _largest_part(option: ShardingOption) -> tuple[int, int]:

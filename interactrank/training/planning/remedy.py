@@ -9,10 +9,10 @@ from dataclasses import replace
 from torch import nn
 
 from interactrank.training.errors import TrainingError
-from interactrank.training.optimizers import state_bytes
 from interactrank.training.planning.cluster import Cluster, show_bytes
 from interactrank.training.planning.constraints import Load, can_share
 from interactrank.training.planning.plan import PlanError, place
+from interactrank.training.planning.planner import copy_bytes
 from interactrank.training.settings import TrainingSettings
 from interactrank.training.tables import tables_of
 
@@ -116,14 +116,19 @@ def _memory(now: int, fits: Callable[[int], bool]) -> str | None:
 def _sizes(model: nn.Module, settings: TrainingSettings, cluster: Cluster, dense_bytes: int) -> list[str]:
     """What is needed, what there is, and how much smaller the tables would have to be."""
     tables = tables_of(model)
-    sizes = {t.path: t.bytes + t.managed_bytes + state_bytes(t, settings.tables) for t in tables}
-    managed = " and managed ids" if any(t.managed_bytes for t in tables) else ""
+    copied = settings.checkpoint_async
+    sizes = {t.path: copy_bytes(t, settings.tables) * (2 if copied else 1) for t in tables}
+    also = [
+        "optimizer state",
+        *(["managed ids"] if any(t.managed_bytes for t in tables) else []),
+        *(["their copy for checkpoints (training.checkpoint_async)"] if copied else []),
+    ]
     need = sum(sizes.values())
-    hbm, ddr = (size * cluster.ranks for size in cluster.usable(dense_bytes))
+    hbm, ddr = (size * cluster.ranks for size in cluster.usable(dense_bytes, copied))
     have = f"{show_bytes(hbm)} of HBM and {show_bytes(ddr)} of DDR" if hbm else show_bytes(ddr)
     largest = max(tables, key=lambda t: sizes[t.path])
     lines = [
-        f"the tables take {show_bytes(need)} with optimizer state{managed}, {largest.path} ({largest.rows:,} "
+        f"the tables take {show_bytes(need)} with {' and '.join(also)}, {largest.path} ({largest.rows:,} "
         f"x {largest.dim}) most of all: {show_bytes(sizes[largest.path])}. The ranks have {have} for tables"
     ]
     if need > hbm + ddr:

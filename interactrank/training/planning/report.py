@@ -20,7 +20,7 @@ from torchrec.distributed.planner.types import ShardingOption
 
 from interactrank.training.optimizers import state_bytes
 from interactrank.training.planning.cluster import Cluster, show_bytes
-from interactrank.training.planning.planner import GRADIENTS
+from interactrank.training.planning.planner import GRADIENTS, copy_bytes
 from interactrank.training.planning.rank_list import show_ranks
 from interactrank.training.settings import TableOptimizer
 from interactrank.training.tables import tables_of
@@ -33,10 +33,11 @@ SIZES = {
     "state_bytes": "state",
     "managed_bytes": "ids",
     "gradient_bytes": "gradients",
+    "copy_bytes": "copy",
     "hbm_bytes": "HBM",
     "ddr_bytes": "DDR",
 }
-RARE = ("managed_bytes", "gradient_bytes")  # printed where a table has them
+RARE = ("managed_bytes", "gradient_bytes", "copy_bytes")  # printed where a table has them
 SHOWN_RANKS = 8  # busiest and idlest ranks that are printed
 
 
@@ -55,6 +56,7 @@ class TableCost:
         state_bytes: optimizer state, likewise.
         managed_bytes: ids and counts of a managed table; 0 for another.
         gradient_bytes: of a replicated table, at their peak in a step; 0 for another.
+        copy_bytes: what ``training.checkpoint_async`` keeps of it in the hosts' memory; 0 without it.
         hbm_bytes: all that it takes of the GPUs' memory, with the ids and embeddings of a batch and caches.
         ddr_bytes: all that it takes of the hosts'.
         ms: part of a step -> time at the rank where the table takes longest.
@@ -70,6 +72,7 @@ class TableCost:
     state_bytes: int
     managed_bytes: int
     gradient_bytes: int
+    copy_bytes: int
     hbm_bytes: int
     ddr_bytes: int
     ms: dict[str, float]
@@ -86,6 +89,7 @@ class PlanReport:
         ddr: [ranks] bytes of the hosts' memory for each rank.
         ms: [ranks, len(PARTS)] time of a step.
         dense_bytes: what the dense parameters take on each rank, beside the above.
+        copied: whether the hosts also have a copy of all, for checkpoints.
     """
 
     cluster: Cluster
@@ -94,6 +98,12 @@ class PlanReport:
     ddr: NDArray[np.int64]
     ms: NDArray[np.float64]
     dense_bytes: int
+    copied: bool = False
+
+    @property
+    def usable(self) -> tuple[int, int]:
+        """Bytes of (hbm, ddr) of a rank for tables."""
+        return self.cluster.usable(self.dense_bytes, self.copied)
 
     @property
     def step_ms(self) -> float:
@@ -156,7 +166,7 @@ class PlanReport:
         if len(order) > SHOWN_RANKS:
             ranks.caption = f"and {len(order) - SHOWN_RANKS} ranks that are done sooner"
         console.print(ranks)
-        usable = dict(zip(("hbm", "ddr"), self.cluster.usable(self.dense_bytes), strict=True))
+        usable = dict(zip(("hbm", "ddr"), self.usable, strict=True))
         of = self.cluster.memory
         most = int((self.hbm if of == "hbm" else self.ddr).max(initial=0))
         console.print(
@@ -172,6 +182,7 @@ def plan_report(
     cluster: Cluster,
     optimizer: TableOptimizer,
     dense_bytes: int = 0,
+    copied: bool = False,
 ) -> PlanReport:
     """What a placement costs.
 
@@ -181,6 +192,7 @@ def plan_report(
         cluster: for which it was made.
         optimizer: of the tables.
         dense_bytes: what the dense parameters take on each rank.
+        copied: whether the hosts also have a copy of all (``training.checkpoint_async``).
     """
     hbm, ddr = np.zeros(cluster.ranks, np.int64), np.zeros(cluster.ranks, np.int64)
     ms = np.zeros((cluster.ranks, len(PARTS)))
@@ -211,9 +223,10 @@ def plan_report(
                 state_bytes=state_bytes(table, optimizer, column_parts) * replicas,
                 managed_bytes=table.managed_bytes,
                 gradient_bytes=GRADIENTS * table.bytes * replicas if replicated else 0,
+                copy_bytes=copy_bytes(table, optimizer, column_parts) * replicas if copied else 0,
                 hbm_bytes=option.total_storage.hbm,
                 ddr_bytes=option.total_storage.ddr,
                 ms=dict(zip(PARTS, map(float, busiest), strict=True)),
             )
         )
-    return PlanReport(cluster, tables, hbm, ddr, ms, dense_bytes)
+    return PlanReport(cluster, tables, hbm, ddr, ms, dense_bytes, copied)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import re
 from dataclasses import replace
@@ -9,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from rich.console import Console
 
 from interactrank.batch import BatchLayout
 from interactrank.models import ModelSettings
@@ -157,6 +159,37 @@ def test_a_plan_is_costed_written_drawn_and_read_back(tmp_path: Path) -> None:
         name: c.sharding for name, c in cost.items()
     }
     assert plot_plan(report, tmp_path / "plan.png").read_bytes()[1:4] == b"PNG"
+
+
+@pytest.mark.parametrize("device", ["cpu", "cuda"])
+def test_copies_for_checkpoints_count_in_the_hosts_memory(tmp_path: Path, device: str) -> None:
+    cluster = Cluster(ranks_per_node=8, device=device, hbm=80 * GIB if device == "cuda" else 0, ddr=4 * GIB)
+    model = sized()
+    asked = {"sharding": {"shop": {"types": ["data_parallel"]}, "item": {"types": ["row_wise"]}}}
+    reports = []
+    for copied in (False, True):
+        settings = TrainingSettings.model_validate({**asked, "checkpoint_async": copied})
+        reports.append(plan_for_cluster(model, settings, cluster, tmp_path / "plan.json"))
+    without, with_copy = reports
+    costs = {c.table.split(".")[-1]: c for c in with_copy.tables}
+    assert costs["item"].copy_bytes == 10**7 * (64 * 4 + 4)
+    assert costs["shop"].copy_bytes == 8 * 10**5 * (64 * 4 + 4)  # on each rank
+    copies = sum(c.copy_bytes for c in with_copy.tables)
+    assert with_copy.ddr.sum() - without.ddr.sum() == copies
+    assert with_copy.hbm.sum() == without.hbm.sum()
+    assert without.usable[1] - with_copy.usable[1] == model.dense_bytes * 3 // 4  # all but gradients
+    for report, shown in ((without, False), (with_copy, True)):
+        console = Console(record=True, width=250, file=io.StringIO())
+        report.show(console)
+        assert ("copy" in console.export_text()) == shown
+
+
+def test_tables_whose_copy_does_not_fit_are_refused(tmp_path: Path) -> None:
+    """3.4 GiB of 8 hosts hold 2.4 GiB of tables, not 4.9."""
+    cluster = Cluster(ranks_per_node=8, device="cpu", ddr=GIB // 2)
+    plan_for_cluster(sized(), TrainingSettings(), cluster, tmp_path / "plan.json")
+    with pytest.raises(PlanError, match=r"with optimizer state and their copy for checkpoints \(training\."):
+        plan_for_cluster(sized(), TrainingSettings(checkpoint_async=True), cluster, tmp_path / "plan.json")
 
 
 def test_faster_memory_takes_less_time(tmp_path: Path) -> None:
