@@ -32,13 +32,15 @@ from interactrank.training.planning.constraints import (
 )
 from interactrank.training.planning.plan import PlanError, cluster_of
 from interactrank.training.planning.rank_list import parse_ranks, show_ranks
-from interactrank.training.settings import Kernel, ShardingType, TrainingSettings
+from interactrank.training.settings import Kernel, ShardingType, TableSharding, TrainingSettings
 from interactrank.training.tables import TableInfo, table_collections, tables_of
 
 __all__ = ["load_plan", "plan_values", "read_plan", "write_plan"]
 
 FORMAT = "interactrank plan 1"
+TOP_KEYS = {"format", "ranks", "ranks_per_node", "tables", "expected"}
 KEYS = {"rows", "dim", "sharding", "kernel", "ranks"}
+BY_COLUMN = ("column_wise", "table_column_wise", "grid_shard")
 
 
 def plan_values(
@@ -105,11 +107,14 @@ def read_plan(
     if not isinstance(planned, dict) or not all(isinstance(of, dict) for of in planned.values()):
         raise PlanError(f"'{path}': 'tables' must name each table, with its rows, dim, sharding and ranks")
     tables = {table.path: table for table in tables_of(model)}
-    problems = [
-        f"{key} is {values.get(key)} in the plan and {actual} in this job"
-        for key, actual in (("ranks", cluster.ranks), ("ranks_per_node", cluster.ranks_per_node))
-        if values.get(key) != actual
-    ]
+    problems = [f"unknown key '{key}'{near(key, sorted(TOP_KEYS))}" for key in values if key not in TOP_KEYS]
+    for key, actual in (("ranks", cluster.ranks), ("ranks_per_node", cluster.ranks_per_node)):
+        if key not in values:
+            problems.append(f"{key} missing")
+        elif not _whole(values[key]):
+            problems.append(f"{key} is {json.dumps(values[key])}; write a whole number, such as {actual}")
+        elif values[key] != actual:
+            problems.append(f"{key} is {values[key]} in the plan and {actual} in this job")
     problems += [
         f"table {name}: not in the model{near(name, tables)}" for name in planned if name not in tables
     ]
@@ -135,7 +140,9 @@ def _option(
         return [f"{', '.join(missing)} missing"], None
     unknown = sorted(of.keys() - KEYS - {"cache_load_factor"})
     found = [f"unknown key '{key}'{near(key, sorted(KEYS))}" for key in unknown]
-    if (of["rows"], of["dim"]) != (table.rows, table.dim):
+    no_number = [key for key in ("rows", "dim") if not _whole(of[key])]
+    found += [f"{key} is {json.dumps(of[key])}; write a whole number" for key in no_number]
+    if not no_number and (of["rows"], of["dim"]) != (table.rows, table.dim):
         found.append(f"{of['rows']} x {of['dim']} in the plan, {table.rows} x {table.dim} in the model")
     types = allowed_types(table, cluster.device)
     if of["sharding"] not in types:
@@ -143,8 +150,8 @@ def _option(
         if of["sharding"] not in get_args(ShardingType):
             why = f"is unknown{near(str(of['sharding']), types)}"
         return [*found, f"sharding '{of['sharding']}' {why}"], None
-    asked = settings.sharding.get(table.name)
-    if asked and asked.types and of["sharding"] not in asked.types:
+    asked = settings.sharding.get(table.name, TableSharding())
+    if asked.types and of["sharding"] not in asked.types:
         found.append(f"{of['sharding']}, where training.sharding asks for {', '.join(asked.types)}")
     found += buckets_problems(table, cluster.ranks)
     kernels: Sequence[Kernel] = allowed_kernels(
@@ -155,9 +162,19 @@ def _option(
             f"kernel '{of['kernel']}' cannot run {of['sharding']} on {cluster.device}; allowed: "
             f"{', '.join(kernels)}"
         )
+    elif asked.kernels and of["kernel"] not in asked.kernels:
+        found.append(f"kernel {of['kernel']}, where training.sharding asks for {', '.join(asked.kernels)}")
     factor = of.get("cache_load_factor")
-    if factor is not None and (of["kernel"] != "fused_uvm_caching" or not 0 < factor <= 1):
-        found.append(f"cache_load_factor {factor}: goes with fused_uvm_caching, above 0 and at most 1")
+    share = isinstance(factor, int | float) and not isinstance(factor, bool) and 0 < factor <= 1
+    if factor is not None and (of["kernel"] != "fused_uvm_caching" or not share):
+        found.append(
+            f"cache_load_factor {json.dumps(factor)}: goes with fused_uvm_caching, above 0 and at most 1"
+        )
+    elif asked.cache_load_factor not in (None, factor):
+        found.append(
+            f"{'no cache_load_factor' if factor is None else f'cache_load_factor {factor}'}, where "
+            f"training.sharding asks for {asked.cache_load_factor}"
+        )
     try:
         ranks = parse_ranks(of["ranks"])
     except ValueError as error:
@@ -166,6 +183,9 @@ def _option(
     if outside:
         found.append(f"ranks {show_ranks(outside)} are outside of this job's {cluster.ranks} (from 0)")
     wrong = _ranks_problem(of["sharding"], ranks, table, cluster)
+    width = table.dim // _column_parts(of["sharding"], ranks, cluster)
+    if not wrong and of["sharding"] in BY_COLUMN and asked.column_width not in (None, width):
+        found.append(f"parts of {width} columns, where training.sharding asks for {asked.column_width}")
     per_node = cluster.ranks_per_node
     if cluster.device == "cpu" and leaves_ranks_empty(of["sharding"], table.rows, cluster.ranks, per_node):
         found.append(
@@ -192,20 +212,28 @@ def _ranks_problem(sharding: str, ranks: list[int], table: TableInfo, cluster: C
         return f"grid_shard needs whole machines, each {size} ranks in order"
     if sharding == "table_column_wise" and len({rank // size for rank in ranks}) > 1:
         return f"table_column_wise needs ranks of one machine ({size} each)"
-    parts = len(nodes) if sharding == "grid_shard" else len(ranks)
-    by_column = sharding in ("column_wise", "table_column_wise", "grid_shard")
-    if by_column and (table.dim % parts or table.dim // parts % 4):
+    parts = _column_parts(sharding, ranks, cluster)
+    if sharding in BY_COLUMN and (table.dim % parts or table.dim // parts % 4):
         return f"{table.dim} columns do not make {parts} parts whose width is a multiple of 4"
     return None
+
+
+def _column_parts(sharding: str, ranks: list[int], cluster: Cluster) -> int:
+    """Parts side by side, where a table of this sharding is split by columns."""
+    return max(1, len(ranks) // (cluster.ranks_per_node if sharding == "grid_shard" else 1))
+
+
+def _whole(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
 
 
 def _layout(
     table: TableInfo, of: dict[str, Any], ranks: list[int], model: nn.Module, cluster: Cluster
 ) -> ShardingOption:
     sharding = of["sharding"]
-    column_parts = len(ranks) // (cluster.ranks_per_node if sharding == "grid_shard" else 1)
+    column_parts = _column_parts(sharding, ranks, cluster)
     sizes, offsets = calculate_shard_sizes_and_offsets(
-        table.weight, cluster.ranks, cluster.ranks_per_node, sharding, table.dim // max(1, column_parts)
+        table.weight, cluster.ranks, cluster.ranks_per_node, sharding, table.dim // column_parts
     )
     factor = of.get("cache_load_factor")
     return ShardingOption(

@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from torchrec.distributed.planner.planners import to_sharding_plan
 
 from interactrank.training.distributed import current_world, process_group
 from interactrank.training.planning.cluster import Cluster
 from interactrank.training.planning.file import plan_values, read_plan, write_plan
-from interactrank.training.planning.plan import PlanError, make_plan
+from interactrank.training.planning.plan import PlanError, make_plan, place
 from interactrank.training.settings import TrainingSettings
 from interactrank.training.trainer import train
 from tests.distributed import run_ranks
@@ -75,6 +76,8 @@ def test_types_of_whole_machines(tmp_path: Path) -> None:
     ("changes", "message"),
     [
         ({"ebc_queries": {"rows": 22}}, "table ebc.queries: 22 x 8 in the plan, 21 x 8 in the model"),
+        ({"ebc_queries": {"rows": "21"}}, 'table ebc.queries: rows is "21"; write a whole number'),
+        ({"ebc_words": {"cache_load_factor": "a"}}, 'cache_load_factor "a": goes with fused_uvm_caching'),
         ({"ebc_queries": {"ranks": "4"}}, "table ebc.queries: ranks 4 are outside of this job's 4 (from 0)"),
         ({"ebc_queries": {"ranks": "0-1"}}, "table ebc.queries: table_wise needs one rank, not 2"),
         ({"ebc_queries": {"ranks": "x"}}, "table ebc.queries: ranks 'x': write them as '0-7' or '3, 5'"),
@@ -107,6 +110,69 @@ def test_what_does_not_fit_is_named_by_table(
 ) -> None:
     with pytest.raises(PlanError, match=re.escape(message)):
         read_plan(plan_file(tmp_path, **changes), ToyModel(), TrainingSettings(), GPUS)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"tabels": {}}, "unknown key 'tabels'; did you mean 'tables'?"),
+        ({"ranks": "4"}, 'ranks is "4"; write a whole number, such as 4'),
+        ({"ranks_per_node": None}, "ranks_per_node is null; write a whole number, such as 2"),
+    ],
+)
+def test_the_head_of_the_file_is_checked(tmp_path: Path, change: dict[str, Any], message: str) -> None:
+    path = plan_file(tmp_path)
+    write_plan(path, {**json.loads(path.read_text()), **change})
+    with pytest.raises(PlanError, match=re.escape(message)):
+        read_plan(path, ToyModel(), TrainingSettings(), GPUS)
+
+
+@pytest.mark.parametrize(
+    ("asked", "planned", "message"),
+    [
+        ({"kernels": ["fused_uvm"]}, {}, "kernel fused, where training.sharding asks for fused_uvm"),
+        (
+            {"kernels": ["fused_uvm_caching"], "cache_load_factor": 0.1},
+            {"kernel": "fused_uvm_caching", "cache_load_factor": 0.9},
+            "cache_load_factor 0.9, where training.sharding asks for 0.1",
+        ),
+        (
+            {"kernels": ["fused_uvm_caching"], "cache_load_factor": 0.1},
+            {"kernel": "fused_uvm_caching"},
+            "no cache_load_factor, where training.sharding asks for 0.1",
+        ),
+        (
+            {"types": ["column_wise"], "column_width": 8},
+            {"sharding": "column_wise", "ranks": "0-1"},
+            "parts of 4 columns, where training.sharding asks for 8",
+        ),
+        (
+            {"types": ["grid_shard"], "column_width": 8},
+            {"sharding": "grid_shard", "ranks": "0-3"},
+            "parts of 4 columns, where training.sharding asks for 8",
+        ),
+    ],
+)
+def test_the_plan_must_not_contradict_the_settings(
+    tmp_path: Path, asked: dict[str, Any], planned: dict[str, Any], message: str
+) -> None:
+    settings = TrainingSettings.model_validate({"sharding": {"words": asked}})
+    path = plan_file(tmp_path, ebc_words=planned)
+    with pytest.raises(PlanError, match=re.escape(f"table ebc.words: {message}")):
+        read_plan(path, ToyModel(), settings, GPUS)
+    read_plan(path, ToyModel(), TrainingSettings(), GPUS)
+
+
+def test_what_the_planner_makes_of_the_settings_is_no_contradiction(tmp_path: Path) -> None:
+    asked = {
+        "queries": {"types": ["grid_shard"], "column_width": 4},
+        "words": {"kernels": ["fused_uvm_caching"], "cache_load_factor": 0.1},
+        "products": {"types": ["column_wise"], "column_width": 8, "kernels": ["fused_uvm"]},
+    }
+    settings = TrainingSettings.model_validate({"sharding": asked})
+    plan = to_sharding_plan(place(ToyModel(), settings, GPUS), GPUS.topology())
+    values = plan_values(ToyModel(), plan, ranks=4, ranks_per_node=2)
+    read_plan(write_plan(tmp_path / "plan.json", values), ToyModel(), settings, GPUS)
 
 
 def test_everything_wrong_is_said_at_once(tmp_path: Path) -> None:
