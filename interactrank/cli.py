@@ -284,12 +284,12 @@ def _add_plan_arguments(plan: argparse.ArgumentParser) -> None:
         help="bytes a second of hbm, ddr, hbm_ddr, within or between machines, such as hbm=3.3TB",
     )
     plan.add_argument(
-        "--rows", type=_number_of, action="append", default=[], metavar="TABLE=N", help="such as item=1e9"
+        "--rows", type=_rows_of, action="append", default=[], metavar="TABLE=N", help="such as item=1e9"
     )
     plan.add_argument(
         "--ids", type=_number_of, action="append", default=[], metavar="FEATURE=N", help="mean ids in a row"
     )
-    plan.add_argument("--candidates", type=float, help="items of a request, logged and drawn")
+    plan.add_argument("--candidates", type=_above_0, help="items of a request, logged and drawn")
     plan.add_argument("--model", default="interactrank", help="interactrank, two_tower or a variant")
     plan.add_argument("--output", type=Path, default=Path("plan.json"), help="file of the plan (plan.json)")
 
@@ -323,15 +323,29 @@ def _speed(text: str) -> tuple[str, int]:
     return name, _size(size)
 
 
-def _number_of(text: str) -> tuple[str, float]:
-    name, _, number = text.partition("=")
+def _above_0(text: str) -> float:
     try:
-        value = float(number)
+        value = float(text)
     except ValueError:
         value = 0.0
-    if not name or not 0 < value < 1e15:
-        raise argparse.ArgumentTypeError(f"'{text}': write a name and a number above 0, such as item=1e9")
-    return name, value
+    if not 0 < value < 1e15:
+        raise argparse.ArgumentTypeError(f"'{text}': write a number above 0")
+    return value
+
+
+def _number_of(text: str) -> tuple[str, float]:
+    name, _, number = text.partition("=")
+    with suppress(argparse.ArgumentTypeError):
+        if name:
+            return name, _above_0(number)
+    raise argparse.ArgumentTypeError(f"'{text}': write a name and a number above 0, such as item=1e9")
+
+
+def _rows_of(text: str) -> tuple[str, int]:
+    name, rows = _number_of(text)
+    if rows != int(rows):
+        raise argparse.ArgumentTypeError(f"'{text}': rows must be a whole number, such as item=1e9")
+    return name, int(rows)
 
 
 def _model_run(text: str) -> tuple[str, Path]:

@@ -50,6 +50,11 @@ def test_options_become_a_cluster() -> None:
             "'disk=1GB': write NAME=SIZE with a name of hbm, ddr, hbm_ddr, within, between",
         ),
         (["--nodes", "x"], "invalid int value"),
+        (["--rows", "item=0.3"], "'item=0.3': rows must be a whole number"),
+        (["--rows", "item=0"], "'item=0': write a name and a number above 0"),
+        (["--candidates", "nan"], "'nan': write a number above 0"),
+        (["--candidates", "0"], "'0': write a number above 0"),
+        (["--candidates=-3"], "'-3': write a number above 0"),
     ],
 )
 def test_what_is_not_accepted(option: list[str], said: str, capsys: pytest.CaptureFixture[str]) -> None:

@@ -81,13 +81,15 @@ def layout_of(schema: SearchSchema, log: PreparedLog | None, rows: Mapping[str, 
         rows: table -> rows, instead of those of the log or of the schema.
 
     Raises:
-        TrainingError: names the tables whose rows nobody knows, and those of ``rows`` that do not exist.
+        TrainingError: names the tables whose rows nobody knows, and those of ``rows`` that do not exist, or
+            whose buckets cannot share them.
     """
     tables = {f.table for side in ("request", "item") for f in getattr(schema.features, side) if f.table}
     known: dict[str, int | None] = {name: schema.tables[name].rows for name in sorted(tables)}
     if log is not None:
         known |= log.layout.table_rows
     problems = [f"--rows {name}: no such table{near(name, known)}" for name in rows if name not in known]
+    problems += [_uneven(name, size, schema) for name, size in rows.items() if _uneven(name, size, schema)]
     known |= rows
     unknown = [name for name, size in known.items() if size is None]
     if unknown:
@@ -103,6 +105,18 @@ def layout_of(schema: SearchSchema, log: PreparedLog | None, rows: Mapping[str, 
         return BatchLayout(schema, sizes, log.layout.num_items, log.layout.number_stats)
     numbers = [f.name for side in ("request", "item") for f in getattr(schema.features, side)]
     return BatchLayout(schema, sizes, max(sizes.values(), default=2), dict.fromkeys(numbers, PLAIN_STATS))
+
+
+def _uneven(name: str, rows: int, schema: SearchSchema) -> str:
+    """What keeps the buckets of a managed table from sharing so many rows; empty when nothing does."""
+    table = schema.tables.get(name)
+    if table is None or table.ids != "managed" or (rows % table.buckets == 0 and rows >= 2 * table.buckets):
+        return ""
+    enough = max(2, -(-rows // table.buckets)) * table.buckets
+    return (
+        f"--rows {name}={rows}: its {table.buckets} buckets (schema.tables.{name}.buckets) must have as many "
+        f"rows each, 2 or more; take {enough}"
+    )
 
 
 def expected_demand(schema: SearchSchema, negatives: int) -> Demand:
@@ -170,12 +184,20 @@ def size_model(
     Raises:
         TrainingError: as of :func:`layout_of`, or ``ids`` names no such feature.
     """
-    layout = layout_of(schema, log, rows or {})
-    demand = expected_demand(schema, negatives) if log is None else measured_demand(log, negatives)
-    wrong = [name for name in ids or {} if name not in demand.ids]
+    demand = expected_demand(schema, negatives)
+    wrong = [
+        f"--ids {name}: no such feature{near(name, demand.ids)}"
+        for name in ids or {}
+        if name not in demand.ids
+    ]
+    try:
+        layout = layout_of(schema, log, rows or {})
+    except TrainingError as error:
+        raise TrainingError("\n".join([str(error), *wrong])) from None
     if wrong:
-        listed = "; ".join(f"--ids {name}: no such feature{near(name, demand.ids)}" for name in wrong)
-        raise TrainingError(listed)
+        raise TrainingError("\n".join(wrong))
+    if log is not None:
+        demand = measured_demand(log, negatives)
     demand = Demand(candidates or demand.candidates, {**demand.ids, **(ids or {})}, demand.events)
     device = torch.device("meta")
     with device:

@@ -87,6 +87,18 @@ def test_rows_come_from_the_config_or_the_user_and_unknown_ones_are_named() -> N
     ]
 
 
+@pytest.mark.parametrize(("rows", "enough"), [(1001, 1004), (3, 8), (1000, None)])
+def test_rows_that_buckets_cannot_share_are_refused(rows: int, enough: int | None) -> None:
+    item = {"dim": 64, "ids": "managed", "rows": 64, "eviction_interval": 3, "buckets": 4}
+    values = SCHEMA.model_dump()
+    schema = parse_config(SearchSchema, {**values, "tables": {**values["tables"], "item": item}})
+    if enough is None:
+        assert layout_of(schema, None, {**ROWS, "item": rows}).table_rows["item"] == rows
+        return
+    with pytest.raises(TrainingError, match=f"--rows item={rows}: its 4 buckets .* take {enough}$"):
+        layout_of(schema, None, {**ROWS, "item": rows})
+
+
 def test_loads_by_hand() -> None:
     layout: BatchLayout = layout_of(SCHEMA, None, ROWS)
     ids = {"query": 1.0, "query_words": 2.0, "item": 1.0, "title_words": 6.0, "shop": 1.0}
@@ -124,6 +136,8 @@ def test_a_model_of_any_size_takes_no_memory() -> None:
     assert 0 < model.dense_bytes < 10**6
     with pytest.raises(TrainingError, match=r"--ids itm: no such feature; did you mean 'item'\?"):
         sized(ids={"itm": 3.0})
+    with pytest.raises(TrainingError, match=r"--rows itm: no such table.*\n(.*\n)*--ids itm.*\n--ids x: no"):
+        sized(rows={"itm": 3}, ids={"itm": 3.0, "x": 1.0})
     assert sized(ids={"title_words": 9.0}).loads["word"] == Load((400,), (8.0,))  # 100 x 5, 300 x 9
 
 
