@@ -247,6 +247,8 @@ def last_obstacle(error: Exception) -> str:
     text = str(error)
     _, _, last = text.partition("Last planner error:")
     line = re.sub(r", perf: Perf\(.*?\), rank: None", "", " ".join((last or text).split()))
+    group = r"sharding option group ShardingOptionGroup\(.*storage_sum=(Storage\(.*?\)).*\)"
+    line = re.sub(group, r"all parts of a table, which take \1", line)
 
     def size(match: re.Match[str]) -> str:
         return f"{show_bytes(int(match[1]))} of HBM and {show_bytes(int(match[2]))} of DDR"

@@ -83,13 +83,15 @@ def explain(
     nodes = smallest(_nodes(model, settings, cluster), lambda n: fits(cluster.with_nodes(n)))
     if nodes is not None:
         fixes.append(f"{nodes} machines of this kind (--nodes {nodes})")
-    hbm = _memory(cluster.hbm, lambda size: fits(replace(cluster, hbm=size)))
-    if hbm is not None:
-        fixes.append(f"GPUs of {hbm} (--hbm {hbm})")
+    if cluster.device == "cuda":
+        hbm = _memory(cluster.hbm, lambda size: fits(replace(cluster, hbm=size)))
+        if hbm is not None:
+            fixes.append(f"GPUs of {hbm} (--hbm {hbm})")
     ddr = _memory(cluster.ddr, lambda size: fits(replace(cluster, ddr=size)))
     if ddr is not None:
         fixes.append(f"hosts with {ddr} for each rank (--ddr {ddr})")
-    return PlanError("\n".join([str(error), *_sizes(model, settings, cluster, dense_bytes), *_listed(fixes)]))
+    sizes = _sizes(model, settings, cluster, dense_bytes)
+    return PlanError("\n".join([str(error), *sizes, *_forgotten_units(cluster), *_listed(fixes)]))
 
 
 def _nodes(model: nn.Module, settings: TrainingSettings, cluster: Cluster) -> list[int]:
@@ -107,8 +109,6 @@ def _nodes(model: nn.Module, settings: TrainingSettings, cluster: Cluster) -> li
 
 def _memory(now: int, fits: Callable[[int], bool]) -> str | None:
     """The smallest memory that fits, to a twentieth."""
-    if now < GIB:
-        return None
     enough = smallest(range(now // GIB, MOST_GIB + 1), lambda gib: fits(gib * GIB), tolerance=0.05)
     return None if enough is None else f"{enough}GiB"
 
@@ -125,7 +125,9 @@ def _sizes(model: nn.Module, settings: TrainingSettings, cluster: Cluster, dense
     ]
     need = sum(sizes.values())
     hbm, ddr = (size * cluster.ranks for size in cluster.usable(dense_bytes, copied))
-    have = f"{show_bytes(hbm)} of HBM and {show_bytes(ddr)} of DDR" if hbm else show_bytes(ddr)
+    have = show_bytes(ddr)
+    if cluster.device == "cuda":
+        have = f"{show_bytes(hbm)} of HBM and {have} of DDR"
     largest = max(tables, key=lambda t: sizes[t.path])
     lines = [
         f"the tables take {show_bytes(need)} with {' and '.join(also)}, {largest.path} ({largest.rows:,} "
@@ -136,7 +138,19 @@ def _sizes(model: nn.Module, settings: TrainingSettings, cluster: Cluster, dense
     return lines
 
 
+def _forgotten_units(cluster: Cluster) -> list[str]:
+    sizes = {"hbm": cluster.hbm, "ddr": cluster.ddr} if cluster.device == "cuda" else {"ddr": cluster.ddr}
+    return [
+        f"--{name} {size} is {show_bytes(size)}: sizes without a unit are bytes; write {size}GiB if meant so"
+        for name, size in sizes.items()
+        if size < 10**6
+    ]
+
+
 def _listed(fixes: list[str]) -> list[str]:
     if not fixes:
-        return ["no number of such machines, and no size of their memory, would do: loosen training.sharding"]
+        return [
+            f"{MOST_RANKS:,} such ranks would not do, nor {MOST_GIB:,} GiB of HBM or of DDR alone: "
+            "change more than one of them, loosen training.sharding, or take fewer rows"
+        ]
     return ["nearest fixes, each by itself and tried:", *(f"  - {fix}" for fix in fixes)]

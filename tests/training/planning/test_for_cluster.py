@@ -242,6 +242,18 @@ def test_what_cannot_fit_is_refused_with_fixes_that_do(tmp_path: Path) -> None:
             plan_for_cluster(model, TrainingSettings(), less, tmp_path / "plan.json")
 
 
+def test_a_forgotten_unit_is_told_with_a_size_that_does(tmp_path: Path) -> None:
+    with pytest.raises(PlanError) as error:
+        plan_for_cluster(sized(), TrainingSettings(), gpus(hbm=80), tmp_path / "plan.json")
+    text = str(error.value)
+    assert "--hbm 80 is 80 B: sizes without a unit are bytes; write 80GiB if meant so" in text
+    enough = parse_bytes(re.search(r"--hbm (\d+GiB)", text)[1])  # type: ignore[index]
+    plan_for_cluster(sized(), TrainingSettings(), gpus(hbm=enough), tmp_path / "plan.json")
+    on_the_hosts = TrainingSettings.model_validate({"sharding": {"item": {"kernels": ["fused_uvm"]}}})
+    with pytest.raises(PlanError, match="nor 4,096 GiB of HBM or of DDR alone: change more than one"):
+        plan_for_cluster(sized(), on_the_hosts, gpus(hbm=80, ddr=200), tmp_path / "plan.json")
+
+
 def test_a_constraint_that_is_in_the_way_is_named(tmp_path: Path) -> None:
     model = sized(rows={**ROWS, "item": 2 * 10**8})  # 52 GB: too much for one GPU of 40 GiB
     asked = {"sharding": {"item": {"types": ["table_wise"], "kernels": ["fused"]}}}

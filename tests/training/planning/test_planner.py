@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 from torch import nn
 from torchrec.distributed.planner import ParameterConstraints
@@ -17,7 +18,7 @@ from interactrank.training.comms import sharders
 from interactrank.training.distributed import World
 from interactrank.training.planning.cluster import Cluster
 from interactrank.training.planning.constraints import Load
-from interactrank.training.planning.plan import FEW_PARTS, cluster_of, place, suited_types
+from interactrank.training.planning.plan import FEW_PARTS, PlanError, cluster_of, place, suited_types
 from interactrank.training.planning.planner import WeighedProposer, _OncePerSize, find_placement
 from interactrank.training.settings import TrainingSettings
 from interactrank.training.tables import tables_of
@@ -155,6 +156,16 @@ def test_tables_that_do_not_fit_the_gpus_go_to_the_hosts() -> None:
         model, TrainingSettings(), Cluster(ranks_per_node=2, device="cpu", ddr=int(1.1 * 10**9))
     )
     assert spread.sharding_type == "row_wise"
+
+
+def test_a_table_without_a_machine_for_its_parts_is_told_with_its_size() -> None:
+    """Three tables of 1 GB, of which a machine of 1.4 GB takes one, on two machines."""
+    model = Model(dict.fromkeys("abc", 4 * 10**6))
+    only = {"types": ["table_row_wise"], "kernels": ["fused"]}
+    settings = TrainingSettings.model_validate({"sharding": dict.fromkeys("abc", only)})
+    said = "can't find a host for all parts of a table, which take 992.8 MiB of HBM and 0 B of DDR"
+    with pytest.raises(PlanError, match=f"Last obstacle: {said}$"):
+        place(model, settings, Cluster(nodes=2, ranks_per_node=2, hbm=8 * GIB // 10, ddr=GIB))
 
 
 def test_the_optimizers_state_counts_and_leaves_no_trace() -> None:
