@@ -6,6 +6,7 @@ import os
 
 from torchrec.distributed.planner.planners import to_sharding_plan
 
+from interactrank.training.errors import TrainingError
 from interactrank.training.planning.cluster import Cluster
 from interactrank.training.planning.file import plan_values, write_plan
 from interactrank.training.planning.plan import PlanError, place
@@ -14,7 +15,9 @@ from interactrank.training.planning.report import PlanReport, plan_report
 from interactrank.training.planning.sizing import SizedModel
 from interactrank.training.settings import TrainingSettings
 
-__all__ = ["plan_for_cluster"]
+__all__ = ["MOST_RANKS", "plan_for_cluster"]
+
+MOST_RANKS = 16_384  # the time of a plan grows with the ranks
 
 
 def plan_for_cluster(
@@ -32,9 +35,14 @@ def plan_for_cluster(
         What the plan costs.
 
     Raises:
-        TrainingError: a constraint is impossible.
+        TrainingError: a constraint is impossible, or there are more than MOST_RANKS ranks.
         PlanError: the tables do not fit; names the nearest fixes. Nothing is written.
     """
+    if cluster.ranks > MOST_RANKS:
+        raise TrainingError(
+            f"{cluster.nodes} machines of {cluster.ranks_per_node} are {cluster.ranks:,} ranks; at most "
+            f"{MOST_RANKS:,} can be planned: take fewer with --nodes or --gpus-per-node"
+        )
     model, loads, dense = sized.model, sized.loads, sized.dense_bytes
     try:
         placement = place(model, settings, cluster, loads=loads, dense_bytes=dense)
