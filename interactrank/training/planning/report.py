@@ -22,6 +22,7 @@ from interactrank.training.optimizers import state_bytes
 from interactrank.training.planning.cluster import Cluster, show_bytes
 from interactrank.training.planning.planner import GRADIENTS, copy_bytes
 from interactrank.training.planning.rank_list import show_ranks
+from interactrank.training.planning.table import print_whole
 from interactrank.training.settings import TableOptimizer
 from interactrank.training.tables import tables_of
 
@@ -156,7 +157,7 @@ class PlanReport:
                 *(show_bytes(getattr(cost, kind)) for kind in kinds),
                 f"{sum(cost.ms.values()):,.3f}",
             )
-        console.print(table)
+        print_whole(table, console)
         total = self.ms.sum(axis=1)
         order = np.argsort(-total, kind="stable")
         ranks = Table("rank", "HBM", "DDR", *PARTS, "ms", title="Ranks, the busiest first")
@@ -165,7 +166,7 @@ class PlanReport:
             ranks.add_row(str(rank), show_bytes(self.hbm[rank]), show_bytes(self.ddr[rank]), *times)
         if len(order) > SHOWN_RANKS:
             ranks.caption = f"and {len(order) - SHOWN_RANKS} ranks that are done sooner"
-        console.print(ranks)
+        print_whole(ranks, console)
         usable = dict(zip(("hbm", "ddr"), self.usable, strict=True))
         of = self.cluster.memory
         most = int((self.hbm if of == "hbm" else self.ddr).max(initial=0))

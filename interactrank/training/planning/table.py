@@ -12,7 +12,9 @@ from torchrec.distributed.types import ShardingPlan
 from interactrank.training.planning.rank_list import show_ranks
 from interactrank.training.tables import tables_of
 
-__all__ = ["PlanRow", "describe_plan", "print_plan"]
+__all__ = ["PlanRow", "describe_plan", "print_plan", "print_whole"]
+
+WIDE = 300  # where there is no terminal
 
 
 @dataclass(frozen=True)
@@ -75,4 +77,13 @@ def print_plan(rows: list[PlanRow], console: Console | None = None) -> None:
         size = f"{row.rows:,} x {row.dim}"
         ranks = show_ranks(row.ranks)
         table.add_row(row.collection, row.table, size, row.sharding, row.kernel, ranks, f"{row.bytes:,}")
-    (console or Console(stderr=True)).print(table)
+    print_whole(table, console or Console(stderr=True))
+
+
+def print_whole(table: Table, console: Console) -> None:
+    """Prints a table without cutting anything off: wide to a file or a pipe, in more lines to a terminal."""
+    if not console.is_terminal:
+        console.width = max(console.width, WIDE)
+    for column in table.columns:
+        column.overflow = "fold"
+    console.print(table)

@@ -206,6 +206,23 @@ def test_tables_whose_copy_does_not_fit_are_refused(tmp_path: Path) -> None:
         plan_for_cluster(sized(), TrainingSettings(checkpoint_async=True), cluster, tmp_path / "plan.json")
 
 
+@pytest.mark.parametrize(("terminal", "width"), [(False, 80), (True, 80), (True, 200)])
+def test_names_are_printed_in_full(tmp_path: Path, terminal: bool, width: int) -> None:
+    report = plan_for_cluster(sized(), TrainingSettings(), gpus(), tmp_path / "plan.json")
+    console = Console(file=io.StringIO(), width=width, force_terminal=terminal, record=True)
+    report.show(console)
+    text = console.export_text()
+    assert "…" not in text
+    if (terminal, width) != (True, 80):  # there a name takes more than one line
+        assert all(c.table in text and c.sharding in text for c in report.tables)
+        assert all(header in text for header in ("rows x dim", "sharding", "fwd_compute", "bwd_comms"))
+
+
+def test_too_many_ranks_are_refused_at_once(tmp_path: Path) -> None:
+    with pytest.raises(TrainingError, match="are 8,000,000 ranks; at most 16,384 can be planned: take fewer"):
+        plan_for_cluster(sized(), TrainingSettings(), gpus(nodes=10**6), tmp_path / "plan.json")
+
+
 def test_faster_memory_takes_less_time(tmp_path: Path) -> None:
     slow = plan_for_cluster(sized(), TrainingSettings(), gpus(), tmp_path / "a.json")
     speeds = Speeds(hbm=3000e9, within=900e9, between=50e9)
