@@ -1,8 +1,9 @@
 import errno
+import hashlib
 
 import pytest
 
-from interactrank.files import atomic_write, atomic_write_bytes, atomic_write_text
+from interactrank.files import atomic_write, atomic_write_bytes, atomic_write_text, sha256
 
 
 def test_writes_text_and_makes_folders(tmp_path):
@@ -43,3 +44,8 @@ def test_a_full_disk_says_which_file_could_not_be_written(tmp_path):
     with pytest.raises(OSError, match=r"No space left on device: '.*a\.txt'"):
         atomic_write(tmp_path / "a.txt", full)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_the_checksum_is_that_of_the_whole_file(tmp_path):
+    (tmp_path / "a").write_bytes(b"abc" * 10**6)
+    assert sha256(tmp_path / "a") == hashlib.sha256(b"abc" * 10**6).hexdigest()

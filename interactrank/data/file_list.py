@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+
+from interactrank.files import sha256
 
 __all__ = ["find_damage", "list_files"]
 
@@ -23,7 +24,7 @@ def list_files(folder: Path) -> dict[str, dict[str, Any]]:
         (3, None)
     """
     return {
-        path.relative_to(folder).as_posix(): {"bytes": path.stat().st_size, "sha256": _sha256(path)}
+        path.relative_to(folder).as_posix(): {"bytes": path.stat().st_size, "sha256": sha256(path)}
         for path in sorted(folder.rglob("*"))
         if path.is_file()
     }
@@ -45,14 +46,6 @@ def find_damage(
             return f"'{path}' is missing"
         if (size := path.stat().st_size) != expected["bytes"]:
             return f"'{path}' has {size:,} bytes, not the {expected['bytes']:,} that were prepared"
-        if checksums and _sha256(path) != expected["sha256"]:
+        if checksums and sha256(path) != expected["sha256"]:
             return f"'{path}' has another content than was prepared"
     return None
-
-
-def _sha256(path: Path) -> str:
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()

@@ -11,6 +11,7 @@ from typing import Any
 import torch.distributed as dist
 
 from interactrank.errors import UserError
+from interactrank.files import sha256
 from interactrank.training.distributed import gather
 
 __all__ = [
@@ -146,7 +147,7 @@ def verify(path: Path, files: Iterable[tuple[str, dict[str, Any]]]) -> None:
         size = file.stat().st_size
         if size != expected["bytes"]:
             raise CheckpointError(f"{file} has {size} bytes instead of {expected['bytes']}; {_remedy(path)}")
-        if _sha256(file) != expected["sha256"]:
+        if sha256(file) != expected["sha256"]:
             raise CheckpointError(f"{file} has changed since it was written (SHA-256); {_remedy(path)}")
 
 
@@ -155,11 +156,3 @@ def _remedy(path: Path) -> str:
     if before:
         return f"delete the folder {path.name} to resume from the checkpoint before it, {before[-1].name}"
     return f"there is no checkpoint before it: without the folder {path.name} training begins anew"
-
-
-def _sha256(path: Path) -> str:
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
