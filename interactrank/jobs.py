@@ -289,6 +289,8 @@ def export_items_job(config: RunConfig, data: Path, run: Path, output: Path, *, 
         log = _open(config, data)
         with together("loading the model"):
             trained = model_folder.load(model, run, log)
+        if world.is_main:
+            _say_passed_over(model, run, config)
         origin = {"name": model, "prepared": log.manifest["fingerprint"]}
         with progress_bar() as bar:
             task = bar.add_task("embed items", visible=world.is_main)
@@ -310,7 +312,14 @@ def _scorer(name: str, config: RunConfig, log: PreparedLog, runs: Mapping[str, P
     if name == "counts":
         return CountScorer(log)
     model = model_folder.load(name, runs[name], log)
+    _say_passed_over(name, runs[name], config)
     return ModelScorer(model, log, ranking_head(log, config.evaluation), torch.device("cpu"))
+
+
+def _say_passed_over(name: str, folder: Path, config: RunConfig) -> None:
+    if passed_over := model_folder.passed_over(name, folder, config):
+        said = f"{name} is as it was trained, whatever this config says: {'; '.join(passed_over)}"
+        Console(stderr=True).print(said, soft_wrap=True)
 
 
 def _plot_training(name: str, folder: Path, output: Path) -> None:

@@ -11,7 +11,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from interactrank.config import RunConfig
+from interactrank.config import MODELS, RunConfig
 from interactrank.data.prepared import PreparedLog
 from interactrank.errors import UserError
 from interactrank.files import atomic_write_text
@@ -19,7 +19,7 @@ from interactrank.models import InteractRank, ModelSettings
 from interactrank.schema import parse_config
 from interactrank.training.weights import load_model
 
-__all__ = ["ModelFolderError", "claim", "former", "is_trained", "load", "origin", "release"]
+__all__ = ["ModelFolderError", "claim", "former", "is_trained", "load", "origin", "passed_over", "release"]
 
 ORIGIN, WEIGHTS = "origin.json", "model.safetensors"
 SECTIONS = ("schema", "loader", "model", "training")  # that decide about the weights
@@ -147,6 +147,21 @@ def load(name: str, folder: Path, log: PreparedLog) -> InteractRank:
     return model.eval()
 
 
+def passed_over(name: str, folder: Path, config: RunConfig) -> list[str]:
+    """Settings of the model in ``config`` that a trained one differs in; the model is as it was trained.
+
+    Args:
+        name: of the model.
+        folder: of a trained model.
+        config: the run's settings.
+    """
+    found = _read(folder)
+    if found is None or name not in (*MODELS, *config.variants):
+        return []
+    asked = config.for_model(name).model.model_dump(mode="json", by_alias=True)
+    return _compare(_flat(found["settings"]["model"], "model"), _flat(asked, "model"))
+
+
 def _write(folder: Path, origin: dict[str, Any]) -> None:
     atomic_write_text(folder / ORIGIN, json.dumps(origin, indent=1) + "\n")
 
@@ -164,11 +179,7 @@ def _differences(found: dict[str, Any], wanted: dict[str, Any]) -> list[str]:
     """What keeps a training from being taken up; that may be with other ranks than it was begun with."""
     old, new = (_flat({s: _binding(s, of["settings"]) for s in SECTIONS}) for of in (found, wanted))
     old, new = {"model": found["model"], **old}, {"model": wanted["model"], **new}
-    differences = [
-        _difference(key, old.get(key), new.get(key))
-        for key in dict.fromkeys([*old, *new])
-        if old.get(key) != new.get(key)
-    ]
+    differences = _compare(old, new)
     if found["prepared"] != wanted["prepared"]:
         differences.append("the log was prepared anew")
     return differences
@@ -188,6 +199,14 @@ def _flat(values: Any, prefix: str = "") -> dict[str, Any]:
     for key, value in values.items():
         found |= _flat(value, f"{prefix}.{key}" if prefix else str(key))
     return found
+
+
+def _compare(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
+    return [
+        _difference(key, old.get(key), new.get(key))
+        for key in dict.fromkeys([*old, *new])
+        if old.get(key) != new.get(key)
+    ]
 
 
 def _difference(key: str, old: Any, new: Any) -> str:

@@ -166,6 +166,19 @@ def test_a_folder_that_is_not_ours_is_never_removed(tmp_path: Path) -> None:
     assert unknown.read_text() == "whose?"
 
 
+def test_a_model_is_evaluated_as_it_was_trained_and_says_so(
+    finished: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    _, output = finished
+    runs = {"interactrank": output / "interactrank"}
+    jobs.evaluate_job(config(), output / "prepared", runs, tmp_path)
+    assert "whatever this config says" not in capsys.readouterr().err
+    jobs.evaluate_job(config("model.table_std=0.25"), output / "prepared", runs, tmp_path)
+    told = capsys.readouterr().err
+    assert "interactrank is as it was trained, whatever this config says: model.table_std was" in told
+    assert "and is 0.25" in told
+
+
 def test_a_model_is_only_what_it_was_trained_as(finished: tuple[Path, Path], tmp_path: Path) -> None:
     _, output = finished
     prepared, folder = output / "prepared", output / "interactrank"
