@@ -373,25 +373,26 @@ def launch_local(app: specs.AppDef, log_dir: Path) -> int:
     (role,) = app.roles
     # The torchrun and python of this interpreter, also where its environment is not activated.
     role.env["PATH"] = str(Path(sys.executable).parent)
-    with _handlers_put_back(), get_runner() as runner:
-        handle = runner.run(app, "local_cwd", cfg={"log_dir": str(log_dir)})
+    try:
+        with _handlers_put_back(), get_runner() as runner:
+            handle = runner.run(app, "local_cwd", cfg={"log_dir": str(log_dir)})
 
-        def show(stream: Stream, to: TextIO) -> None:
-            for line in runner.log_lines(handle, role.name, k=0, should_tail=True, streams=stream):
-                print(line.rstrip("\n"), file=to, flush=True)
+            def show(stream: Stream, to: TextIO) -> None:
+                for line in runner.log_lines(handle, role.name, k=0, should_tail=True, streams=stream):
+                    print(line.rstrip("\n"), file=to, flush=True)
 
-        # Not torchx's combined log: it is copied late, and would lose the last lines of a job that fails.
-        streams = ((Stream.STDOUT, sys.stdout), (Stream.STDERR, sys.stderr))
-        threads = [threading.Thread(target=show, args=stream, daemon=True) for stream in streams]
-        for thread in threads:
-            thread.start()
-        try:
+            # Not torchx's combined log: it is copied late, and would lose the last lines of a job that fails.
+            streams = ((Stream.STDOUT, sys.stdout), (Stream.STDERR, sys.stderr))
+            threads = [threading.Thread(target=show, args=stream, daemon=True) for stream in streams]
+            for thread in threads:
+                thread.start()
             status = runner.wait(handle, wait_interval=0.5)
-        except SignalException as error:  # of torchx's handlers for Ctrl-C and SIGTERM
-            runner.cancel(handle)  # sends SIGTERM, at which ranks save, and kills what is left after 10 s
-            raise _as_signal(error.sigval) from None
-        for thread in threads:
-            thread.join(timeout=10)
+            for thread in threads:
+                thread.join(timeout=10)
+    except SignalException as error:
+        # Of torchx's handlers for Ctrl-C and SIGTERM. Closing the runner has sent SIGTERM to the job, at
+        # which ranks save, and killed what was left after 10 s.
+        raise _as_signal(error.sigval) from None
     return 0 if status is not None and status.state == specs.AppState.SUCCEEDED else 1
 
 

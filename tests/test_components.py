@@ -175,10 +175,10 @@ def test_launch_local_shows_the_output_keeps_it_and_tells_success(
 def test_a_signal_stops_the_job_and_says_so(
     tmp_path: Path, number: signal.Signals, raised: type[BaseException]
 ) -> None:
-    """The job sends it to us, and writes a file at the SIGTERM that it gets in turn."""
+    """The job sends it to us once torchx has noted the job, and writes a file at the SIGTERM that it gets."""
     before = [signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM)]
     asked = f"trap 'touch {tmp_path}/asked; exit' TERM"
-    script = f"{asked}; kill -{int(number)} {os.getpid()}; while true; do sleep 0.1; done"
+    script = f"{asked}; sleep 1; kill -{int(number)} {os.getpid()}; while true; do sleep 0.1; done"
     with pytest.raises(raised):
         components.launch_local(shell(script), tmp_path)
     assert (tmp_path / "asked").exists()
