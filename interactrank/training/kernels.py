@@ -9,10 +9,10 @@ from torch import nn
 
 from interactrank.training.distributed import gather
 
-__all__ = ["kernels_of", "set_table_steps", "table_steps", "unlock_caches"]
+__all__ = ["set_table_steps", "table_steps", "unlock_caches"]
 
 
-def kernels_of(model: nn.Module) -> Iterator[nn.Module]:
+def _kernels(model: nn.Module) -> Iterator[nn.Module]:
     """Every module inside the look-ups of a sharded model's collections, FBGEMM's kernels among them.
 
     Args:
@@ -50,11 +50,11 @@ def unlock_caches(model: nn.Module) -> None:
     Args:
         model: sharded; without such caches nothing is done.
     """
-    for kernel in kernels_of(model):
+    for kernel in _kernels(model):
         if (counter := getattr(kernel, "lxu_cache_locking_counter", None)) is not None:
             counter.zero_()
 
 
 def _counting(model: nn.Module) -> list:
     # `iter_cpu` is what a kernel counts by; `iter` is the copy on its device.
-    return [kernel for kernel in kernels_of(model) if hasattr(kernel, "iter_cpu")]
+    return [kernel for kernel in _kernels(model) if hasattr(kernel, "iter_cpu")]

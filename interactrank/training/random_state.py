@@ -44,6 +44,7 @@ def set_random_state(state: dict[str, Tensor]) -> None:
     """Goes back to a state that :func:`random_state` gave."""
     position, has_gauss, gauss = state["numpy_rest"].tolist()
     keys = state["numpy"].numpy().astype(np.uint32)
+    # NPY002: the global generator again, as of `random_state`; so it is where it is seeded.
     np.random.set_state(("MT19937", keys, int(position), int(has_gauss), gauss))  # noqa: NPY002
     spare = float(state["python_rest"])
     words = tuple(state["python"].tolist())

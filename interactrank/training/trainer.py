@@ -92,7 +92,7 @@ def train(
         NonFiniteLoss: the loss became NaN or infinite; the last good checkpoint is kept.
         Preempted: SIGTERM came to some rank; a checkpoint of this step was written.
     """
-    current_world()
+    current_world()  # raises where there is no process group
     with together("checking the arguments of train"):
         _check(settings, loader, evaluate)
     _check_equal_steps(loader)

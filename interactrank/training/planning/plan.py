@@ -19,10 +19,10 @@ from torchrec.distributed.types import ShardingPlan
 from interactrank.training.comms import sharders
 from interactrank.training.distributed import World, on_main
 from interactrank.training.errors import TrainingError
-from interactrank.training.optimizers import state_bytes, table_optimizer
+from interactrank.training.optimizers import table_optimizer
 from interactrank.training.planning.cluster import Cluster
 from interactrank.training.planning.constraints import Load, allowed_kernels, table_constraints
-from interactrank.training.planning.planner import find_placement, last_obstacle
+from interactrank.training.planning.planner import find_placement, held_bytes, last_obstacle
 from interactrank.training.settings import ShardingType, TrainingSettings
 from interactrank.training.tables import TableInfo, tables_of
 
@@ -85,7 +85,7 @@ def place(
     if not tables:
         return []
     optimizer, _ = table_optimizer(settings.tables, cluster.device)
-    sizes = {t.name: t.bytes + t.managed_bytes + state_bytes(t, settings.tables) for t in tables}
+    sizes = {t.name: held_bytes(t, settings.tables) for t in tables}
     kernels = allowed_kernels(["row_wise"], cluster.device)
     obstacle = ""
     for number in range(1, len(kernels) + 1):

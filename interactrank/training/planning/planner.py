@@ -43,7 +43,7 @@ from interactrank.training.planning.cluster import show_bytes
 from interactrank.training.settings import TableOptimizer
 from interactrank.training.tables import TableInfo, table_parameters, tables_of
 
-__all__ = ["GRADIENTS", "SMALL_WORLD", "WeighedProposer", "copy_bytes", "find_placement", "last_obstacle"]
+__all__ = ["GRADIENTS", "SMALL_WORLD", "WeighedProposer", "find_placement", "held_bytes", "last_obstacle"]
 
 SMALL_WORLD = 4
 # Of a replicated table, each as large as it: the one that the ranks exchange, and at its peak a step has a
@@ -209,12 +209,15 @@ class _MoreThanWeights(ShardEstimator):
         own = part.managed_bytes
         if option.sharding_type == "data_parallel":
             own += GRADIENTS * part.bytes
-        copy = 0 if self.copied is None else copy_bytes(part, self.copied)
+        copy = 0 if self.copied is None else held_bytes(part, self.copied)
         return Storage(hbm=own, ddr=copy) if self.device == "cuda" else Storage(hbm=0, ddr=own + copy)
 
 
-def copy_bytes(table: TableInfo, optimizer: TableOptimizer, column_parts: int = 1) -> int:
-    """Of the copy of a table, or of a part, that ``training.checkpoint_async`` keeps in the host's memory."""
+def held_bytes(table: TableInfo, optimizer: TableOptimizer, column_parts: int = 1) -> int:
+    """What a table, or a part of one, keeps from step to step: weights, optimizer state and managed ids.
+
+    ``training.checkpoint_async`` keeps a copy of as much in the host's memory.
+    """
     return table.bytes + table.managed_bytes + state_bytes(table, optimizer, column_parts)
 
 

@@ -12,13 +12,13 @@ from interactrank.training.errors import TrainingError
 from interactrank.training.planning.cluster import Cluster, show_bytes
 from interactrank.training.planning.constraints import Load, can_share
 from interactrank.training.planning.plan import PlanError, place
-from interactrank.training.planning.planner import copy_bytes
+from interactrank.training.planning.planner import held_bytes
 from interactrank.training.settings import TrainingSettings
 from interactrank.training.tables import tables_of
 
 __all__ = ["explain", "smallest"]
 
-MOST_RANKS = 4096
+TRIED_RANKS = 4096
 GIB = 2**30
 MOST_GIB = 4096  # memory of a rank
 
@@ -101,7 +101,7 @@ def _nodes(model: nn.Module, settings: TrainingSettings, cluster: Cluster) -> li
     tables = [(table, asked.get(table.name, [])) for table in tables_of(model)]
     more = [
         nodes
-        for nodes in range(cluster.nodes + 1, MOST_RANKS // per_node + 1)
+        for nodes in range(cluster.nodes + 1, TRIED_RANKS // per_node + 1)
         if all(can_share(t, types, cluster.device, nodes * per_node, per_node) for t, types in tables)
     ]
     return [cluster.nodes, *more]
@@ -117,7 +117,7 @@ def _sizes(model: nn.Module, settings: TrainingSettings, cluster: Cluster, dense
     """What is needed, what there is, and how much smaller the tables would have to be."""
     tables = tables_of(model)
     copied = settings.checkpoint_async
-    sizes = {t.path: copy_bytes(t, settings.tables) * (2 if copied else 1) for t in tables}
+    sizes = {t.path: held_bytes(t, settings.tables) * (2 if copied else 1) for t in tables}
     also = [
         "optimizer state",
         *(["managed ids"] if any(t.managed_bytes for t in tables) else []),
@@ -150,7 +150,7 @@ def _forgotten_units(cluster: Cluster) -> list[str]:
 def _listed(fixes: list[str]) -> list[str]:
     if not fixes:
         return [
-            f"{MOST_RANKS:,} such ranks would not do, nor {MOST_GIB:,} GiB of HBM or of DDR alone: "
+            f"{TRIED_RANKS:,} such ranks would not do, nor {MOST_GIB:,} GiB of HBM or of DDR alone: "
             "change more than one of them, loosen training.sharding, or take fewer rows"
         ]
     return ["nearest fixes, each by itself and tried:", *(f"  - {fix}" for fix in fixes)]

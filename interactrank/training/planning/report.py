@@ -20,7 +20,7 @@ from torchrec.distributed.planner.types import ShardingOption
 
 from interactrank.training.optimizers import state_bytes
 from interactrank.training.planning.cluster import Cluster, show_bytes
-from interactrank.training.planning.planner import GRADIENTS, copy_bytes
+from interactrank.training.planning.planner import GRADIENTS, held_bytes
 from interactrank.training.planning.rank_list import show_ranks
 from interactrank.training.planning.table import print_whole
 from interactrank.training.settings import TableOptimizer
@@ -224,7 +224,7 @@ def plan_report(
                 state_bytes=state_bytes(table, optimizer, column_parts) * replicas,
                 managed_bytes=table.managed_bytes,
                 gradient_bytes=GRADIENTS * table.bytes * replicas if replicated else 0,
-                copy_bytes=copy_bytes(table, optimizer, column_parts) * replicas if copied else 0,
+                copy_bytes=held_bytes(table, optimizer, column_parts) * replicas if copied else 0,
                 hbm_bytes=option.total_storage.hbm,
                 ddr_bytes=option.total_storage.ddr,
                 ms=dict(zip(PARTS, map(float, busiest), strict=True)),
