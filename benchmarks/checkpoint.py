@@ -25,13 +25,13 @@ from torchrec.modules.embedding_configs import EmbeddingBagConfig
 from torchrec.modules.embedding_modules import EmbeddingBagCollection
 
 from benchmarks import machine, report, tables
-from interactrank.training.checkpoint import CheckpointStore
-from interactrank.training.course import Position
-from interactrank.training.distributed import current_world, process_group
+from interactrank.checkpoint.store import CheckpointStore
+from interactrank.distributed.world import current_world, process_group
+from interactrank.sharding.planner.plan import make_plan
+from interactrank.sharding.shard import shard_model
+from interactrank.training.data_position import Position
 from interactrank.training.optimizers import TrainingOptimizer, build_optimizer
-from interactrank.training.planning.plan import make_plan
 from interactrank.training.settings import TrainingSettings
-from interactrank.training.sharding import shard_model
 
 QUESTION = "How long does a checkpoint hold training up, and how fast is it written?"
 DIM = 64

@@ -33,12 +33,12 @@ from torchrec.sparse.jagged_tensor import KeyedJaggedTensor, KeyedTensor
 from benchmarks import report
 from benchmarks.harness import Contestant, Group, Samples, Script, Step, main
 from benchmarks.workers import STEPS, Workers, take_turns
+from interactrank.distributed.world import current_world, process_group
 from interactrank.modules.embeddings import TableConfig, embedding_bag_collection
-from interactrank.training.distributed import current_world, process_group
+from interactrank.sharding.planner.plan import make_plan
+from interactrank.sharding.shard import shard_model
 from interactrank.training.optimizers import TrainingOptimizer, build_optimizer
-from interactrank.training.planning.plan import make_plan
 from interactrank.training.settings import TrainingSettings
-from interactrank.training.sharding import shard_model
 
 TABLES, DIM, RATE, EPS = 8, 64, 0.05, 1e-8
 SIZES = [(512, 1), (512, 10), (512, 50), (4096, 1), (4096, 10)]  # B, ids in a bag

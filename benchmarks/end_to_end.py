@@ -35,15 +35,15 @@ from benchmarks.flat_two_tower import flat_two_tower
 from benchmarks.harness import Contestant, Group, Samples, Script, main, peak_rss_mb
 from benchmarks.train_in_blocks import TrainInBlocks
 from benchmarks.workers import STEPS, JobRanks, Ranks, Workers, take_turns
-from interactrank.config import RunConfig, load_config
-from interactrank.data.jagged import from_arrow
-from interactrank.data.loader import SearchLoader
-from interactrank.data.prepare import prepare
-from interactrank.data.prepared import PreparedLog
+from interactrank.core.errors import UserError
+from interactrank.core.known_warnings import silence_known_warnings
+from interactrank.data.arrow_lists import from_arrow
+from interactrank.data.loading.loader import SearchLoader
+from interactrank.data.prepare.prepare import prepare
+from interactrank.data.prepared.dataset import PreparedDataset
 from interactrank.data.simulator import simulate
-from interactrank.errors import UserError
-from interactrank.training.distributed import current_world, process_group
-from interactrank.training.quiet import quiet
+from interactrank.distributed.world import current_world, process_group
+from interactrank.runs.config import RunConfig, load_config
 
 DEMO = Path(__file__).parents[1] / "interactrank" / "configs" / "demo.yaml"
 OURS, PEER = "interactrank", "plain_two_tower"
@@ -98,7 +98,7 @@ def build(step: str, kind: str, folder: str, model: str, block: int, smoke: bool
     world, of = current_world(), config(model, block, smoke=smoke)
     torch.manual_seed(0)
     before = peak_mb()
-    log = PreparedLog(Path(folder) / "prepared")
+    log = PreparedDataset(Path(folder) / "prepared")
     if kind == OURS:
         STEPS[step] = TrainInBlocks(log, of, Path(folder) / step, block)
     else:
@@ -143,7 +143,7 @@ class Contest:
 
     def work(self, size: int) -> float:
         """Candidates of a block on so many ranks, on average over a pass."""
-        log = PreparedLog(self.folder / "prepared")
+        log = PreparedDataset(self.folder / "prepared")
         loader = SearchLoader(log, "train", self.of.loader, world_size=size)
         candidates = len(from_arrow(log.read("train", ["candidates"])["candidates"]).values)
         return candidates * self.block / loader.steps_per_epoch
@@ -187,7 +187,7 @@ class Contest:
 
 def groups(options: argparse.Namespace) -> Iterator[Group]:
     """One for each model and number of ranks."""
-    quiet()
+    silence_known_warnings()
     with ExitStack() as stack:
         base = options.folder or Path(stack.enter_context(tempfile.TemporaryDirectory()))
         if in_job():

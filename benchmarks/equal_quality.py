@@ -24,22 +24,22 @@ import torch
 from benchmarks import report
 from benchmarks.harness import Script, main
 from interactrank.batch import SearchBatch
-from interactrank.config import RunConfig, load_config
-from interactrank.data.collate import collate
-from interactrank.data.loader import SearchLoader
-from interactrank.data.places import Places
-from interactrank.data.prepare import prepare
-from interactrank.data.prepared import PreparedLog
+from interactrank.core.epoch_partition import Places
+from interactrank.core.known_warnings import silence_known_warnings
+from interactrank.cross_features.jagged import Jagged
+from interactrank.data.loading.collate import collate
+from interactrank.data.loading.loader import SearchLoader
+from interactrank.data.prepare.prepare import prepare
+from interactrank.data.prepared.dataset import PreparedDataset
 from interactrank.data.simulator import simulate
+from interactrank.distributed.world import process_group
 from interactrank.evaluation.evaluator import evaluate, ranking_head
 from interactrank.evaluation.intervals import bootstrap_intervals
 from interactrank.evaluation.paired import compare_paired
 from interactrank.evaluation.scorers import ModelScorer
 from interactrank.evaluation.table import RequestTable, concatenate_tables
-from interactrank.iqp.jagged import Jagged
 from interactrank.models import InteractRank
-from interactrank.training.distributed import process_group
-from interactrank.training.quiet import quiet
+from interactrank.runs.config import RunConfig, load_config
 from interactrank.training.trainer import train
 
 DEMO = Path(__file__).parents[1] / "interactrank" / "configs" / "demo.yaml"
@@ -77,7 +77,7 @@ def config(options: argparse.Namespace, way: str, seed: int) -> RunConfig:
     )
 
 
-def one(options: argparse.Namespace, log: PreparedLog, folder: Path, way: str, seed: int) -> RequestTable:
+def one(options: argparse.Namespace, log: PreparedDataset, folder: Path, way: str, seed: int) -> RequestTable:
     """Train a model one way and rank the test requests with it."""
     of = config(options, way, seed)
     with process_group(options.device) as world:
@@ -93,7 +93,7 @@ def one(options: argparse.Namespace, log: PreparedLog, folder: Path, way: str, s
 
 def tables(options: argparse.Namespace, result: dict[str, Any]) -> list[report.Table]:
     """Train every way with every seed; compare request by request."""
-    quiet()
+    silence_known_warnings()
     seeds = range(1 if options.smoke else options.seeds)
     seconds: dict[str, list[float]] = {way: [] for way in WAYS}
     parts: dict[str, list[RequestTable]] = {way: [] for way in WAYS}
@@ -103,7 +103,7 @@ def tables(options: argparse.Namespace, result: dict[str, Any]) -> list[report.T
         assert first.simulate is not None
         simulate(first.simulate, folder / "log")
         prepare(folder / "log", folder / "prepared", first.search, first.prepare)
-        log = PreparedLog(folder / "prepared")
+        log = PreparedDataset(folder / "prepared")
         for seed in seeds:
             for way in WAYS:
                 start = time.perf_counter()

@@ -26,9 +26,9 @@ from torch import Tensor
 from benchmarks import metric_forms
 from benchmarks.harness import Contestant, Group, Script, Step, main
 from benchmarks.synthetic_log import CANDIDATES, prepared
-from interactrank.data.collate import Requests, request_batch
-from interactrank.data.loader import SearchLoader
-from interactrank.data.prepared import PreparedLog
+from interactrank.data.loading.collate import PreparedRequests, request_batch
+from interactrank.data.loading.loader import SearchLoader
+from interactrank.data.prepared.dataset import PreparedDataset
 from interactrank.data.settings import LoaderSettings
 from interactrank.evaluation.evaluator import evaluate
 from interactrank.evaluation.scorers import ModelScorer
@@ -56,7 +56,7 @@ class Evaluation:
         requests: R, spread over the test split.
     """
 
-    def __init__(self, log: PreparedLog, candidates: str, requests: int) -> None:
+    def __init__(self, log: PreparedDataset, candidates: str, requests: int) -> None:
         self.log, self.limit = log, requests
         self.settings = EvaluationSettings.model_validate({"candidates": candidates, "ks": [3, 10, TOP]})
         tower = TowerSettings(block_dim=64, hidden_dims=[64])
@@ -74,7 +74,7 @@ class Evaluation:
         scorer = self.scorer(two_tower)
         return lambda: evaluate(scorer, self.log, self.settings, limit=self.limit)
 
-    def requests(self) -> Requests:
+    def requests(self) -> PreparedRequests:
         """Those that are evaluated, as one block."""
         whole = LoaderSettings(batch_requests=self.log.num_requests("test"))
         found = next(SearchLoader(self.log, "test", whole, shuffle=False).requests())

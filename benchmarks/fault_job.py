@@ -72,8 +72,10 @@ def before(owner: Any, name: str, moment: str) -> None:
 
 def install() -> None:
     """Puts the moments into the trainer."""
-    from interactrank.data import loader
-    from interactrank.training import checkpoint, distributed, storage
+    from interactrank.checkpoint import store as checkpoint
+    from interactrank.checkpoint import writer as storage
+    from interactrank.data.loading import loader
+    from interactrank.distributed import world as distributed
     from interactrank.training.optimizers import TrainingOptimizer
     from interactrank.training.pipeline import Forward
 

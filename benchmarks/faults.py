@@ -27,9 +27,9 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import machine, report, tables
-from interactrank.config import load_config
-from interactrank.files import atomic_write_text
-from interactrank.jobs import prepare_job, simulate_job
+from interactrank.core.files import atomic_write_text
+from interactrank.runs.config import load_config
+from interactrank.runs.jobs import prepare_job, simulate_job
 
 ROOT = Path(__file__).parents[1]
 DEMO = ROOT / "interactrank" / "configs" / "demo.yaml"

@@ -22,15 +22,15 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from benchmarks.harness import Step
-from interactrank.batch import BatchLayout
-from interactrank.config import RunConfig
-from interactrank.data.collate import Requests
-from interactrank.data.jagged import from_arrow, take, to_arrow
-from interactrank.data.loader import SearchLoader
-from interactrank.data.prepared import PreparedLog
-from interactrank.extras import require
-from interactrank.iqp.jagged import Jagged
-from interactrank.training.distributed import World
+from interactrank.batch.layout import BatchLayout
+from interactrank.core.extras import require
+from interactrank.cross_features.jagged import Jagged
+from interactrank.data.arrow_lists import from_arrow, take, to_arrow
+from interactrank.data.loading.collate import PreparedRequests
+from interactrank.data.loading.loader import SearchLoader
+from interactrank.data.prepared.dataset import PreparedDataset
+from interactrank.distributed.world import World
+from interactrank.runs.config import RunConfig
 
 SIDES = ("request", "item")
 WINDOW = 8  # batches read at a time
@@ -70,7 +70,7 @@ def write_flat(loader: SearchLoader, path: Path) -> None:
     writer.close()
 
 
-def _rows(requests: Requests, log: PreparedLog) -> Any:
+def _rows(requests: PreparedRequests, log: PreparedDataset) -> Any:
     pa = require("pyarrow", extra="data")
     layout, candidates = log.layout, requests.candidates()
     rows = {
@@ -178,7 +178,7 @@ class FlatTwoTower(nn.Module):
         return F.normalize(x.view(len(x), -1, self.dim), dim=-1)
 
 
-def flat_two_tower(log: PreparedLog, of: RunConfig, path: Path, world: World, block: int) -> Step:
+def flat_two_tower(log: PreparedDataset, of: RunConfig, path: Path, world: World, block: int) -> Step:
     """Steps of the peer on this rank, on the candidates that the library's loader gives it in its first pass.
 
     Args:

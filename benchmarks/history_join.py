@@ -18,12 +18,12 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from benchmarks.harness import Contestant, Group
-from interactrank.data.collate import Requests
-from interactrank.data.loader import SearchLoader
-from interactrank.data.prepared import PreparedLog
+from interactrank.cross_features.features import key_space
+from interactrank.cross_features.text import hash63, normalize
+from interactrank.data.loading.collate import PreparedRequests
+from interactrank.data.loading.loader import SearchLoader
+from interactrank.data.prepared.dataset import PreparedDataset
 from interactrank.data.settings import LoaderSettings
-from interactrank.iqp.features import key_space
-from interactrank.iqp.text import hash63, normalize
 
 FEATURES = ["query_click", "query_click_30d"]
 WINDOW_MS = 30 * 86_400_000
@@ -31,13 +31,13 @@ Counts = tuple[NDArray[Any], NDArray[Any]]  # [C, 2] of pairs and [R, 2] of quer
 Form = Callable[[], Counts]
 
 
-def some_requests(log: PreparedLog, requests: int) -> Requests:
+def some_requests(log: PreparedDataset, requests: int) -> PreparedRequests:
     """Training requests from all over the log."""
     settings = LoaderSettings(batch_requests=requests, shuffle_groups=1000)
     return next(SearchLoader(log, "train", settings).requests())
 
 
-def store_form(log: PreparedLog, requests: Requests) -> Form:
+def store_form(log: PreparedDataset, requests: PreparedRequests) -> Form:
     """The library's: rates and supports."""
     keys, candidates = requests.keys(), requests.jagged("candidates")
     columns = [j for j, f in enumerate(log.schema.iqp) if f.name in FEATURES]
@@ -49,7 +49,9 @@ def store_form(log: PreparedLog, requests: Requests) -> Form:
     return step
 
 
-def database(events: Path, log: PreparedLog, requests: Requests, threads: int) -> duckdb.DuckDBPyConnection:
+def database(
+    events: Path, log: PreparedDataset, requests: PreparedRequests, threads: int
+) -> duckdb.DuckDBPyConnection:
     """Tables of the engagements, from the raw log, and of what is asked for."""
     db = duckdb.connect(config={"threads": threads})
     clicks = f"SELECT query, item_id, timestamp FROM '{events}' WHERE click > 0"
@@ -116,13 +118,13 @@ def _matrix(db: duckdb.DuckDBPyConnection, sql: str) -> NDArray[Any]:
     return np.stack([found["whole"], found["recent"]], 1)
 
 
-def forms(log: PreparedLog, raw: Path, requests: Requests, threads: int) -> dict[str, Form]:
+def forms(log: PreparedDataset, raw: Path, requests: PreparedRequests, threads: int) -> dict[str, Form]:
     """The baseline first."""
     db = database(raw / "events.parquet", log, requests, threads)
     return {"duckdb_asof": asof_form(db), "duckdb_range": range_form(db), "ours": store_form(log, requests)}
 
 
-def check(of: dict[str, Form], requests: Requests) -> None:
+def check(of: dict[str, Form], requests: PreparedRequests) -> None:
     """All forms count the same.
 
     Raises:
@@ -138,7 +140,7 @@ def check(of: dict[str, Form], requests: Requests) -> None:
             np.testing.assert_array_equal(mine, theirs, err_msg=name)
 
 
-def group(log: PreparedLog, raw: Path, requests: int, threads: int) -> Group:
+def group(log: PreparedDataset, raw: Path, requests: int, threads: int) -> Group:
     """The forms on the candidates of so many requests; checked."""
     asked = some_requests(log, requests)
     of = forms(log, raw, asked, threads)

@@ -31,8 +31,8 @@ from benchmarks import report
 from benchmarks.harness import Contestant, Group, Samples, Script, Step, alternate, main
 from benchmarks.padded_rows import check_equal, padded_loader
 from benchmarks.synthetic_log import CANDIDATES, prepared
-from interactrank.data.loader import SearchLoader
-from interactrank.data.prepared import PreparedLog
+from interactrank.data.loading.loader import SearchLoader
+from interactrank.data.prepared.dataset import PreparedDataset
 from interactrank.data.settings import LoaderSettings
 
 SIZES = (16, 64, 256, 512)  # B, at LENGTH
@@ -52,7 +52,7 @@ STAGES = {
 }
 
 
-def loader(log: PreparedLog, size: int, **settings: Any) -> SearchLoader:
+def loader(log: PreparedDataset, size: int, **settings: Any) -> SearchLoader:
     """The training split in batches of ``size``, without prefetching where nothing else is said."""
     wanted = {"batch_requests": size, "prefetch": 0} | settings
     return SearchLoader(log, "train", LoaderSettings.model_validate(wanted))
@@ -82,7 +82,7 @@ def epoch(of: SearchLoader) -> Step:
     return step
 
 
-def peer(log: PreparedLog, size: int) -> tuple[Step, int]:
+def peer(log: PreparedDataset, size: int) -> tuple[Step, int]:
     """The peer's epoch, and how many requests it has."""
     columns = loader(log, size)._columns(everything=False)
     rows, loaded = padded_loader(log, columns, size, limit=max(size, PEER_REQUESTS))
@@ -93,7 +93,7 @@ def peer(log: PreparedLog, size: int) -> tuple[Step, int]:
     return step, rows
 
 
-def group(log: PreparedLog, size: int, length: int, *, with_peer: bool = True) -> Group:
+def group(log: PreparedDataset, size: int, length: int, *, with_peer: bool = True) -> Group:
     """The contestants at a size of batches and a length of sequences."""
     plain = loader(log, size)
     requests = plain.num_requests
@@ -147,14 +147,14 @@ def groups(options: argparse.Namespace) -> Iterator[Group]:
 
 
 @contextlib.contextmanager
-def log_of(options: argparse.Namespace, length: int, items: int = 1000) -> Iterator[PreparedLog]:
+def log_of(options: argparse.Namespace, length: int, items: int = 1000) -> Iterator[PreparedDataset]:
     """A prepared log whose users have long histories."""
     events = 4000 if options.smoke else options.events
     with tempfile.TemporaryDirectory() as folder:
         yield prepared(Path(folder), events, items=items, users=max(20, events // 250), sequence=length)
 
 
-def check(log: PreparedLog) -> None:
+def check(log: PreparedDataset) -> None:
     """Loader and peer make the same values."""
     of = SearchLoader(log, "train", LoaderSettings(batch_requests=8, prefetch=0), shuffle=False)
     _, padded = padded_loader(log, of._columns(everything=False), 8, limit=16)

@@ -31,15 +31,16 @@ from torchrec.optim.rowwise_adagrad import RowWiseAdagrad
 from benchmarks.harness import Contestant, Group, Samples, Script, main, measured
 from benchmarks.workers import Workers, slowest
 from interactrank.batch import SearchBatch
-from interactrank.config import RunConfig, load_config
-from interactrank.data.loader import SearchLoader
-from interactrank.data.prepare import prepare
-from interactrank.data.prepared import PreparedLog
+from interactrank.core.known_warnings import silence_known_warnings
+from interactrank.data.loading.loader import SearchLoader
+from interactrank.data.prepare.prepare import prepare
+from interactrank.data.prepared.dataset import PreparedDataset
 from interactrank.data.simulator import simulate
+from interactrank.distributed.collectives import gather
+from interactrank.distributed.world import current_world
 from interactrank.models import InteractRank
-from interactrank.training.distributed import current_world, gather
-from interactrank.training.planning.plan import make_plan
-from interactrank.training.quiet import quiet
+from interactrank.runs.config import RunConfig, load_config
+from interactrank.sharding.planner.plan import make_plan
 from interactrank.training.trainer import train
 
 DEMO = Path(__file__).parents[1] / "interactrank" / "configs" / "demo.yaml"
@@ -158,7 +159,7 @@ def compete(folder: str, requests: int, block: int, rounds: int, clip: bool) -> 
     of = config(requests, (rounds + 1) * block + 1, block)
     settings = of.training if clip else of.training.model_copy(update={"clip_norm": None})
     of = of.model_copy(update={"training": settings})
-    log = PreparedLog(Path(folder) / "prepared")
+    log = PreparedDataset(Path(folder) / "prepared")
     loader = SearchLoader(log, "train", of.loader, rank=world.rank, world_size=world.size)
     batches = list(itertools.islice(loader.epoch(), BATCHES))
 
@@ -186,7 +187,7 @@ def compete(folder: str, requests: int, block: int, rounds: int, clip: bool) -> 
 
 def groups(options: argparse.Namespace) -> Iterator[Group]:
     """One for each number of ranks and of requests, and one without clipping."""
-    quiet()
+    silence_known_warnings()
     block = 2 if options.smoke else options.block
     with tempfile.TemporaryDirectory() as folder:
         of = config(1, 1, 1)

@@ -13,12 +13,14 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from interactrank.batch import SearchBatch
-from interactrank.data.prepared import PreparedLog
+from interactrank.data.prepared.dataset import PreparedDataset
 
 Row = dict[str, Any]
 
 
-def padded_loader(log: PreparedLog, columns: list[str], size: int, limit: int) -> tuple[int, DataLoader[Any]]:
+def padded_loader(
+    log: PreparedDataset, columns: list[str], size: int, limit: int
+) -> tuple[int, DataLoader[Any]]:
     """Training rows read (at most ``limit``), and a loader of them in order of time, ``size`` in a batch."""
     table = log.read("train", columns).slice(0, limit)
     rows = [row | {"row": n} for n, row in enumerate(table.to_pylist())]
@@ -27,7 +29,7 @@ def padded_loader(log: PreparedLog, columns: list[str], size: int, limit: int) -
     return len(rows), DataLoader(rows, batch_size=size, collate_fn=lambda batch: collate(log, items, batch))  # type: ignore[arg-type]
 
 
-def item_rows(log: PreparedLog) -> dict[str, list[list[int]]]:
+def item_rows(log: PreparedDataset) -> dict[str, list[list[int]]]:
     """Values of each feature of each item."""
     found = {}
     for name, jagged in log.items.features.items():
@@ -36,7 +38,7 @@ def item_rows(log: PreparedLog) -> dict[str, list[list[int]]]:
     return found
 
 
-def collate(log: PreparedLog, items: dict[str, list[list[int]]], rows: list[Row]) -> dict[str, Tensor]:
+def collate(log: PreparedDataset, items: dict[str, list[list[int]]], rows: list[Row]) -> dict[str, Tensor]:
     """Tensors of all features, padded by 0 (ids by -1)."""
     schema = log.schema
     heads, histories, lexical = len(schema.heads), len(schema.iqp), len(schema.lexical)
@@ -78,7 +80,7 @@ def floats(rows: list[list[float]], width: int) -> Tensor:
     return torch.tensor([row + [0.0] * (width - len(row)) for row in rows]).view(len(rows), width)
 
 
-def check_equal(log: PreparedLog, batch: SearchBatch, padded: dict[str, Tensor]) -> None:
+def check_equal(log: PreparedDataset, batch: SearchBatch, padded: dict[str, Tensor]) -> None:
     """Raises an AssertionError where a batch of the library's loader holds other values."""
 
     def same(name: str, jagged: Tensor, filled: Tensor) -> None:

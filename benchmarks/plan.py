@@ -27,16 +27,16 @@ from torchrec.distributed.planner.types import ShardingOption
 
 from benchmarks import report
 from benchmarks.harness import Contestant, Group, Script, Step, main, peak_rss_mb
+from interactrank.core.known_warnings import silence_known_warnings
 from interactrank.modules.embeddings import TableConfig, embedding_bag_collection
-from interactrank.training.comms import sharders
-from interactrank.training.optimizers import apply_table_optimizer
-from interactrank.training.planning.cluster import Cluster
-from interactrank.training.planning.constraints import Load
-from interactrank.training.planning.plan import place
-from interactrank.training.planning.report import PlanReport, plan_report
-from interactrank.training.quiet import quiet
+from interactrank.sharding.planner.cluster import Cluster
+from interactrank.sharding.planner.constraints import Load
+from interactrank.sharding.planner.plan import place
+from interactrank.sharding.planner.report import PlanReport, plan_report
+from interactrank.sharding.sharders import sharders
+from interactrank.sharding.table_optimizer import apply_table_optimizer
+from interactrank.sharding.tables import table_parameters
 from interactrank.training.settings import TrainingSettings
-from interactrank.training.tables import table_parameters
 
 GIB = 2**30
 DIM, BATCH = 128, 512  # requests of a batch on each GPU
@@ -144,7 +144,7 @@ def sizes(options: argparse.Namespace) -> Iterator[tuple[int, int]]:
 
 def groups(options: argparse.Namespace) -> Iterator[Group]:
     """One for each number of tables and ranks."""
-    quiet()
+    silence_known_warnings()
     for tables, ranks in sizes(options):
         yield Group(
             group_name(tables, ranks),
@@ -164,7 +164,7 @@ def peak_mb(planner: str, tables: int, ranks: int) -> tuple[float, float]:
 
 
 def _peak_here(planner: str, tables: int, ranks: int) -> tuple[float, float]:
-    quiet()
+    silence_known_warnings()
     before = peak_rss_mb()
     PLANNERS[planner](make_case(planner, tables, ranks))
     return before, peak_rss_mb()

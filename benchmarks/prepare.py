@@ -27,7 +27,7 @@ import torch
 from benchmarks import history_join, report
 from benchmarks.harness import Contestant, Group, Samples, Script, Step, main, measured
 from benchmarks.synthetic_log import CANDIDATES, COSINES, prepared, schema, write_log
-from interactrank.data.prepare import prepare
+from interactrank.data.prepare.prepare import prepare
 from interactrank.data.settings import PrepareSettings
 
 SIZES = (20_000, 60_000, 200_000, 600_000)

@@ -38,13 +38,13 @@ from benchmarks.step_model import (
     step_of,
 )
 from benchmarks.workers import Workers
-from interactrank.data.prepare import prepare
-from interactrank.data.prepared import PreparedLog
+from interactrank.core.known_warnings import silence_known_warnings
+from interactrank.data.prepare.prepare import prepare
+from interactrank.data.prepared.dataset import PreparedDataset
 from interactrank.data.simulator import simulate
-from interactrank.training.distributed import process_group
-from interactrank.training.planning.cluster import Cluster, Speeds, parse_bytes, show_bytes
-from interactrank.training.planning.sizing import SizedModel, size_model
-from interactrank.training.quiet import quiet
+from interactrank.distributed.world import process_group
+from interactrank.runs.plan_inputs import SizedModel, size_model
+from interactrank.sharding.planner.cluster import Cluster, Speeds, parse_bytes, show_bytes
 
 QUESTION = "What would this model train at on 8, 64 and 1,024 GPUs?"
 GPUS = (8, 64, 1024)
@@ -55,7 +55,7 @@ BATCHES = (16, 64, 256)  # B of the measured steps
 
 
 def sized(
-    log: PreparedLog,
+    log: PreparedDataset,
     requests: int,
     smoke: bool,
     rows: dict[str, int] | None = None,
@@ -89,7 +89,7 @@ def measured_table(found: list[Measured], rate: float) -> report.Table:
 
 
 def check(
-    log: PreparedLog, found: list[Measured], memory: float, slower: float, smoke: bool
+    log: PreparedDataset, found: list[Measured], memory: float, slower: float, smoke: bool
 ) -> tuple[list[list[Any]], float]:
     """Two ranks of this machine: projected from one rank, and measured; and the speed of their all-reduce."""
     rows: list[list[Any]] = []
@@ -107,7 +107,7 @@ def check(
 
 
 def projections(
-    log: PreparedLog, share: float, gflop: float, options: argparse.Namespace, *, replicated: bool
+    log: PreparedDataset, share: float, gflop: float, options: argparse.Namespace, *, replicated: bool
 ) -> list[tuple[int, Step]]:
     """N GPUs -> the step of each, with B = ``--batch``."""
     batch = 8 if options.smoke else options.batch
@@ -191,7 +191,7 @@ def main() -> None:
     )
     parser.add_argument("--output", type=Path, default=Path(__file__).parent / "results")
     options = parser.parse_args()
-    quiet()
+    silence_known_warnings()
     load, device = machine.load(), torch.device(options.device)
     torch.set_num_threads(options.threads)
     batches = (4, 8) if options.smoke else BATCHES
@@ -202,7 +202,7 @@ def main() -> None:
         assert of.simulate is not None
         simulate(of.simulate, Path(name) / "log")
         prepare(Path(name) / "log", Path(name) / "prepared", of.search, of.prepare)
-        log = PreparedLog(Path(name) / "prepared")
+        log = PreparedDataset(Path(name) / "prepared")
         rate, memory = machine.matmul_rates([(size,) * 3], dtype, device), memory_rate(device, options.smoke)
         with process_group(options.device):
             found = [one_rank(log, b, device, smoke=options.smoke) for b in batches]

@@ -29,13 +29,13 @@ from torchrec.streamable import Pipelineable
 from benchmarks import report
 from benchmarks.harness import Contestant, Group, Samples, Script, main
 from benchmarks.workers import STEPS, Workers, take_turns
+from interactrank.distributed.world import current_world
 from interactrank.modules.embeddings import TableConfig, embedding_bag_collection
-from interactrank.training.distributed import current_world
+from interactrank.sharding.planner.plan import make_plan
+from interactrank.sharding.shard import shard_model
 from interactrank.training.optimizers import build_optimizer
 from interactrank.training.pipeline import Forward, make_pipeline
-from interactrank.training.planning.plan import make_plan
 from interactrank.training.settings import TrainingSettings
-from interactrank.training.sharding import shard_model
 
 TARGET = 1.6
 Pipeline = Literal["plain", "sparse_dist"]

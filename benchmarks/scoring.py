@@ -30,7 +30,7 @@ from benchmarks.harness import Contestant, Group, Script, Step, main
 from benchmarks.scoring_data import DIM, DOT_WEIGHT, SCHEMA, Engine, Request, engine, fused_score
 from benchmarks.scoring_tables import bandwidth_table, flops_table, parts_table
 from benchmarks.train_step import BLOCK, BLOCKS, HIDDEN, ITEM, QUERY
-from interactrank.extras import require
+from interactrank.core.extras import require
 from interactrank.modules import MLP, ParallelMaskNet
 
 SIZES, TINY = [1_000, 10_000, 100_000, 300_000], [40, 80, 160]

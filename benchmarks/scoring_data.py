@@ -16,9 +16,9 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from interactrank.iqp.features import CrossFeatures, RequestKeys, key_spaces
-from interactrank.iqp.jagged import Jagged
-from interactrank.iqp.store import HistoryStore
+from interactrank.cross_features.count_store import HistoryStore
+from interactrank.cross_features.features import CrossFeatures, RequestKeys, key_spaces
+from interactrank.cross_features.jagged import Jagged
 from interactrank.models.scoring import FusedScore
 from interactrank.models.settings import ModelSettings
 from interactrank.schema import SearchSchema

@@ -18,18 +18,18 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks import machine
 from benchmarks.overhead import DEMO
-from interactrank.config import RunConfig, load_config
-from interactrank.data.loader import SearchLoader
-from interactrank.data.prepared import PreparedLog
+from interactrank.data.loading.loader import SearchLoader
+from interactrank.data.prepared.dataset import PreparedDataset
+from interactrank.distributed.world import current_world
 from interactrank.models import InteractRank
-from interactrank.training.distributed import current_world
+from interactrank.runs.config import RunConfig, load_config
+from interactrank.runs.plan_inputs import SizedModel
+from interactrank.sharding.planner.cluster import Cluster
+from interactrank.sharding.planner.plan import make_plan, place
+from interactrank.sharding.planner.report import PARTS, PlanReport, plan_report
+from interactrank.sharding.shard import shard_model
 from interactrank.training.optimizers import build_optimizer
 from interactrank.training.pipeline import Forward, PlainPipeline
-from interactrank.training.planning.cluster import Cluster
-from interactrank.training.planning.plan import make_plan, place
-from interactrank.training.planning.report import PARTS, PlanReport, plan_report
-from interactrank.training.planning.sizing import SizedModel
-from interactrank.training.sharding import shard_model
 
 TOWER = "{block_dim: 2048, hidden_dims: [512, 256]}"  # the reference's
 SMALL = ("word", "category", "country", "gender")  # tables that every request or item looks up
@@ -98,7 +98,7 @@ def config(smoke: bool, requests: int, *, replicated: bool = True) -> RunConfig:
     return load_config(DEMO, overrides)
 
 
-def one_rank(log: PreparedLog, requests: int, device: torch.device, *, smoke: bool) -> Measured:
+def one_rank(log: PreparedDataset, requests: int, device: torch.device, *, smoke: bool) -> Measured:
     """Measures a step of this rank; in a process group."""
     loop = Loop(log, requests, device, smoke=smoke)
     items = loop.made[1].num_items  # making the loop was the step on the first batch
@@ -119,7 +119,7 @@ def one_rank(log: PreparedLog, requests: int, device: torch.device, *, smoke: bo
 
 def on_ranks(folder: str, requests: int, smoke: bool) -> tuple[float, float]:
     """On every rank: milliseconds of a step, and bytes a second of an all-reduce of the dense gradients."""
-    loop = Loop(PreparedLog(folder), requests, torch.device("cpu"), smoke=smoke)
+    loop = Loop(PreparedDataset(folder), requests, torch.device("cpu"), smoke=smoke)
     ms = loop.median_ms()
     gradients = torch.zeros(loop.dense_numbers)
     took = []
@@ -143,7 +143,7 @@ class Loop:
         smoke: a tiny model.
     """
 
-    def __init__(self, log: PreparedLog, requests: int, device: torch.device, *, smoke: bool) -> None:
+    def __init__(self, log: PreparedDataset, requests: int, device: torch.device, *, smoke: bool) -> None:
         of, world = config(smoke, requests), current_world()
         loader = SearchLoader(log, "train", of.loader, rank=world.rank, world_size=world.size)
         self.made = [batch.to(device) for batch in itertools.islice(loader.epoch(), 4)]

@@ -10,8 +10,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from interactrank.data.prepare import prepare
-from interactrank.data.prepared import PreparedLog
+from interactrank.data.prepare.prepare import prepare
+from interactrank.data.prepared.dataset import PreparedDataset
 from interactrank.data.settings import PrepareSettings
 from interactrank.schema import SearchSchema
 
@@ -120,8 +120,8 @@ def prepared(
     users: int | None = None,
     sequence: int = 50,
     settings: PrepareSettings | None = None,
-) -> PreparedLog:
+) -> PreparedDataset:
     """A log written and prepared in ``folder``, below which the raw files stay in ``log``."""
     write_log(folder / "log", events, items=items, users=users)
     prepare(folder / "log", folder / "prepared", schema(sequence), settings or PrepareSettings(threads=1))
-    return PreparedLog(folder / "prepared")
+    return PreparedDataset(folder / "prepared")

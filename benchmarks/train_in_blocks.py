@@ -10,12 +10,12 @@ from pathlib import Path
 import torch
 
 from interactrank.batch import SearchBatch
-from interactrank.config import RunConfig
-from interactrank.data.loader import SearchLoader
-from interactrank.data.prepared import PreparedLog
+from interactrank.data.loading.loader import SearchLoader
+from interactrank.data.prepared.dataset import PreparedDataset
+from interactrank.distributed.world import current_world
 from interactrank.models import InteractRank
-from interactrank.training.distributed import current_world
-from interactrank.training.first_weights import table_device
+from interactrank.runs.config import RunConfig
+from interactrank.sharding.table_init import table_device
 from interactrank.training.trainer import Loader, train
 
 
@@ -79,7 +79,7 @@ class TrainInBlocks:
         block: steps of a call.
     """
 
-    def __init__(self, log: PreparedLog, of: RunConfig, output: Path, block: int) -> None:
+    def __init__(self, log: PreparedDataset, of: RunConfig, output: Path, block: int) -> None:
         world = current_world()
         self.block = block
         self.gate = Gate(SearchLoader(log, "train", of.loader, rank=world.rank, world_size=world.size))

@@ -20,7 +20,8 @@ import torch
 import torch.distributed as dist
 
 from benchmarks.harness import Samples, Step, measured
-from interactrank.training.distributed import current_world, gather
+from interactrank.distributed.collectives import gather
+from interactrank.distributed.world import current_world
 
 # What a rank has built: name -> step. Of a process that is a rank; elsewhere empty.
 STEPS: dict[str, Step] = {}
@@ -177,7 +178,7 @@ def _serve(rank: int, size: int, port: int, pipe: Connection) -> None:
         MASTER_ADDR="127.0.0.1",
         MASTER_PORT=str(port),
     )
-    from interactrank.training.distributed import process_group
+    from interactrank.distributed.world import process_group
 
     torch.set_num_threads(1)
     gc.collect()

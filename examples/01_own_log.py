@@ -15,13 +15,14 @@ import pyarrow.parquet as pq
 import torch
 import yaml
 
-from interactrank.data.loader import SearchLoader
-from interactrank.data.prepare import prepare
-from interactrank.data.prepared import PreparedLog
+from interactrank.core.settings import parse_config
+from interactrank.data.loading.loader import SearchLoader
+from interactrank.data.prepare.prepare import prepare
+from interactrank.data.prepared.dataset import PreparedDataset
 from interactrank.data.settings import LoaderSettings, PrepareSettings
 from interactrank.evaluation import request_level_auc
 from interactrank.models import InteractRank, LossSettings, ModelSettings, TowerSettings
-from interactrank.schema import SearchSchema, parse_config
+from interactrank.schema import SearchSchema
 
 SCHEMA = """
 events:
@@ -90,7 +91,7 @@ def main() -> None:
         folder = Path(name)
         write_log(folder)
         prepare(folder, folder / "prepared", schema, PrepareSettings())
-        log = PreparedLog(folder / "prepared")
+        log = PreparedDataset(folder / "prepared")
         train = SearchLoader(log, "train", LoaderSettings(batch_requests=64))
         test = SearchLoader(log, "test", LoaderSettings(batch_requests=500), shuffle=False)
 

@@ -24,7 +24,7 @@ from interactrank.modules import CrossInteraction, HistoryTransform
 QUERIES, ITEMS, SHOWN, DIM = 100, 100, 10, 8
 
 
-class Requests(NamedTuple):
+class PreparedRequests(NamedTuple):
     queries: Tensor  # [R]
     items: Tensor  # [C]
     request: Tensor  # [C] in 0..R-1
@@ -44,13 +44,13 @@ class World:
         kept = (torch.arange(200) < self.support[:, None]).float()
         self.clicks = torch.zeros(QUERIES, ITEMS).scatter_add_(1, past, kept)
 
-    def requests(self, count: int) -> Requests:
+    def requests(self, count: int) -> PreparedRequests:
         queries, request = torch.randint(QUERIES, (count,)), torch.arange(count).repeat_interleave(SHOWN)
         items, query = torch.randint(ITEMS, (count * SHOWN,)), queries[request]
         labels = torch.bernoulli(self.logits[query, items].sigmoid())
         support = self.support[query].float()
         rate = self.clicks[query, items] / support.clamp_min(1)
-        return Requests(queries, items, request, labels, rate[:, None], support[:, None])
+        return PreparedRequests(queries, items, request, labels, rate[:, None], support[:, None])
 
 
 class Tower(nn.Module):
@@ -74,10 +74,10 @@ class TwoTower(nn.Module):
         self.query, self.item = Tower("query", QUERIES), Tower("item", ITEMS)
         self.bias = nn.Parameter(torch.zeros(()))
 
-    def dots(self, batch: Requests) -> Tensor:
+    def dots(self, batch: PreparedRequests) -> Tensor:
         return (self.query(batch.queries)[batch.request] * self.item(batch.items)).sum(-1)
 
-    def forward(self, batch: Requests) -> Tensor:
+    def forward(self, batch: PreparedRequests) -> Tensor:
         return self.dots(batch) + self.bias
 
 
@@ -89,7 +89,7 @@ class TwoTowerWithHistory(TwoTower):
         self.history = HistoryTransform(features=1, transforms=["log_smoothed"], uniform_prior=1 / ITEMS)
         self.cross = CrossInteraction(heads=1, features=self.history.out_dim, initial_cross_weight=0.3)
 
-    def forward(self, batch: Requests) -> Tensor:
+    def forward(self, batch: PreparedRequests) -> Tensor:
         history = self.history(batch.rate, batch.support)
         missing = self.history.missing(batch.support)
         return self.cross(self.dots(batch).unsqueeze(-1), history, missing).squeeze(-1)

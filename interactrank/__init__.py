@@ -1,6 +1,6 @@
 """TorchRec component library for personalized search pre-ranking."""
 
-from interactrank.compatibility import check, started_as_command
+from interactrank.core.versions import check, started_as_command
 from interactrank.version import __version__
 
 __all__ = ["__version__"]

@@ -10,11 +10,11 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from interactrank.compatibility import check
-from interactrank.errors import USER_ERRORS, UserError, cannot_write
+from interactrank.core.errors import USER_ERRORS, UserError, cannot_write
+from interactrank.core.versions import check
 
 if TYPE_CHECKING:
-    from interactrank.training.planning.cluster import Cluster
+    from interactrank.sharding.planner.cluster import Cluster
 
 EXAMPLES = """examples:
   interactrank run examples/configs/bestbuy.yaml --data ../shared/data/bestbuy_xbox
@@ -34,7 +34,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit code."""
     options = parse(arguments)
     if options.verb == "doctor":
-        from interactrank.doctor import doctor
+        from interactrank.commands.doctor import doctor
 
         return doctor()
     try:
@@ -67,7 +67,7 @@ def _tell_torchrun(error: Exception) -> None:
         return
     from torch.distributed.elastic.multiprocessing.errors import get_error_handler
 
-    from interactrank.files import atomic_write
+    from interactrank.core.files import atomic_write
 
     def write(temporary: Path) -> None:
         os.environ["TORCHELASTIC_ERROR_FILE"] = str(temporary)
@@ -100,8 +100,8 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
 
 
 def _run(options: argparse.Namespace) -> None:
-    from interactrank import jobs
-    from interactrank.config import load_config
+    from interactrank.runs import jobs
+    from interactrank.runs.config import load_config
 
     config = load_config(options.config, options.overrides)
     if options.verb == "simulate":
@@ -124,14 +124,14 @@ def _run(options: argparse.Namespace) -> None:
     elif options.verb == "evaluate":
         jobs.evaluate_job(config, options.data, _runs(options.run), options.output)
     elif options.verb == "ablate":
-        from interactrank.ablation.job import ablate_job
+        from interactrank.experiments.job import ablate_job
 
         output = options.output or Path("runs") / f"ablate_{options.config.stem}"
         ablate_job(config, options.data, output, seeds=options.seeds, only=options.only)
     elif options.verb == "export-items":
         jobs.export_items_job(config, options.data, options.trained, options.output, model=options.model)
     else:
-        from interactrank.components import launch_training
+        from interactrank.runs.launch import launch_training
 
         def launch(model: str, data: Path, output: Path) -> None:
             launch_training(
@@ -295,7 +295,7 @@ def _add_plan_arguments(plan: argparse.ArgumentParser) -> None:
 
 
 def _cluster(options: argparse.Namespace) -> Cluster:
-    from interactrank.training.planning.cluster import Cluster, Speeds
+    from interactrank.sharding.planner.cluster import Cluster, Speeds
 
     return Cluster(
         nodes=options.nodes,
@@ -308,7 +308,7 @@ def _cluster(options: argparse.Namespace) -> Cluster:
 
 
 def _size(text: str) -> int:
-    from interactrank.training.planning.cluster import parse_bytes
+    from interactrank.sharding.planner.cluster import parse_bytes
 
     try:
         return parse_bytes(text)

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from interactrank.cli import main, parse
-from interactrank.errors import USER_ERRORS, UserError
-from tests.runs import config as run_config
-from tests.runs import raw_log
+from interactrank.core.errors import USER_ERRORS, UserError
+from tests.trained import config as run_config
+from tests.trained import raw_log
 
 
 def test_overrides_stand_anywhere_behind_the_config():

@@ -16,7 +16,8 @@ from torchx.components.component_test_base import ComponentTestCase
 
 from interactrank import components
 from interactrank.cli import _parser
-from interactrank.training.preemption import EXIT_PREEMPTED
+from interactrank.distributed.preemption import EXIT_PREEMPTED
+from interactrank.runs import launch
 
 WHAT = {"config": "run.yaml", "data": "prepared log", "output": "runs/a"}
 
@@ -120,7 +121,7 @@ def test_the_torchrun_line_of_every_job_is_printed(capsys: pytest.CaptureFixture
 
 @pytest.mark.parametrize("j", ["4xx", "x2", "two", "2:x4", ""])
 def test_ranks_that_are_no_numbers_are_refused(j: str) -> None:
-    with pytest.raises(components.LaunchError, match=f"-j {j}: write machines x processes on each"):
+    with pytest.raises(launch.LaunchError, match=f"-j {j}: write machines x processes on each"):
         components.train(**WHAT, j=j)
 
 
@@ -132,12 +133,12 @@ def test_bench_starts_a_module_or_a_script() -> None:
     (role,) = components.bench(script="mine/speed.py").roles
     assert role.args[1].endswith("mine/speed.py")
     for wrong in ({}, {"m": "a.b", "script": "c.py"}):
-        with pytest.raises(components.LaunchError, match="give either m"):
+        with pytest.raises(launch.LaunchError, match="give either m"):
             components.bench(**wrong)
 
 
 def test_the_torchrun_line_says_how_often_it_restarts() -> None:
-    line = components.torchrun_line(**WHAT, nproc=4, max_restarts=2)
+    line = launch.torchrun_line(**WHAT, nproc=4, max_restarts=2)
     assert "torchrun --standalone --nproc-per-node 4 --max-restarts 2 -m interactrank.cli train" in line
 
 
@@ -160,17 +161,17 @@ def shell(script: str) -> specs.AppDef:
 def test_launch_local_shows_the_output_keeps_it_and_tells_success(
     tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    assert components.launch_local(shell("command -v python; echo done >&2"), tmp_path) == 0
+    assert launch.launch_local(shell("command -v python; echo done >&2"), tmp_path) == 0
     shown = capfd.readouterr()
     assert shown.out.splitlines() == [str(Path(sys.executable).parent / "python")]
     assert "done" in shown.err.splitlines()
     assert any("done" in log.read_text() for log in tmp_path.rglob("stderr.log"))
-    assert components.launch_local(shell("echo no >&2; exit 3"), tmp_path) == 1
+    assert launch.launch_local(shell("echo no >&2; exit 3"), tmp_path) == 1
     assert "no" in capfd.readouterr().err.splitlines()
 
 
 @pytest.mark.parametrize(
-    ("number", "raised"), [(signal.SIGINT, KeyboardInterrupt), (signal.SIGTERM, components.Stopped)]
+    ("number", "raised"), [(signal.SIGINT, KeyboardInterrupt), (signal.SIGTERM, launch.Stopped)]
 )
 def test_a_signal_stops_the_job_and_says_so(
     tmp_path: Path, number: signal.Signals, raised: type[BaseException]
@@ -180,10 +181,10 @@ def test_a_signal_stops_the_job_and_says_so(
     asked = f"trap 'touch {tmp_path}/asked; exit' TERM"
     script = f"{asked}; sleep 1; kill -{int(number)} {os.getpid()}; while true; do sleep 0.1; done"
     with pytest.raises(raised):
-        components.launch_local(shell(script), tmp_path)
+        launch.launch_local(shell(script), tmp_path)
     assert (tmp_path / "asked").exists()
     assert [signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM)] == before
-    assert components.Stopped.exit_code == EXIT_PREEMPTED
+    assert launch.Stopped.exit_code == EXIT_PREEMPTED
 
 
 def test_launch_training_prints_the_torchrun_line_and_names_the_logs_of_a_failure(
@@ -198,7 +199,7 @@ def test_launch_training_prints_the_torchrun_line_and_names_the_logs_of_a_failur
 
     monkeypatch.setattr(components, "launch_local", launch)
     where = {"config": Path("c.yaml"), "data": Path("d"), "output": tmp_path / "m"}
-    components.launch_training(**where, model="two_tower", ranks=3)
+    launch.launch_training(**where, model="two_tower", ranks=3)
     line = (
         "OMP_NUM_THREADS=1 TORCH_ELASTIC_SHUTDOWN_TIMEOUT=120 torchrun --standalone --nproc-per-node 3 -m "
         f"interactrank.cli train c.yaml --data d --output {tmp_path / 'm'} --model two_tower"
@@ -207,8 +208,8 @@ def test_launch_training_prints_the_torchrun_line_and_names_the_logs_of_a_failur
     script, logs = calls[0]
     assert "--nnodes 1 --nproc_per_node 3" in script
     assert logs == tmp_path / "m" / "logs"
-    with pytest.raises(components.LaunchError) as error:
-        components.launch_training(**where, ranks=3)
+    with pytest.raises(launch.LaunchError) as error:
+        launch.launch_training(**where, ranks=3)
     assert str(logs) in str(error.value)
 
 

@@ -9,8 +9,9 @@ import yaml
 
 from interactrank import modules
 from interactrank.cli import parse
-from interactrank.config import RunConfig
-from interactrank.schema import Config, SearchSchema, parse_config
+from interactrank.core.settings import Config, parse_config
+from interactrank.runs.config import RunConfig
+from interactrank.schema import SearchSchema
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()

@@ -14,7 +14,7 @@ import json
 import os
 from pathlib import Path
 
-from interactrank.ablation.page import markdown
+from interactrank.experiments.page import markdown
 from tools.readme_table import replace_block
 
 

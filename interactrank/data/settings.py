@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field
 
-from interactrank.validation import Config
+from interactrank.core.settings import Config
 
 
 def parse_moment(text: str) -> int:

@@ -12,7 +12,7 @@ from typing import Any
 
 from rich.console import Console
 
-from interactrank.data.prepared import PreparedLog
+from interactrank.data.prepared.dataset import PreparedDataset
 from interactrank.evaluation.evaluator import request_slices, users
 from interactrank.evaluation.intervals import Interval, bootstrap_intervals
 from interactrank.evaluation.paired import PairedDifference, compare_paired
@@ -128,7 +128,7 @@ class Comparison:
 
 def compare(
     tables: Mapping[str, RequestTable],
-    log: PreparedLog,
+    log: PreparedDataset,
     settings: EvaluationSettings,
     optimum: RequestTable | None = None,
 ) -> Comparison:

@@ -9,12 +9,13 @@ import numpy as np
 import torch.distributed as dist
 from numpy.typing import NDArray
 
-from interactrank.data.collate import Requests
-from interactrank.data.jagged import from_arrow
-from interactrank.data.loader import SearchLoader
-from interactrank.data.prepared import PreparedLog
+from interactrank.core.progress import track
+from interactrank.data.arrow_lists import from_arrow
+from interactrank.data.errors import DatasetError
+from interactrank.data.loading.collate import PreparedRequests
+from interactrank.data.loading.loader import SearchLoader
+from interactrank.data.prepared.dataset import PreparedDataset
 from interactrank.data.settings import LoaderSettings
-from interactrank.data.source import LogError
 from interactrank.evaluation.accumulate import gather_table
 from interactrank.evaluation.ranking import request_metrics
 from interactrank.evaluation.ranks import ranks_of_candidates, ranks_of_relevant
@@ -28,14 +29,13 @@ from interactrank.evaluation.slices import (
     segment_slice,
 )
 from interactrank.evaluation.table import RequestTable, concatenate_tables
-from interactrank.progress import track
 
 LOGGED_CANDIDATES = 50  # of a request, about, to size the blocks
 
 
 def evaluate(
     scorer: Scorer,
-    log: PreparedLog,
+    log: PreparedDataset,
     settings: EvaluationSettings,
     *,
     label: str = "evaluate",
@@ -56,14 +56,14 @@ def evaluate(
         The per-request table with the column ``request_index`` (row of the split), sorted by it.
 
     Raises:
-        LogError: the split is empty.
+        DatasetError: the split is empty.
     """
     return evaluate_together({label: scorer}, log, settings, label=label, limit=limit)[label]
 
 
 def evaluate_together(
     scorers: Mapping[str, Scorer],
-    log: PreparedLog,
+    log: PreparedDataset,
     settings: EvaluationSettings,
     *,
     label: str = "evaluate",
@@ -80,10 +80,10 @@ def evaluate_together(
         A table as of :func:`evaluate` by name.
 
     Raises:
-        LogError: the split is empty.
+        DatasetError: the split is empty.
     """
     if log.num_requests(settings.split) == 0:
-        raise LogError(
+        raise DatasetError(
             f"the log has no {settings.split} requests to evaluate on; see prepare.split or evaluation.split"
         )
     head = ranking_head(log, settings)
@@ -107,7 +107,7 @@ def evaluate_together(
     return {name: gather_table(concatenate_tables(t), key="request_index") for name, t in tables.items()}
 
 
-def ranking_head(log: PreparedLog, settings: EvaluationSettings) -> int:
+def ranking_head(log: PreparedDataset, settings: EvaluationSettings) -> int:
     """Position of the head that ranks.
 
     Args:
@@ -115,17 +115,19 @@ def ranking_head(log: PreparedLog, settings: EvaluationSettings) -> int:
         settings: names the head; the first one when left out.
 
     Raises:
-        LogError: there is no head of that name.
+        DatasetError: there is no head of that name.
     """
     names = log.schema.head_names
     if settings.head is None:
         return 0
     if settings.head not in names:
-        raise LogError(f"evaluation.head: no head '{settings.head}'; the schema has {', '.join(names)}")
+        raise DatasetError(f"evaluation.head: no head '{settings.head}'; the schema has {', '.join(names)}")
     return names.index(settings.head)
 
 
-def _rank(scorer: Scorer, requests: Requests, settings: EvaluationSettings, head: int) -> RequestTable:
+def _rank(
+    scorer: Scorer, requests: PreparedRequests, settings: EvaluationSettings, head: int
+) -> RequestTable:
     logged = requests.positions("candidates")
     num_items = len(requests.items)
     labels = requests.matrix("labels", len(requests.layout.schema.heads))[:, head]
@@ -147,7 +149,7 @@ def _rank(scorer: Scorer, requests: Requests, settings: EvaluationSettings, head
     return request_metrics(ranks, ks=settings.ks)
 
 
-def _repeats(requests: Requests, num_items: int) -> NDArray[np.int64]:
+def _repeats(requests: PreparedRequests, num_items: int) -> NDArray[np.int64]:
     """request * N + item of what the user engaged with before after the same query, if that is left out."""
     if not requests.layout.schema.exclude_repeats:
         return np.empty(0, np.int64)
@@ -155,7 +157,7 @@ def _repeats(requests: Requests, num_items: int) -> NDArray[np.int64]:
     return np.repeat(np.arange(len(requests)), items.lengths) * num_items + items.values
 
 
-def request_slices(log: PreparedLog, split: str) -> dict[str, Slice]:
+def request_slices(log: PreparedDataset, split: str) -> dict[str, Slice]:
     """Slices of a split's requests.
 
     Args:
@@ -180,7 +182,7 @@ def request_slices(log: PreparedLog, split: str) -> dict[str, Slice]:
     return result
 
 
-def users(log: PreparedLog, split: str) -> NDArray[Any] | None:
+def users(log: PreparedDataset, split: str) -> NDArray[Any] | None:
     """[R] user of each request; None where the log names no user."""
     if log.schema.events.user is None:
         return None

@@ -13,9 +13,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from interactrank.core.extras import require
+from interactrank.core.files import atomic_write
 from interactrank.evaluation.intervals import Interval
-from interactrank.extras import require
-from interactrank.files import atomic_write
 
 __all__ = ["plot_comparison", "plot_training_curves"]
 

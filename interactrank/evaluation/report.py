@@ -18,10 +18,10 @@ from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
+from interactrank.core.files import atomic_write_text
 from interactrank.evaluation.intervals import Interval
 from interactrank.evaluation.paired import PairedDifference
 from interactrank.evaluation.slices import SliceMetrics
-from interactrank.files import atomic_write_text
 
 __all__ = [
     "LOWER_IS_BETTER",

@@ -14,17 +14,17 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from interactrank.data.collate import Requests, item_batch, request_batch
-from interactrank.data.prepared import PreparedLog
-from interactrank.data.source import LogError
-from interactrank.iqp.jagged import Jagged
+from interactrank.cross_features.jagged import Jagged
+from interactrank.data.errors import DatasetError
+from interactrank.data.loading.collate import PreparedRequests, item_batch, request_batch
+from interactrank.data.prepared.dataset import PreparedDataset
 from interactrank.models import InteractRank
 
 
 class Scorer(Protocol):
     """Scores the candidates of requests; higher is better."""
 
-    def __call__(self, requests: Requests, candidates: Jagged | None) -> Tensor:
+    def __call__(self, requests: PreparedRequests, candidates: Jagged | None) -> Tensor:
         """[C] float32 scores of the candidates; [R, N] of the whole catalogue where they are None."""
 
 
@@ -36,12 +36,14 @@ class CrossBlock:
         only: iqp and lexical features that any of the models reads; the others stay 0.
     """
 
-    def __init__(self, log: PreparedLog, only: Collection[str]) -> None:
+    def __init__(self, log: PreparedDataset, only: Collection[str]) -> None:
         self.log, self.only = log, only
-        self._of: tuple[Requests, Jagged | None] | None = None
+        self._of: tuple[PreparedRequests, Jagged | None] | None = None
         self._features: tuple[NDArray[np.float32], ...] = ()
 
-    def __call__(self, requests: Requests, candidates: Jagged | None) -> tuple[NDArray[np.float32], ...]:
+    def __call__(
+        self, requests: PreparedRequests, candidates: Jagged | None
+    ) -> tuple[NDArray[np.float32], ...]:
         """(rate [C, X], support [R, X], lexical [C, Y]) of the candidates, C = R * N where they are None."""
         if self._of is None or requests is not self._of[0] or not _equal(candidates, self._of[1]):
             keys = requests.keys()
@@ -68,7 +70,7 @@ class ModelScorer:
     def __init__(
         self,
         model: InteractRank,
-        log: PreparedLog,
+        log: PreparedDataset,
         head: int,
         device: torch.device,
         chunk: int = 1 << 13,
@@ -84,7 +86,7 @@ class ModelScorer:
             )
 
     @torch.no_grad()
-    def __call__(self, requests: Requests, candidates: Jagged | None) -> Tensor:
+    def __call__(self, requests: PreparedRequests, candidates: Jagged | None) -> Tensor:
         """Scores of the ranking head, on the CPU.
 
         Args:
@@ -111,7 +113,9 @@ class ModelScorer:
             blocks.append(scores[:, self.head].cpu())
         return torch.cat(blocks)
 
-    def _cross(self, requests: Requests, candidates: Jagged | None) -> tuple[NDArray[np.float32], ...]:
+    def _cross(
+        self, requests: PreparedRequests, candidates: Jagged | None
+    ) -> tuple[NDArray[np.float32], ...]:
         """(rate [C, X], support [R, X], lexical [C, Y]); no column where the model reads none."""
         size = len(requests) * len(self.items) if candidates is None else len(candidates.values)
         rate, support = np.empty((size, 0), np.float32), np.empty((len(requests), 0), np.float32)
@@ -138,16 +142,16 @@ class Bm25Scorer:
         log: the prepared log.
 
     Raises:
-        LogError: the schema has no lexical feature over words.
+        DatasetError: the schema has no lexical feature over words.
     """
 
-    def __init__(self, log: PreparedLog) -> None:
+    def __init__(self, log: PreparedDataset) -> None:
         names = [f.name for f in log.schema.lexical if f.analyzer == "words"]
         if not names:
-            raise LogError("the baseline bm25 needs a lexical feature with analyzer words in the schema")
+            raise DatasetError("the baseline bm25 needs a lexical feature with analyzer words in the schema")
         self.log, self.name = log, names[0]
 
-    def __call__(self, requests: Requests, candidates: Jagged | None) -> Tensor:
+    def __call__(self, requests: PreparedRequests, candidates: Jagged | None) -> Tensor:
         """BM25 scores; ties are broken by popularity in training, as a search engine would."""
         items = self.log.items
         scores = self.log.cross.match_one(self.name, requests.keys().parts["words"], candidates)
@@ -163,23 +167,23 @@ class CountScorer:
         log: the prepared log.
 
     Raises:
-        LogError: the schema has no such feature.
+        DatasetError: the schema has no such feature.
     """
 
-    def __init__(self, log: PreparedLog) -> None:
+    def __init__(self, log: PreparedDataset) -> None:
         columns = [
             j
             for j, f in enumerate(log.schema.iqp)
             if f.key == "query" and f.window is None and f.segment is None
         ]
         if not columns:
-            raise LogError(
+            raise DatasetError(
                 "the baseline counts needs an iqp feature with key query, without window and segment"
             )
         self.log, self.column = log, columns[0]
         self.name = log.schema.iqp[self.column].name
 
-    def __call__(self, requests: Requests, candidates: Jagged | None) -> Tensor:
+    def __call__(self, requests: PreparedRequests, candidates: Jagged | None) -> Tensor:
         """Shares of the query's engagements; ties are broken by popularity in training."""
         rate, _ = self.log.cross.history(requests.keys(), candidates, only=[self.name])
         return _with_popularity(rate[:, self.column], self.log.items.train_count, candidates)
@@ -205,16 +209,16 @@ class TrueProbabilityScorer:
         log: the prepared log.
 
     Raises:
-        LogError: the schema names no column with it.
+        DatasetError: the schema names no column with it.
     """
 
-    def __init__(self, log: PreparedLog) -> None:
+    def __init__(self, log: PreparedDataset) -> None:
         if log.schema.events.true_probability is None:
-            raise LogError("only a simulated log has events.true_probability")
+            raise DatasetError("only a simulated log has events.true_probability")
 
-    def __call__(self, requests: Requests, candidates: Jagged | None) -> Tensor:
+    def __call__(self, requests: PreparedRequests, candidates: Jagged | None) -> Tensor:
         """The logged candidates' probabilities."""
         if candidates is None:
-            raise LogError("true_probability is known for the logged candidates only")
+            raise DatasetError("true_probability is known for the logged candidates only")
         values: NDArray[np.float32] = requests.jagged("true_probability").values
         return torch.from_numpy(np.array(values, np.float32))

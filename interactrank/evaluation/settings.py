@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from interactrank.schema import Config, Name
+from interactrank.core.settings import Config, Name
 
 
 class EvaluationSettings(Config):

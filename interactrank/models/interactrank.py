@@ -13,7 +13,8 @@ import math
 import torch
 from torch import Tensor, nn
 
-from interactrank.batch import BatchLayout, SearchBatch
+from interactrank.batch import SearchBatch
+from interactrank.batch.layout import BatchLayout
 from interactrank.models.loss import RankingLoss
 from interactrank.models.scoring import FusedScore
 from interactrank.models.sequence import SequenceEncoder

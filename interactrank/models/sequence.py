@@ -8,7 +8,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from interactrank.batch import BatchLayout, SearchBatch
+from interactrank.batch import SearchBatch
+from interactrank.batch.layout import BatchLayout
 from interactrank.models.settings import SequenceSettings
 from interactrank.models.tables import Looked
 from interactrank.modules import SequenceTransformer, UserSequenceEmbedder

@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from interactrank.schema import Config
+from interactrank.core.settings import Config
 
 
 class TowerSettings(Config):

@@ -12,8 +12,10 @@ import torch
 from torch import Tensor, nn
 from torchrec.sparse.jagged_tensor import JaggedTensor, KeyedJaggedTensor
 
-from interactrank.batch import BatchLayout, SearchBatch, Slot
+from interactrank.batch import SearchBatch
+from interactrank.batch.layout import BatchLayout, Slot
 from interactrank.modules import Eviction, TableConfig, embedding_bag_collection, embedding_collection, manage
+from interactrank.modules.managed import STATE_BYTES
 
 
 class Looked(NamedTuple):
@@ -153,3 +155,16 @@ def _split(rows: Tensor, slot: Slot, sizes: Mapping[str, int], found: Looked) ->
         if feature is not None:
             getattr(found, section)[feature] = rows[start : start + size]
         start = start + size
+
+
+def table_bytes(layout: BatchLayout) -> int:
+    """What a model's tables take where they are made whole: float32 weights, and the ids of managed tables.
+
+    Args:
+        layout: which tables there are, and their rows.
+    """
+    tables = layout.schema.tables
+    return sum(
+        rows * (4 * tables[name].dim + (STATE_BYTES if tables[name].ids == "managed" else 0))
+        for name, rows in layout.table_rows.items()
+    )

@@ -11,7 +11,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from interactrank.batch import BatchLayout
+from interactrank.batch.layout import BatchLayout
 from interactrank.models.settings import TowerSettings
 from interactrank.modules import MLP, DCNv2, NumericNorm, NumericStats, ParallelMaskNet, Tower
 

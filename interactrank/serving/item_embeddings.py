@@ -18,13 +18,14 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from interactrank.data.collate import item_batch
-from interactrank.data.prepared import PreparedLog
-from interactrank.errors import UserError
-from interactrank.extras import require
-from interactrank.files import atomic_write, atomic_write_text
+from interactrank.core.errors import UserError
+from interactrank.core.extras import require
+from interactrank.core.files import atomic_write, atomic_write_text
+from interactrank.data.loading.collate import item_batch
+from interactrank.data.prepared.dataset import PreparedDataset
+from interactrank.distributed.collectives import gather, on_main, together
+from interactrank.distributed.world import World
 from interactrank.models import InteractRank
-from interactrank.training.distributed import World, gather, on_main, together
 from interactrank.version import __version__
 
 __all__ = ["MANIFEST", "ItemEmbeddingsError", "export_items", "read_items"]
@@ -39,7 +40,7 @@ class ItemEmbeddingsError(UserError, ValueError):
 
 def export_items(
     model: InteractRank,
-    log: PreparedLog,
+    log: PreparedDataset,
     output: Path,
     world: World,
     *,
@@ -174,7 +175,7 @@ def _is_export(manifest: Path) -> bool:
 
 @torch.no_grad()
 def _embed(
-    model: InteractRank, log: PreparedLog, rows: NDArray[np.int64], device: torch.device, chunk: int
+    model: InteractRank, log: PreparedDataset, rows: NDArray[np.int64], device: torch.device, chunk: int
 ) -> NDArray[np.float32]:
     blocks = [
         model.encode_items(item_batch(log.items, rows[first : first + chunk], log.layout).to(device))

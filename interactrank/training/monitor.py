@@ -15,9 +15,9 @@ from torch import Tensor
 from torchrec.distributed.model_parallel import DistributedModelParallel
 from torchrec.sparse.jagged_tensor import KeyedJaggedTensor
 
-from interactrank.batch import SearchBatch
-from interactrank.errors import UserError
-from interactrank.training.distributed import gather
+from interactrank.core.errors import UserError
+from interactrank.distributed.collectives import gather
+from interactrank.training.batch_protocol import Batch
 
 __all__ = ["NonFiniteLoss", "Window", "batch_statistics", "check_finite_state"]
 
@@ -53,7 +53,7 @@ class Window:
         self._entries.append(_Entry(step, loss, parts, grad_norm))
         self._requests += requests
 
-    def close(self, batch_of: Callable[[int], SearchBatch]) -> dict[str, float]:
+    def close(self, batch_of: Callable[[int], Batch]) -> dict[str, float]:
         """Means over the steps and ranks of the window, which starts anew. All ranks must call it.
 
         Args:
@@ -86,7 +86,7 @@ class Window:
         self._start = time.perf_counter()
         return row
 
-    def _explain(self, step: int, batch_of: Callable[[int], SearchBatch]) -> None:
+    def _explain(self, step: int, batch_of: Callable[[int], Batch]) -> None:
         entry = next(e for e in self._entries if e.step == step)
         wrong_loss = not bool(entry.loss.isfinite())
         anywhere = any(gather(wrong_loss))
@@ -106,7 +106,7 @@ class Window:
         )
 
 
-def batch_statistics(batch: SearchBatch) -> str:
+def batch_statistics(batch: Batch) -> str:
     """A line for each tensor of a batch: shape, smallest and largest value, number of NaN and infinities."""
     lines = []
     for field in fields(batch):

@@ -2,113 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.distributed.optim import _apply_optimizer_in_backward
 from torch.optim import Optimizer
 from torchrec.distributed.model_parallel import DistributedModelParallel
 from torchrec.optim.keyed import CombinedOptimizer, KeyedOptimizer, KeyedOptimizerWrapper, OptimizerWrapper
-from torchrec.optim.rowwise_adagrad import RowWiseAdagrad
 
-from interactrank.training.errors import TrainingError
-from interactrank.training.settings import DenseOptimizer, Schedule, TableOptimizer, TrainingSettings
-from interactrank.training.tables import TableInfo
+from interactrank.core.errors import TrainingError
+from interactrank.sharding.table_optimizer import table_optimizer
+from interactrank.training.settings import DenseOptimizer, Schedule, TrainingSettings
 
-__all__ = [
-    "TrainingOptimizer",
-    "apply_table_optimizer",
-    "build_optimizer",
-    "check_table_optimizers",
-    "dense_optimizer",
-    "table_optimizer",
-]
-
-_CLASSES: dict[str, type[Optimizer]] = {
-    "row_wise_adagrad": RowWiseAdagrad,
-    "adagrad": torch.optim.Adagrad,
-    "sgd": torch.optim.SGD,
-    "adam": torch.optim.Adam,
-}
-_ON_CPU = ("row_wise_adagrad", "adagrad", "sgd")  # what FBGEMM's CPU kernels can fuse
-
-
-def table_optimizer(settings: TableOptimizer, device_type: str) -> tuple[type[Optimizer], dict[str, Any]]:
-    """Class and arguments of the tables' optimizer.
-
-    Raises:
-        TrainingError: it cannot run inside the backward pass on this device.
-
-    Example::
-
-        >>> table_optimizer(TableOptimizer(name="sgd", lr=0.1), "cpu")
-        (<class 'torch.optim.sgd.SGD'>, {'lr': 0.1})
-    """
-    if device_type == "cpu" and settings.name not in _ON_CPU:
-        raise TrainingError(
-            f"training.tables.name: {settings.name} cannot run inside the backward pass on cpu; "
-            f"allowed there: {', '.join(_ON_CPU)}"
-        )
-    arguments: dict[str, Any] = {"lr": settings.lr}
-    if settings.name != "sgd":
-        arguments["eps"] = settings.eps or 1e-8
-    if settings.name == "adam":
-        arguments["betas"] = settings.betas or (0.9, 0.999)
-    return _CLASSES[settings.name], arguments
-
-
-def state_bytes(table: TableInfo, settings: TableOptimizer, column_parts: int = 1) -> int:
-    """Bytes of a table's optimizer state, in float32.
-
-    Args:
-        table: its shape.
-        settings: the optimizer.
-        column_parts: parts side by side; row-wise Adagrad keeps a number for each row of each.
-    """
-    numbers = {
-        "row_wise_adagrad": column_parts * table.rows,
-        "adagrad": table.rows * table.dim,
-        "adam": 2 * table.rows * table.dim,
-        "sgd": 0,
-    }
-    return 4 * numbers[settings.name]
-
-
-def apply_table_optimizer(
-    tables: Mapping[str, nn.Parameter],
-    settings: TableOptimizer,
-    device_type: str,
-    replicated: Collection[str],
-) -> None:
-    """Tells TorchRec, before it shards, to update the tables in the backward pass.
-
-    Args:
-        tables: name -> weight of every table.
-        settings: the optimizer.
-        device_type: ``cpu`` or ``cuda``.
-        replicated: tables that are data-parallel; they have dense gradients and are left to
-            :func:`build_optimizer`.
-    """
-    kind, arguments = table_optimizer(settings, device_type)
-    fused = [weight for name, weight in tables.items() if name not in replicated]
-    _apply_optimizer_in_backward(kind, fused, arguments)
-
-
-def check_table_optimizers(tables: Mapping[str, nn.Parameter], replicated: Collection[str]) -> None:
-    """Refuses tables that TorchRec would silently train with plain SGD at a rate of 0.01, its default.
-
-    Raises:
-        TrainingError: names the tables without an optimizer, or with more than one.
-    """
-    counts = {name: len(getattr(w, "_in_backward_optimizers", ())) for name, w in tables.items()}
-    wrong = [name for name, n in counts.items() if n != (0 if name in replicated else 1)]
-    if wrong:
-        raise TrainingError(
-            f"tables {', '.join(f'{n} ({counts[n]} optimizers)' for n in wrong)}: every table needs exactly "
-            "one optimizer; call apply_table_optimizer once, on all of them, before sharding"
-        )
+__all__ = ["TrainingOptimizer", "build_optimizer", "dense_optimizer"]
 
 
 class TrainingOptimizer(OptimizerWrapper):
@@ -184,7 +91,7 @@ def build_optimizer(
     Replicated (data-parallel) tables get the tables' optimizer as well, outside the backward pass.
 
     Args:
-        dmp: made by :func:`~interactrank.training.sharding.shard_model`.
+        dmp: made by :func:`~interactrank.sharding.shard.shard_model`.
         settings: optimizers, schedule and clipping.
         total_steps: length of the schedule.
     """

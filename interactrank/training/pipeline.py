@@ -16,10 +16,10 @@ from torchrec.distributed.model_parallel import DistributedModelParallel
 from torchrec.distributed.train_pipeline import PrefetchTrainPipelineSparseDist, TrainPipelineSparseDist
 from torchrec.distributed.train_pipeline.tracing import Tracer, _get_leaf_module_names
 
-from interactrank.batch import SearchBatch
-from interactrank.training.distributed import say
-from interactrank.training.errors import TrainingError
-from interactrank.training.kernels import unlock_caches
+from interactrank.core.errors import TrainingError
+from interactrank.distributed.collectives import say
+from interactrank.sharding.kernels import unlock_caches
+from interactrank.training.batch_protocol import Batch
 from interactrank.training.optimizers import TrainingOptimizer
 from interactrank.training.settings import TrainingSettings
 
@@ -50,7 +50,7 @@ class Forward:
         self.parts: dict[str, Tensor] = {}
         self.requests = 0
 
-    def __call__(self, batch: SearchBatch) -> tuple[Tensor, dict[str, Tensor]]:
+    def __call__(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
         """Loss and outputs of a batch."""
         with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.bf16):
             loss, outputs = self.model(batch)
@@ -79,7 +79,7 @@ class PlainPipeline:
         """Batches that were taken and not yet trained on: none."""
         return 0
 
-    def progress(self, batches: Iterator[SearchBatch]) -> Any:
+    def progress(self, batches: Iterator[Batch]) -> Any:
         """Trains on the next batch.
 
         Raises:
@@ -109,7 +109,7 @@ class OverlappedPipeline:
         forward: calls it.
         optimizer: updates it.
         prefetch: whether the next batch's rows are also brought into the caches of tables that have one; the
-            model must have been sharded for it (see :func:`~interactrank.training.comms.sharders`).
+            model must have been sharded for it (see :func:`~interactrank.sharding.sharders.sharders`).
     """
 
     def __init__(
@@ -129,7 +129,7 @@ class OverlappedPipeline:
         """Batches that were taken and not yet trained on."""
         return len(self.pipeline.batches)
 
-    def progress(self, batches: Iterator[SearchBatch]) -> Any:
+    def progress(self, batches: Iterator[Batch]) -> Any:
         """Trains on the next batch; those that it took before come first, also of another iterator.
 
         Raises:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from itertools import islice
 from pathlib import Path
 from typing import Protocol
@@ -13,24 +13,25 @@ import torch
 from torch import nn
 from torchrec.distributed.model_parallel import DistributedModelParallel
 
-from interactrank.training.checkpoint import CheckpointStore
-from interactrank.training.course import Course, Loader
-from interactrank.training.distributed import World, current_world, gather, on_main, say, together
-from interactrank.training.errors import TrainingError
-from interactrank.training.folder_lock import FolderLock
-from interactrank.training.history import History, ProgressReport, Row
-from interactrank.training.managed import managed_report, managed_totals, never_managed
+from interactrank.checkpoint.lock import FolderLock
+from interactrank.checkpoint.rng import seed_everything
+from interactrank.checkpoint.store import CheckpointStore
+from interactrank.checkpoint.weights import save_model
+from interactrank.core.errors import TrainingError
+from interactrank.distributed.collectives import gather, on_main, say, together
+from interactrank.distributed.preemption import Agreement, Preempted, StopSignal
+from interactrank.distributed.world import World, current_world
+from interactrank.sharding.managed import managed_report, managed_totals, never_managed
+from interactrank.sharding.planner.plan import cluster_of, make_plan
+from interactrank.sharding.planner.plan_file import load_plan, plan_values, write_plan
+from interactrank.sharding.planner.print_plan import describe_plan, print_plan
+from interactrank.sharding.shard import shard_model
+from interactrank.training.data_position import Course, Loader, Position
+from interactrank.training.metrics_log import History, ProgressReport, Row
 from interactrank.training.monitor import Window, check_finite_state
 from interactrank.training.optimizers import TrainingOptimizer, build_optimizer
 from interactrank.training.pipeline import Forward, make_pipeline
-from interactrank.training.planning.file import load_plan, plan_values, write_plan
-from interactrank.training.planning.plan import cluster_of, make_plan
-from interactrank.training.planning.table import describe_plan, print_plan
-from interactrank.training.preemption import Agreement, Preempted, StopSignal
-from interactrank.training.random_state import seed_everything
 from interactrank.training.settings import TrainingSettings
-from interactrank.training.sharding import shard_model
-from interactrank.training.weights import save_model
 
 __all__ = ["Evaluate", "Loader", "TrainingResult", "train"]
 
@@ -79,7 +80,7 @@ def train(
         output_dir: folder of the run, seen by all ranks.
         evaluate: called every ``settings.evaluate_every`` steps and at the end.
         resume: go on from the newest checkpoint of ``output_dir``, if there is one.
-        plan: a file of :mod:`interactrank.training.planning.file`; the planner makes one when left out.
+        plan: a file of :mod:`interactrank.sharding.planner.plan_file`; the planner makes one when left out.
 
     Returns:
         Steps done, history and sharded model.
@@ -124,7 +125,7 @@ def _train(
         raise TrainingError(
             f"{output} holds a run with checkpoint {checkpoint.name}; resume it, or give another folder"
         )
-    position = None if checkpoint is None else store.position(checkpoint)
+    position = None if checkpoint is None else Position.from_json(store.position(checkpoint))
     course = Course(loader, settings, position, ranks=world.size)
     _warn_of_restarts(settings)
     for line in never_managed(model, course.total):
@@ -217,7 +218,7 @@ class _Run:
             self.history.add(row)
             progress.row(row)
             if saving:
-                self.store.save(self.dmp, self.optimizer, self.course.position(step))
+                self.store.save(self.dmp, self.optimizer, step, asdict(self.course.position(step)))
             if stopping and step < total:
                 self.store.wait()
                 raise Preempted(

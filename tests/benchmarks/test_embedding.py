@@ -8,7 +8,7 @@ import torch
 
 from benchmarks import embedding
 from benchmarks.embedding import PEERS, TABLES, TYPES, built, check, here, make, on_two_ranks
-from interactrank.training.distributed import process_group
+from interactrank.distributed.world import process_group
 
 
 @pytest.fixture(autouse=True)

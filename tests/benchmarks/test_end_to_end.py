@@ -15,10 +15,10 @@ from benchmarks import end_to_end, report
 from benchmarks.end_to_end import MODELS, OURS, PEER, Contest, FolderError, as_rank, build, make_log, release
 from benchmarks.end_to_end import config as run_config
 from benchmarks.workers import STEPS
-from interactrank.data.loader import SearchLoader
-from interactrank.data.prepared import PreparedLog
-from interactrank.errors import UserError
-from interactrank.training.distributed import process_group
+from interactrank.core.errors import UserError
+from interactrank.data.loading.loader import SearchLoader
+from interactrank.data.prepared.dataset import PreparedDataset
+from interactrank.distributed.world import process_group
 
 ROOT = Path(__file__).parents[2]
 OPTIONS = argparse.Namespace(smoke=True, block=40, device="cpu", folder=None, ranks=[1], threads=1)
@@ -42,7 +42,7 @@ def test_the_model_of_each_name(model: str) -> None:
 
 def test_work_is_the_candidates_of_a_block_on_all_ranks(folder: Path) -> None:
     contest = Contest("demo", {(OURS, 1): None, (OURS, 2): None}, folder, OPTIONS)  # type: ignore[dict-item]
-    log = PreparedLog(folder / "prepared")
+    log = PreparedDataset(folder / "prepared")
     for size in (1, 2):
         counts = []
         for rank in range(size):

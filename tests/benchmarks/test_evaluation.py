@@ -11,13 +11,13 @@ from benchmarks import evaluation, metric_forms
 from benchmarks.evaluation import Evaluation, metric_group
 from benchmarks.metric_forms import Forms, check
 from benchmarks.synthetic_log import CANDIDATES, prepared
-from interactrank.data.prepared import PreparedLog
+from interactrank.data.prepared.dataset import PreparedDataset
 
 FORMS = [make for make, _, _ in evaluation.METRICS.values()]
 
 
 @pytest.fixture(scope="module")
-def log(tmp_path_factory: pytest.TempPathFactory) -> PreparedLog:
+def log(tmp_path_factory: pytest.TempPathFactory) -> PreparedDataset:
     return prepared(tmp_path_factory.mktemp("log"), 200 * CANDIDATES, items=120, users=20)
 
 
@@ -40,7 +40,7 @@ def test_drawn_scores_have_no_ties_and_both_labels() -> None:
     assert not relevant.all(1).any()
 
 
-def test_the_limit_multiplies_the_vectors_that_two_tower_ranks_by(log: PreparedLog) -> None:
+def test_the_limit_multiplies_the_vectors_that_two_tower_ranks_by(log: PreparedDataset) -> None:
     of = Evaluation(log, "catalogue", 10)
     of.check()
     scorer = of.scorer(two_tower=True)
@@ -52,7 +52,7 @@ def test_the_limit_multiplies_the_vectors_that_two_tower_ranks_by(log: PreparedL
     torch.testing.assert_close(top, scores.amax(1), rtol=1e-5, atol=1e-5)
 
 
-def test_the_limit_of_logged_candidates(log: PreparedLog) -> None:
+def test_the_limit_of_logged_candidates(log: PreparedDataset) -> None:
     of = Evaluation(log, "logged", 10)
     dots = of.limit_step()()
     assert isinstance(dots, torch.Tensor)
@@ -63,7 +63,7 @@ def test_the_limit_of_logged_candidates(log: PreparedLog) -> None:
 
 
 @pytest.mark.parametrize("candidates", ["catalogue", "logged"])
-def test_all_requests_are_evaluated(log: PreparedLog, candidates: str) -> None:
+def test_all_requests_are_evaluated(log: PreparedDataset, candidates: str) -> None:
     of = Evaluation(log, candidates, 10)
     for two_tower in (False, True):
         table = of.step(two_tower)()
@@ -72,7 +72,7 @@ def test_all_requests_are_evaluated(log: PreparedLog, candidates: str) -> None:
         assert set(table["candidates"]) == {120 if candidates == "catalogue" else CANDIDATES}
 
 
-def test_groups_have_names_and_sizes_of_their_own(log: PreparedLog) -> None:
+def test_groups_have_names_and_sizes_of_their_own(log: PreparedDataset) -> None:
     one = Evaluation(log, "logged", 10).group("logged candidates", 10)
     assert (one.name, one.settings["size"]) == ("logged_requests_10_items_120", 10)
     assert {c.work for c in one.contestants} == {10}

@@ -10,19 +10,20 @@ from torch import Tensor
 from benchmarks import flat_two_tower as flat
 from benchmarks.end_to_end import config, make_log
 from benchmarks.flat_two_tower import FlatBatch, FlatTwoTower, flat_two_tower, read_flat, write_flat
-from interactrank.batch import BatchLayout, SearchBatch
-from interactrank.data.loader import SearchLoader
-from interactrank.data.prepared import PreparedLog
-from interactrank.training.distributed import process_group
+from interactrank.batch import SearchBatch
+from interactrank.batch.layout import BatchLayout
+from interactrank.data.loading.loader import SearchLoader
+from interactrank.data.prepared.dataset import PreparedDataset
+from interactrank.distributed.world import process_group
 
 OF = config("demo", 1, smoke=True)
 
 
 @pytest.fixture(scope="module")
-def log(tmp_path_factory: pytest.TempPathFactory) -> PreparedLog:
+def log(tmp_path_factory: pytest.TempPathFactory) -> PreparedDataset:
     path = tmp_path_factory.mktemp("flat")
     make_log(OF, path)
-    return PreparedLog(path / "prepared")
+    return PreparedDataset(path / "prepared")
 
 
 def lists(batch: SearchBatch, layout: BatchLayout, feature: str, side: str) -> list[list[int]]:
@@ -45,7 +46,7 @@ def lists(batch: SearchBatch, layout: BatchLayout, feature: str, side: str) -> l
 
 @pytest.mark.parametrize("rank", [0, 1])
 def test_flat_rows_are_the_candidates_of_the_loaders_first_pass(
-    log: PreparedLog, tmp_path: Path, rank: int
+    log: PreparedDataset, tmp_path: Path, rank: int
 ) -> None:
     loader = SearchLoader(log, "train", OF.loader, rank=rank, world_size=2)
     write_flat(loader, tmp_path / "rows.parquet")
@@ -70,7 +71,7 @@ def test_flat_rows_are_the_candidates_of_the_loaders_first_pass(
     assert torch.equal(again.labels, next(iter(loader.epoch(0))).labels)
 
 
-def test_the_peer_learns(log: PreparedLog, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_peer_learns(log: PreparedDataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     losses: list[float] = []
     models: list[FlatTwoTower] = []
     original = FlatTwoTower.forward

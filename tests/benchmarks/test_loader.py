@@ -9,25 +9,25 @@ from benchmarks import loader
 from benchmarks.loader import check, epoch, group, peer, profile, scan
 from benchmarks.padded_rows import check_equal, padded_loader
 from benchmarks.synthetic_log import CANDIDATES, prepared
-from interactrank.data.loader import SearchLoader
-from interactrank.data.prepared import PreparedLog
+from interactrank.data.loading.loader import SearchLoader
+from interactrank.data.prepared.dataset import PreparedDataset
 from interactrank.data.settings import LoaderSettings
 
 REQUESTS = 80
 
 
 @pytest.fixture(scope="module")
-def log(tmp_path_factory: pytest.TempPathFactory) -> PreparedLog:
+def log(tmp_path_factory: pytest.TempPathFactory) -> PreparedDataset:
     folder = tmp_path_factory.mktemp("log")
     return prepared(folder, REQUESTS * CANDIDATES, items=300, users=5, sequence=10)
 
 
-def test_the_peer_makes_what_the_loader_makes(log: PreparedLog) -> None:
+def test_the_peer_makes_what_the_loader_makes(log: PreparedDataset) -> None:
     check(log)
 
 
 @pytest.mark.parametrize("name", ["labels", "iqp_rate", "event_age", "query_words", "title", "item_id"])
-def test_another_value_is_noticed(log: PreparedLog, name: str) -> None:
+def test_another_value_is_noticed(log: PreparedDataset, name: str) -> None:
     of = SearchLoader(log, "train", LoaderSettings(batch_requests=8, prefetch=0), shuffle=False)
     _, padded = padded_loader(log, of._columns(everything=False), 8, limit=64)
     *_, batch = of.epoch(0)
@@ -38,14 +38,14 @@ def test_another_value_is_noticed(log: PreparedLog, name: str) -> None:
         check_equal(log, batch, other)
 
 
-def test_all_contestants_go_through_the_split(log: PreparedLog) -> None:
+def test_all_contestants_go_through_the_split(log: PreparedDataset) -> None:
     of = loader.loader(log, 16)
     assert scan(of)() == epoch(of)() == epoch(loader.loader(log, 16, prefetch=2))() == of.num_requests == 64
     step, rows = peer(log, 16)
     assert step() == rows == 64
 
 
-def test_times_are_those_of_a_batch(log: PreparedLog, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_times_are_those_of_a_batch(log: PreparedDataset, monkeypatch: pytest.MonkeyPatch) -> None:
     def alternate(steps: dict[str, object], **_: object) -> dict[str, loader.Samples]:
         return {name: loader.Samples([8.0], [4.0]) for name in steps}
 
@@ -59,7 +59,7 @@ def test_times_are_those_of_a_batch(log: PreparedLog, monkeypatch: pytest.Monkey
     assert found["loader"] == loader.Samples([2.0], [1.0])  # an epoch of 64 requests is 4 batches
 
 
-def test_the_profile_names_every_stage(log: PreparedLog) -> None:
+def test_the_profile_names_every_stage(log: PreparedDataset) -> None:
     found = profile(epoch(loader.loader(log, 16)))
     assert min(found.values()) > 0
     assert max(found, key=found.__getitem__) == "the epoch"

@@ -8,9 +8,9 @@ import torch
 
 from benchmarks import overhead
 from benchmarks.overhead import BareLoop, TurnsLoader, compete, config
-from interactrank.data.prepare import prepare
+from interactrank.data.prepare.prepare import prepare
 from interactrank.data.simulator import simulate
-from interactrank.training.distributed import process_group
+from interactrank.distributed.world import process_group
 
 
 @pytest.fixture(scope="module")

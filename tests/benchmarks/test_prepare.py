@@ -11,11 +11,11 @@ import pytest
 from benchmarks import history_join, prepare
 from benchmarks.history_join import Counts, check, forms, some_requests
 from benchmarks.synthetic_log import CANDIDATES, prepared, write_log
-from interactrank.data.prepared import PreparedLog
+from interactrank.data.prepared.dataset import PreparedDataset
 
 
 @pytest.fixture(scope="module")
-def log(tmp_path_factory: pytest.TempPathFactory) -> PreparedLog:
+def log(tmp_path_factory: pytest.TempPathFactory) -> PreparedDataset:
     return prepared(tmp_path_factory.mktemp("log"), 200 * CANDIDATES, items=200)
 
 
@@ -79,14 +79,14 @@ def test_the_log_shows_each_item_once_in_a_request(tmp_path: Path) -> None:
     assert (np.diff(times) >= 0).all()
 
 
-def test_all_joins_count_what_the_store_counts(log: PreparedLog) -> None:
+def test_all_joins_count_what_the_store_counts(log: PreparedDataset) -> None:
     asked = some_requests(log, 40)
     assert len(asked) == 40
     check(forms(log, log.folder.parent / "log", asked, 1), asked)
 
 
 @pytest.mark.parametrize("name", ["duckdb_asof", "duckdb_range"])
-def test_another_count_is_an_error(log: PreparedLog, name: str) -> None:
+def test_another_count_is_an_error(log: PreparedDataset, name: str) -> None:
     asked = some_requests(log, 40)
     of = forms(log, log.folder.parent / "log", asked, 1)
     original = of[name]
@@ -100,7 +100,7 @@ def test_another_count_is_an_error(log: PreparedLog, name: str) -> None:
         check(of | {name: wrong}, asked)
 
 
-def test_the_join_counts_by_hand(log: PreparedLog) -> None:
+def test_the_join_counts_by_hand(log: PreparedDataset) -> None:
     # One request: clicks of the same query on the same item, earlier, one by one in Python.
     asked = some_requests(log, 40).take(np.array([39]))
     events = pq.read_table(log.folder.parent / "log" / "events.parquet").to_pylist()

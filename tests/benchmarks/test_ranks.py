@@ -9,7 +9,7 @@ import torch
 from benchmarks import ranks, report
 from benchmarks.ranks import OVERLAPPED, SHAPES, TINY, batches, group, prepare, tables
 from benchmarks.workers import STEPS
-from interactrank.training.distributed import process_group
+from interactrank.distributed.world import process_group
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ from benchmarks.harness import main
 from benchmarks.scoring import EarlyInteraction, check, makers, wrong
 from benchmarks.scoring_data import Engine, Request, engine
 from benchmarks.scoring_tables import flops, flops_table
-from interactrank.extras import MissingExtraError
+from interactrank.core.extras import MissingExtraError
 
 SIZE, KEEP = 200, 50
 OPTIONS = argparse.Namespace(device="cpu", threads=1, smoke=True)

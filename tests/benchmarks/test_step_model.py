@@ -5,8 +5,8 @@ import pytest
 
 from benchmarks.projection import projected_table
 from benchmarks.step_model import Measured, Step, gflop_of, step_of
-from interactrank.training.planning.cluster import Cluster, Speeds
-from interactrank.training.planning.report import PARTS, PlanReport
+from interactrank.sharding.planner.cluster import Cluster, Speeds
+from interactrank.sharding.planner.report import PARTS, PlanReport
 
 
 def test_the_dense_share_leaves_the_tables_out() -> None:

@@ -9,9 +9,9 @@ import pytest
 
 from benchmarks.end_to_end import config, make_log
 from benchmarks.train_in_blocks import Gate, Stopped, TrainInBlocks
-from interactrank.data.loader import SearchLoader
-from interactrank.data.prepared import PreparedLog
-from interactrank.training.distributed import process_group
+from interactrank.data.loading.loader import SearchLoader
+from interactrank.data.prepared.dataset import PreparedDataset
+from interactrank.distributed.world import process_group
 
 
 class Numbers:
@@ -59,7 +59,7 @@ def test_an_error_of_the_training_reaches_the_caller(tmp_path: Path, monkeypatch
 
     monkeypatch.setattr(SearchLoader, "epoch", short)
     with process_group("cpu"):
-        step = TrainInBlocks(PreparedLog(tmp_path / "prepared"), of, tmp_path / "run", 2)
+        step = TrainInBlocks(PreparedDataset(tmp_path / "prepared"), of, tmp_path / "run", 2)
         step()
         with pytest.raises(OSError, match="the disk is gone"):
             step()

@@ -11,7 +11,7 @@ import torch.distributed as dist
 from benchmarks import workers
 from benchmarks.harness import Samples
 from benchmarks.workers import STEPS, JobRanks, Workers, slowest, take_turns
-from tests.distributed import run_ranks
+from tests.ranks import run_ranks
 
 
 @pytest.fixture(scope="module")

@@ -11,10 +11,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from interactrank.data.prepare import prepare
-from interactrank.data.prepared import PreparedLog
+from interactrank.core.settings import apply_overrides, parse_config
+from interactrank.data.prepare.prepare import prepare
+from interactrank.data.prepared.dataset import PreparedDataset
 from interactrank.data.settings import PrepareSettings
-from interactrank.schema import SearchSchema, apply_overrides, parse_config
+from interactrank.schema import SearchSchema
 
 MINUTE, HOUR, DAY = 60_000, 3_600_000, 86_400_000
 START = 1_704_067_200_000  # 2024-01-01, a Monday
@@ -182,14 +183,14 @@ def prepared(
     *,
     schema: SearchSchema,
     settings: dict[str, Any] | None = None,
-) -> PreparedLog:
+) -> PreparedDataset:
     """Write a log into ``folder`` and prepare it."""
     log = write_log(folder / "log", events, items, users)
     prepare(log, folder / "out", schema, parse_config(PrepareSettings, {"threads": 1, **(settings or {})}))
-    return PreparedLog(folder / "out")
+    return PreparedDataset(folder / "out")
 
 
-def requests(log: PreparedLog, split: str = "train") -> list[dict[str, Any]]:
+def requests(log: PreparedDataset, split: str = "train") -> list[dict[str, Any]]:
     """All columns of a split's requests, a dictionary each."""
     names = pq.read_schema(log.files(split)[0]).names if log.files(split) else []
     return log.read(split, names).to_pylist() if names else []

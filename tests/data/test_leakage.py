@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from interactrank.data.collate import Requests
-from interactrank.data.loader import SearchLoader
-from interactrank.data.prepared import PreparedLog
+from interactrank.data.loading.collate import PreparedRequests
+from interactrank.data.loading.loader import SearchLoader
+from interactrank.data.prepared.dataset import PreparedDataset
 from interactrank.data.settings import LoaderSettings
 from interactrank.schema import SearchSchema
 from tests.data.logs import DAY, START, event, prepared, random_log, requests, schema
@@ -24,13 +24,13 @@ CUT = START + 45 * DAY  # training ends on day 40
 SPLITS = ("train", "test")
 
 
-def known(log: PreparedLog) -> dict[str, str]:
+def known(log: PreparedDataset) -> dict[str, str]:
     """Request -> all that is prepared for it; written out, so that NaN equals NaN."""
     rows = [r for s in SPLITS for r in requests(log, s) if r["time"] <= CUT]
     return {r["request_id"]: str(r) for r in rows if not r["request_id"].startswith("planted")}
 
 
-def looked_up(log: PreparedLog) -> dict[str, bytes]:
+def looked_up(log: PreparedDataset) -> dict[str, bytes]:
     """Request -> its cross features for the whole catalogue, as negatives and evaluation look them up."""
     result = {}
     for split in SPLITS:
@@ -44,7 +44,7 @@ def looked_up(log: PreparedLog) -> dict[str, bytes]:
     return result
 
 
-def features(log: PreparedLog, one: Requests) -> bytes:
+def features(log: PreparedDataset, one: PreparedRequests) -> bytes:
     rate, support = log.cross.history(one.keys())
     return rate.tobytes() + support.tobytes() + log.cross.match(one.keys()).tobytes()
 
@@ -68,7 +68,7 @@ def plant(events: list[dict[str, Any]]) -> list[dict[str, Any]]:
 @pytest.fixture(scope="module", params=["request", "session", "day", "month"])
 def logs(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> tuple[PreparedLog, PreparedLog, PreparedLog]:
+) -> tuple[PreparedDataset, PreparedDataset, PreparedDataset]:
     wanted: SearchSchema = schema(f"sequence.end={request.param}")
     folder = tmp_path_factory.mktemp("leakage")
     events, items, users = random_log(7)
@@ -85,7 +85,9 @@ def logs(
     )
 
 
-def test_a_planted_future_changes_nothing(logs: tuple[PreparedLog, PreparedLog, PreparedLog]) -> None:
+def test_a_planted_future_changes_nothing(
+    logs: tuple[PreparedDataset, PreparedDataset, PreparedDataset],
+) -> None:
     whole, planted, _ = logs
     assert len(known(whole)) > 55
     assert "at_cut" in known(whole)
@@ -93,18 +95,20 @@ def test_a_planted_future_changes_nothing(logs: tuple[PreparedLog, PreparedLog, 
     assert looked_up(whole) == looked_up(planted)
 
 
-def test_a_missing_future_changes_nothing(logs: tuple[PreparedLog, PreparedLog, PreparedLog]) -> None:
+def test_a_missing_future_changes_nothing(
+    logs: tuple[PreparedDataset, PreparedDataset, PreparedDataset],
+) -> None:
     whole, _, kept = logs
     assert known(whole) == known(kept)
     assert looked_up(whole) == looked_up(kept)
 
 
 def test_the_planted_future_would_have_been_seen(
-    logs: tuple[PreparedLog, PreparedLog, PreparedLog],
+    logs: tuple[PreparedDataset, PreparedDataset, PreparedDataset],
 ) -> None:
     whole, planted, _ = logs
 
-    def later(log: PreparedLog) -> dict[str, Any]:
+    def later(log: PreparedDataset) -> dict[str, Any]:
         return {r["request_id"]: r for r in requests(log, "test") if r["time"] > CUT + DAY}
 
     before, after = later(whole), later(planted)

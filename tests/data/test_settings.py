@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 import yaml
 
+from interactrank.core.settings import ConfigError, parse_config
 from interactrank.data.settings import PrepareSettings, SplitSettings, parse_moment
-from interactrank.validation import ConfigError, parse_config
 
 
 @pytest.mark.parametrize(

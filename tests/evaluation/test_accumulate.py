@@ -5,7 +5,7 @@ import torch.distributed as dist
 from interactrank.evaluation.accumulate import gather_table, sort_table
 from interactrank.evaluation.intervals import bootstrap_intervals
 from interactrank.evaluation.ranking import ranking_metrics
-from tests.distributed import run_ranks
+from tests.ranks import run_ranks
 
 
 def evaluate(requests):

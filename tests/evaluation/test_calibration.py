@@ -4,7 +4,7 @@ import torch
 import torch.distributed as dist
 
 from interactrank.evaluation.calibration import CalibrationMeter
-from tests.distributed import run_ranks
+from tests.ranks import run_ranks
 
 HEADS = ["click", "long-click"]
 

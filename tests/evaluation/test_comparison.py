@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from interactrank.data.prepared import PreparedLog
+from interactrank.data.prepared.dataset import PreparedDataset
 from interactrank.evaluation.comparison import compare
 from interactrank.evaluation.ranking import request_metrics
 from interactrank.evaluation.ranks import RelevantRanks
@@ -17,7 +17,7 @@ from tests.data import logs
 QUICK = EvaluationSettings(resamples=200, ks=[3, 10])
 
 
-def table(log: PreparedLog, rank: int) -> dict[str, Any]:
+def table(log: PreparedDataset, rank: int) -> dict[str, Any]:
     """Every request of the test split has 20 candidates and its relevant one at ``rank``."""
     n = log.num_requests("test")
     ranks = RelevantRanks.from_pairs(candidates=[20] * n, request=np.arange(n), rank=[rank] * n)
@@ -30,7 +30,7 @@ def shown(comparison: Any) -> str:
     return out.getvalue()
 
 
-def test_one_line_a_baseline_and_shares_of_the_optimum(log: PreparedLog) -> None:
+def test_one_line_a_baseline_and_shares_of_the_optimum(log: PreparedDataset) -> None:
     tables = {"interactrank": table(log, 2), "bm25": table(log, 4)}
     comparison = compare(tables, log, QUICK, optimum=table(log, 1))
     assert comparison.headline == ["hit@3", "hit@10", "mrr", "ndcg@10", "auc"]
@@ -45,7 +45,7 @@ def test_one_line_a_baseline_and_shares_of_the_optimum(log: PreparedLog) -> None
     assert "interactrank - bm25: hit@3 +1.000 (+1.000 to +1.000), hit@10 +0.000" in text
 
 
-def test_without_an_optimum_nothing_is_said_about_it(log: PreparedLog) -> None:
+def test_without_an_optimum_nothing_is_said_about_it(log: PreparedDataset) -> None:
     comparison = compare({"bm25": table(log, 4)}, log, QUICK)
     assert comparison.optimum == {}
     assert comparison.share_of_optimum() == {}
@@ -53,7 +53,7 @@ def test_without_an_optimum_nothing_is_said_about_it(log: PreparedLog) -> None:
     assert "optimum" not in shown(comparison)
 
 
-def test_seen_and_unseen_queries_apart(log: PreparedLog) -> None:
+def test_seen_and_unseen_queries_apart(log: PreparedDataset) -> None:
     comparison = compare({"bm25": table(log, 4)}, log, QUICK)
     unseen = sum(row["train_frequency"] == 0 for row in logs.requests(log, "test"))
     by_query = comparison.slices["bm25"]["query"]
@@ -62,7 +62,7 @@ def test_seen_and_unseen_queries_apart(log: PreparedLog) -> None:
     assert ("bm25 (unseen)" in shown(comparison)) == (unseen > 0)
 
 
-def test_every_user_counts_once(log: PreparedLog) -> None:
+def test_every_user_counts_once(log: PreparedDataset) -> None:
     who = [row["user"] for row in logs.requests(log, "test")]
     first = table(log, 1)
     first["mrr"] = np.array([1.0 if user == who[0] else 0.0 for user in who])
@@ -72,6 +72,6 @@ def test_every_user_counts_once(log: PreparedLog) -> None:
     assert "every user counts once" in shown(comparison)
 
 
-def test_nothing_to_compare(log: PreparedLog) -> None:
+def test_nothing_to_compare(log: PreparedDataset) -> None:
     with pytest.raises(ValueError, match="no model to compare; evaluate at least one"):
         compare({}, log, QUICK)

@@ -7,30 +7,24 @@ import numpy as np
 import pytest
 import torch
 
-from interactrank.data.collate import Requests
-from interactrank.data.prepared import PreparedLog
-from interactrank.data.source import LogError
-from interactrank.evaluation.evaluator import (
-    evaluate,
-    evaluate_together,
-    ranking_head,
-    request_slices,
-    users,
-)
+from interactrank.cross_features.jagged import Jagged
+from interactrank.data.errors import DatasetError
+from interactrank.data.loading.collate import PreparedRequests
+from interactrank.data.prepared.dataset import PreparedDataset
+from interactrank.evaluation.evaluator import evaluate, evaluate_together, ranking_head, request_slices, users
 from interactrank.evaluation.settings import EvaluationSettings
-from interactrank.iqp.jagged import Jagged
 from tests.data import logs
-from tests.distributed import run_ranks
+from tests.ranks import run_ranks
 
 
 class Fixed:
     """A scorer whose score is a fixed function of request and item; with many ties."""
 
-    def __init__(self, log: PreparedLog) -> None:
+    def __init__(self, log: PreparedDataset) -> None:
         self.num_items = len(log.items)
         self.requests: list[int] = []
 
-    def __call__(self, requests: Requests, candidates: Jagged | None) -> torch.Tensor:
+    def __call__(self, requests: PreparedRequests, candidates: Jagged | None) -> torch.Tensor:
         self.requests += requests.index.tolist()
         every = np.array([[(r * 7 + i * 5) % 4 for i in range(self.num_items)] for r in requests.index])
         scores = torch.from_numpy(every.astype(np.float32))
@@ -39,7 +33,7 @@ class Fixed:
         return scores[np.repeat(np.arange(len(requests)), candidates.lengths), candidates.values]
 
 
-def one_by_one(log: PreparedLog, split: str, head: int, catalogue: bool) -> list[int]:
+def one_by_one(log: PreparedDataset, split: str, head: int, catalogue: bool) -> list[int]:
     """Rank of the best relevant item of each request; 0 where there is none. Ties are pessimistic."""
     heads = len(log.schema.heads)
     found = []
@@ -62,7 +56,7 @@ def one_by_one(log: PreparedLog, split: str, head: int, catalogue: bool) -> list
 @pytest.mark.parametrize("head", [None, "like", "only_click"])
 @pytest.mark.parametrize("block_scores", [1, 50, 100_000])
 def test_ranks_are_those_found_one_request_at_a_time(
-    log: PreparedLog, candidates: str, head: str | None, block_scores: int
+    log: PreparedDataset, candidates: str, head: str | None, block_scores: int
 ) -> None:
     settings = EvaluationSettings(candidates=candidates, head=head, ks=[1, 3], block_scores=block_scores)
     table = evaluate(Fixed(log), log, settings)
@@ -75,9 +69,11 @@ def test_ranks_are_those_found_one_request_at_a_time(
 
 
 @pytest.mark.parametrize("candidates", ["logged", "catalogue"])
-def test_several_scorers_in_one_pass_find_what_each_finds_alone(log: PreparedLog, candidates: str) -> None:
+def test_several_scorers_in_one_pass_find_what_each_finds_alone(
+    log: PreparedDataset, candidates: str
+) -> None:
     class Turned(Fixed):
-        def __call__(self, requests: Requests, candidates: Jagged | None) -> torch.Tensor:
+        def __call__(self, requests: PreparedRequests, candidates: Jagged | None) -> torch.Tensor:
             return -super().__call__(requests, candidates)
 
     settings = EvaluationSettings(candidates=candidates, ks=[1, 3], block_scores=50)
@@ -114,13 +110,13 @@ def test_repeats_are_left_out_only_where_the_schema_says_so(tmp_path: Path) -> N
 class Same:
     """Everything ties."""
 
-    def __call__(self, requests: Requests, candidates: Jagged | None) -> torch.Tensor:
+    def __call__(self, requests: PreparedRequests, candidates: Jagged | None) -> torch.Tensor:
         if candidates is None:
             return torch.zeros(len(requests), len(requests.items))
         return torch.zeros(len(candidates.values))
 
 
-def test_ties_are_the_worst_case(log: PreparedLog) -> None:
+def test_ties_are_the_worst_case(log: PreparedDataset) -> None:
     table = evaluate(Same(), log, EvaluationSettings(candidates="logged"))
     ranked = table["relevant"] > 0
     assert ranked.any()
@@ -133,7 +129,7 @@ def test_ties_are_the_worst_case(log: PreparedLog) -> None:
 @pytest.mark.parametrize("limit", [1000, 20, 10, 1])
 @pytest.mark.parametrize("block_scores", [1, 100_000])
 def test_a_limit_takes_requests_from_all_over_the_split(
-    log: PreparedLog, limit: int, block_scores: int
+    log: PreparedDataset, limit: int, block_scores: int
 ) -> None:
     settings = EvaluationSettings(candidates="catalogue", block_scores=block_scores)
     fixed = Fixed(log)
@@ -147,25 +143,25 @@ def test_a_limit_takes_requests_from_all_over_the_split(
     np.testing.assert_array_equal(found["first_rank"], whole["first_rank"][found["request_index"]])
 
 
-def test_what_cannot_be_evaluated_is_said(log: PreparedLog, tmp_path: Path) -> None:
+def test_what_cannot_be_evaluated_is_said(log: PreparedDataset, tmp_path: Path) -> None:
     events, items, people = logs.random_log(0, requests=4)
     train = [e | {"split": "train"} for e in events]
     empty = logs.prepared(tmp_path, train, items, people, schema=logs.schema())
-    with pytest.raises(LogError, match="the log has no test requests to evaluate on"):
+    with pytest.raises(DatasetError, match="the log has no test requests to evaluate on"):
         evaluate(Same(), empty, EvaluationSettings())
-    with pytest.raises(LogError, match="no head 'buy'; the schema has like, only_click"):
+    with pytest.raises(DatasetError, match="no head 'buy'; the schema has like, only_click"):
         ranking_head(log, EvaluationSettings(head="buy"))
 
 
 def _evaluate(folder: Path, candidates: str) -> Any:
-    log = PreparedLog(folder)
+    log = PreparedDataset(folder)
     fixed = Fixed(log)
     settings = EvaluationSettings(candidates=candidates, block_scores=24)
     return evaluate(fixed, log, settings), fixed.requests
 
 
 @pytest.mark.parametrize("candidates", ["logged", "catalogue"])
-def test_two_ranks_find_what_one_process_finds(log: PreparedLog, candidates: str) -> None:
+def test_two_ranks_find_what_one_process_finds(log: PreparedDataset, candidates: str) -> None:
     expected, every = _evaluate(log.folder, candidates)
     assert len(every) % 2 == 1
     ranks = run_ranks(2, _evaluate, log.folder, candidates)
@@ -176,7 +172,7 @@ def test_two_ranks_find_what_one_process_finds(log: PreparedLog, candidates: str
             np.testing.assert_array_equal(table[name], column)
 
 
-def test_slices_and_users_are_in_the_order_of_the_split(log: PreparedLog) -> None:
+def test_slices_and_users_are_in_the_order_of_the_split(log: PreparedDataset) -> None:
     rows = logs.requests(log, "test")
     slices = request_slices(log, "test")
     assert set(slices) == {"query", "frequency", "history", "country"}

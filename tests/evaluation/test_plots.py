@@ -3,9 +3,9 @@ import sys
 
 import pytest
 
+from interactrank.core.extras import MissingExtraError
 from interactrank.evaluation.intervals import Interval
 from interactrank.evaluation.plots import plot_comparison, plot_training_curves
-from interactrank.extras import MissingExtraError
 
 NAN = float("nan")
 MODELS = {

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from interactrank.data.collate import collate
-from interactrank.data.prepared import PreparedLog
-from interactrank.data.source import LogError
+from interactrank.data.errors import DatasetError
+from interactrank.data.loading.collate import collate
+from interactrank.data.prepared.dataset import PreparedDataset
 from interactrank.evaluation.scorers import (
     Bm25Scorer,
     CountScorer,
@@ -22,7 +22,7 @@ from tests.models.search import RowCounter, model, requests
 CPU = torch.device("cpu")
 
 
-def test_training_logged_and_catalogue_evaluation_give_one_score(log: PreparedLog) -> None:
+def test_training_logged_and_catalogue_evaluation_give_one_score(log: PreparedDataset) -> None:
     m, chosen = model(log), requests(log, "test")
     batch = collate(chosen, chosen.candidates(), log.items)
     trained = m.score(batch).detach()
@@ -36,7 +36,7 @@ def test_training_logged_and_catalogue_evaluation_give_one_score(log: PreparedLo
         torch.testing.assert_close(catalogue[pairs], trained[:, head])
 
 
-def test_the_size_of_blocks_changes_nothing(log: PreparedLog) -> None:
+def test_the_size_of_blocks_changes_nothing(log: PreparedDataset) -> None:
     m, chosen = model(log), requests(log, "test")
     logged = chosen.jagged("candidates")
     small, large = ModelScorer(m, log, 0, CPU, chunk=3), ModelScorer(m, log, 0, CPU)
@@ -45,7 +45,7 @@ def test_the_size_of_blocks_changes_nothing(log: PreparedLog) -> None:
 
 
 @pytest.mark.parametrize("catalogue", [True, False])
-def test_evaluation_encodes_each_request_and_each_item_once(log: PreparedLog, catalogue: bool) -> None:
+def test_evaluation_encodes_each_request_and_each_item_once(log: PreparedDataset, catalogue: bool) -> None:
     m, chosen = model(log), requests(log, "test")
     with RowCounter(m.query_tower) as queries, RowCounter(m.item_tower) as items:
         score = ModelScorer(m, log, 0, CPU, chunk=5)
@@ -54,9 +54,9 @@ def test_evaluation_encodes_each_request_and_each_item_once(log: PreparedLog, ca
     assert items == [5, 5, 2]  # the 12 items of the catalogue
 
 
-def test_a_two_tower_reads_no_history(log: PreparedLog) -> None:
+def test_a_two_tower_reads_no_history(log: PreparedDataset) -> None:
     m = model(log, use_sequence=False, use_history=False, use_lexical=False)
-    without = PreparedLog(log.folder)
+    without = PreparedDataset(log.folder)
     without.__dict__["cross"] = None  # nothing there to read
     chosen = requests(log, "test")
     for candidates in (None, chosen.jagged("candidates")):
@@ -64,7 +64,7 @@ def test_a_two_tower_reads_no_history(log: PreparedLog) -> None:
         torch.testing.assert_close(ModelScorer(m, without, 0, CPU)(chosen, candidates), expected)
 
 
-def test_models_share_the_features_of_a_block(log: PreparedLog, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_models_share_the_features_of_a_block(log: PreparedDataset, monkeypatch: pytest.MonkeyPatch) -> None:
     """Computed once for each block, and again for other candidates; the scores are those of a model alone."""
     first, second = model(log), model(log, seed=1, leave_out=["query_click"])
     chosen = requests(log, "test")
@@ -117,7 +117,7 @@ def test_bm25_breaks_ties_by_popularity(tmp_path: Path) -> None:
 def test_bm25_needs_a_feature_over_words(tmp_path: Path) -> None:
     events = [logs.event("r1", "u", "red", "a", 0, click=1)]
     log = logs.prepared(tmp_path, events, [logs.item("a")], schema=logs.minimal())
-    with pytest.raises(LogError, match="bm25 needs a lexical feature with analyzer words"):
+    with pytest.raises(DatasetError, match="bm25 needs a lexical feature with analyzer words"):
         Bm25Scorer(log)
 
 
@@ -132,14 +132,14 @@ def test_the_truth_of_a_simulated_log(tmp_path: Path) -> None:
     truth = TrueProbabilityScorer(log)(chosen, chosen.jagged("candidates"))
     shown = [log.items.ids[i] for i in chosen.jagged("candidates").values]
     assert dict(zip(shown, truth.tolist(), strict=True)) == {"a": 0.25, "b": 0.75}
-    with pytest.raises(LogError, match="for the logged candidates only"):
+    with pytest.raises(DatasetError, match="for the logged candidates only"):
         TrueProbabilityScorer(log)(chosen, None)
     real = logs.prepared(tmp_path / "real", events, items, [logs.user("u")], schema=logs.schema())
-    with pytest.raises(LogError, match="only a simulated log"):
+    with pytest.raises(DatasetError, match="only a simulated log"):
         TrueProbabilityScorer(real)
 
 
-def test_counts_are_the_share_of_the_query_before_the_request_then_popularity(log: PreparedLog) -> None:
+def test_counts_are_the_share_of_the_query_before_the_request_then_popularity(log: PreparedDataset) -> None:
     chosen = requests(log, "test")
     names = [f.name for f in log.schema.iqp]
     rate, _ = log.cross.history(chosen.keys())
@@ -154,8 +154,8 @@ def test_counts_are_the_share_of_the_query_before_the_request_then_popularity(lo
     assert np.array_equal(CountScorer(log)(chosen, logged).numpy(), found[pairs])
 
 
-def test_counts_need_their_feature(log: PreparedLog) -> None:
-    without = PreparedLog(log.folder)
+def test_counts_need_their_feature(log: PreparedDataset) -> None:
+    without = PreparedDataset(log.folder)
     without.__dict__["schema"] = log.schema.model_copy(update={"iqp": log.schema.iqp[2:3]})
-    with pytest.raises(LogError, match="counts needs an iqp feature with key query"):
+    with pytest.raises(DatasetError, match="counts needs an iqp feature with key query"):
         CountScorer(without)

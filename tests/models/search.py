@@ -9,12 +9,12 @@ import torch
 from torch import nn
 
 from interactrank.batch import SearchBatch
-from interactrank.data.collate import Requests, collate
-from interactrank.data.loader import SearchLoader
-from interactrank.data.prepared import PreparedLog
+from interactrank.core.settings import parse_config
+from interactrank.data.loading.collate import PreparedRequests, collate
+from interactrank.data.loading.loader import SearchLoader
+from interactrank.data.prepared.dataset import PreparedDataset
 from interactrank.data.settings import LoaderSettings
 from interactrank.models import InteractRank, ModelSettings
-from interactrank.schema import parse_config
 from tests.data import logs
 
 SMALL: dict[str, Any] = {
@@ -27,14 +27,14 @@ SMALL: dict[str, Any] = {
 
 def prepared(
     folder: Path, *overrides: str, requests: int = 65, without: tuple[str, ...] = ("events.split",)
-) -> PreparedLog:
+) -> PreparedDataset:
     """A random log with impressions and every kind of feature; the last requests validate and test."""
     schema = logs.schema(*overrides, without=without)
     split = {"split": {"test_share": 0.2}}
     return logs.prepared(folder, *logs.random_log(3, requests=requests), schema=schema, settings=split)
 
 
-def model(log: PreparedLog, seed: int = 0, **changes: Any) -> InteractRank:
+def model(log: PreparedDataset, seed: int = 0, **changes: Any) -> InteractRank:
     """A model in evaluation mode whose every weight is away from its first value."""
     torch.manual_seed(seed)
     built = InteractRank(layout=log.layout, settings=parse_config(ModelSettings, {**SMALL, **changes}))
@@ -44,13 +44,13 @@ def model(log: PreparedLog, seed: int = 0, **changes: Any) -> InteractRank:
     return built.eval()
 
 
-def requests(log: PreparedLog, split: str = "train", rows: int = 1000) -> Requests:
+def requests(log: PreparedDataset, split: str = "train", rows: int = 1000) -> PreparedRequests:
     """The first requests of a split, in one piece."""
     loader = SearchLoader(log, split, LoaderSettings(batch_requests=rows, prefetch=0), shuffle=False)
     return next(loader.requests())
 
 
-def batch(log: PreparedLog, rows: int = 8) -> SearchBatch:
+def batch(log: PreparedDataset, rows: int = 8) -> SearchBatch:
     """The first training requests with their logged candidates."""
     chosen = requests(log, rows=rows)
     return collate(chosen, chosen.candidates(), log.items)

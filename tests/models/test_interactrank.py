@@ -9,9 +9,9 @@ from torch import nn
 from torchrec.sparse.jagged_tensor import KeyedJaggedTensor
 
 from interactrank.batch import SearchBatch
-from interactrank.data.collate import collate, item_batch, request_batch
-from interactrank.data.prepared import PreparedLog
-from interactrank.iqp.jagged import Jagged
+from interactrank.cross_features.jagged import Jagged
+from interactrank.data.loading.collate import collate, item_batch, request_batch
+from interactrank.data.prepared.dataset import PreparedDataset
 from interactrank.models import InteractRank, two_tower
 from tests.models.search import RowCounter, batch, model, requests
 
@@ -33,7 +33,7 @@ def test_the_query_tower_runs_once_per_request_and_the_item_tower_once_per_item(
     assert items == [i]
 
 
-def test_each_request_item_and_event_is_looked_up_once(log: PreparedLog) -> None:
+def test_each_request_item_and_event_is_looked_up_once(log: PreparedDataset) -> None:
     b, m = batch(log), model(log)
     r, i, _ = sizes(b)
     events = b.event_action.shape[0]
@@ -54,7 +54,7 @@ def test_each_request_item_and_event_is_looked_up_once(log: PreparedLog) -> None
     assert rows["events"] == {"item_0": i + events, "query_0": r + events}
 
 
-def test_training_optimises_what_score_returns(log: PreparedLog) -> None:
+def test_training_optimises_what_score_returns(log: PreparedDataset) -> None:
     b, m = batch(log), model(log)
     loss, outputs = m(b)
     torch.testing.assert_close(outputs["scores"], m.score(b), rtol=0, atol=0)
@@ -66,7 +66,7 @@ def test_training_optimises_what_score_returns(log: PreparedLog) -> None:
     assert not any(value.requires_grad for value in outputs.values())
 
 
-def test_a_score_is_the_projection_of_the_dot_product_and_the_features(log: PreparedLog) -> None:
+def test_a_score_is_the_projection_of_the_dot_product_and_the_features(log: PreparedDataset) -> None:
     b, m = batch(log), model(log)
     query, item = m.encode_requests(b), m.encode_items(b)
     torch.testing.assert_close(query.norm(dim=-1), torch.ones(query.shape[:2]))
@@ -89,7 +89,7 @@ def test_a_score_is_the_projection_of_the_dot_product_and_the_features(log: Prep
     torch.testing.assert_close(m.score(b), torch.stack(expected))
 
 
-def test_encoding_one_side_needs_nothing_of_the_other(log: PreparedLog) -> None:
+def test_encoding_one_side_needs_nothing_of_the_other(log: PreparedDataset) -> None:
     b, m = batch(log), model(log)
     chosen = requests(log, rows=8)
     torch.testing.assert_close(m.encode_requests(request_batch(chosen)), m.encode_requests(b))
@@ -98,7 +98,7 @@ def test_encoding_one_side_needs_nothing_of_the_other(log: PreparedLog) -> None:
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_a_score_depends_on_its_own_request_and_item_alone(log: PreparedLog, seed: int) -> None:
+def test_a_score_depends_on_its_own_request_and_item_alone(log: PreparedDataset, seed: int) -> None:
     """Requests in another order, candidates in another order, and one request at a time: the same scores."""
     m = model(log)
     chosen = requests(log)
@@ -139,7 +139,7 @@ def test_a_score_depends_on_its_own_request_and_item_alone(log: PreparedLog, see
             torch.testing.assert_close(found[pair], score)
 
 
-def test_a_score_rises_with_the_dot_product(log: PreparedLog) -> None:
+def test_a_score_rises_with_the_dot_product(log: PreparedDataset) -> None:
     m = model(log)
     query = torch.nn.functional.normalize(torch.randn(1, 2, 8), dim=-1)
     angles = torch.linspace(-1, 1, 9)[:, None]
@@ -153,7 +153,7 @@ def test_a_score_rises_with_the_dot_product(log: PreparedLog) -> None:
         assert (scores[1:, 0] > scores[:-1, 0]).all()
 
 
-def test_all_items_at_once_get_the_scores_of_the_pairs(log: PreparedLog) -> None:
+def test_all_items_at_once_get_the_scores_of_the_pairs(log: PreparedDataset) -> None:
     m = model(log)
     r, n, x, y = 3, 5, len(log.schema.iqp), len(log.schema.lexical)
     query, items = torch.randn(r, 2, 8), torch.randn(n, 8)
@@ -164,7 +164,7 @@ def test_all_items_at_once_get_the_scores_of_the_pairs(log: PreparedLog) -> None
     torch.testing.assert_close(m.fuse.catalogue(query, items, rate, support, lexical).flatten(0, 1), pairs)
 
 
-def test_the_two_tower_reads_neither_sequence_nor_history_nor_lexical_features(log: PreparedLog) -> None:
+def test_the_two_tower_reads_neither_sequence_nor_history_nor_lexical_features(log: PreparedDataset) -> None:
     torch.manual_seed(0)
     m = two_tower(layout=log.layout, settings=model(log).settings).eval()
     b = batch(log)
@@ -182,7 +182,7 @@ def test_the_two_tower_reads_neither_sequence_nor_history_nor_lexical_features(l
     assert m.sequence is None
 
 
-def test_a_feature_that_is_left_out_is_not_read(log: PreparedLog) -> None:
+def test_a_feature_that_is_left_out_is_not_read(log: PreparedDataset) -> None:
     names = [f.name for f in log.schema.iqp]
     out = [names[0], names[-1], log.schema.lexical[0].name]
     m, b = model(log, leave_out=out), batch(log)
@@ -200,7 +200,7 @@ def test_a_feature_that_is_left_out_is_not_read(log: PreparedLog) -> None:
     assert not torch.allclose(m.score(other), m.score(b))
 
 
-def test_what_the_two_tower_leaves_out_matters_to_interactrank(log: PreparedLog) -> None:
+def test_what_the_two_tower_leaves_out_matters_to_interactrank(log: PreparedDataset) -> None:
     b, m = batch(log), model(log)
     before = m.score(b)
     for changed in (
@@ -226,7 +226,7 @@ def test_what_the_two_tower_leaves_out_matters_to_interactrank(log: PreparedLog)
         {"request_tower": {"crossing": "dcn"}, "item_tower": {"crossing": "none", "hidden_dims": []}},
     ],
 )
-def test_every_weight_learns(log: PreparedLog, changes: dict[str, Any]) -> None:
+def test_every_weight_learns(log: PreparedDataset, changes: dict[str, Any]) -> None:
     """Replicated weights without a gradient would stop distributed training."""
     m = model(log, **changes)
     m.train()
@@ -238,7 +238,7 @@ def test_every_weight_learns(log: PreparedLog, changes: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize("kept", [[], ["price"]])
-def test_sides_of_which_nothing_is_known(log: PreparedLog, kept: list[str]) -> None:
+def test_sides_of_which_nothing_is_known(log: PreparedDataset, kept: list[str]) -> None:
     """No feature at all, or one that is the same everywhere: every row gets the same unit vector."""
     schema = log.schema.model_copy(
         update={
@@ -263,7 +263,7 @@ def test_sides_of_which_nothing_is_known(log: PreparedLog, kept: list[str]) -> N
     torch.testing.assert_close(m.encode_items(empty).norm(dim=-1), torch.ones(b.num_items))
 
 
-def test_missing_numbers_and_vectors_give_finite_scores(log: PreparedLog) -> None:
+def test_missing_numbers_and_vectors_give_finite_scores(log: PreparedDataset) -> None:
     b, m = batch(log), model(log)
     blank = replace(
         b, request_dense=torch.full_like(b.request_dense, NAN), item_dense=torch.full_like(b.item_dense, NAN)
@@ -271,7 +271,7 @@ def test_missing_numbers_and_vectors_give_finite_scores(log: PreparedLog) -> Non
     assert torch.isfinite(m.score(blank)).all()
 
 
-def test_requests_without_a_history_are_scored(log: PreparedLog) -> None:
+def test_requests_without_a_history_are_scored(log: PreparedDataset) -> None:
     b, m = batch(log), model(log)
     assert b.event_ids is not None
     keys, none = b.event_ids.keys(), torch.zeros(b.num_requests, dtype=torch.long)
@@ -292,7 +292,7 @@ def test_requests_without_a_history_are_scored(log: PreparedLog) -> None:
     assert torch.isfinite(m.score(bare)).all()
 
 
-def test_a_history_longer_than_100_events_fits_the_transformer(log: PreparedLog) -> None:
+def test_a_history_longer_than_100_events_fits_the_transformer(log: PreparedDataset) -> None:
     schema = log.schema.model_copy(
         update={"sequence": log.schema.sequence.model_copy(update={"length": 250})}
     )
@@ -304,7 +304,7 @@ def test_a_history_longer_than_100_events_fits_the_transformer(log: PreparedLog)
     assert m.sequence.embedder.encoder.max_len == 250
 
 
-def test_attention_without_a_feature_to_ask_with(log: PreparedLog) -> None:
+def test_attention_without_a_feature_to_ask_with(log: PreparedDataset) -> None:
     features = log.schema.features.model_copy(update={"request": log.schema.features.request[2:]})
     sequence = log.schema.sequence.model_copy(update={"query": None})
     schema = log.schema.model_copy(update={"features": features, "sequence": sequence})

@@ -1,7 +1,7 @@
 import pytest
 
+from interactrank.core.settings import ConfigError, parse_config
 from interactrank.models import ModelSettings
-from interactrank.schema import ConfigError, parse_config
 
 
 @pytest.mark.parametrize(

@@ -7,19 +7,19 @@ import numpy as np
 import pytest
 import torch
 
-from interactrank.data.loader import SearchLoader
-from interactrank.data.prepared import PreparedLog
+from interactrank.checkpoint.weights import load_model
+from interactrank.data.loading.loader import SearchLoader
+from interactrank.data.prepared.dataset import PreparedDataset
 from interactrank.data.settings import LoaderSettings
+from interactrank.distributed.world import current_world
 from interactrank.evaluation.evaluator import evaluate
 from interactrank.evaluation.scorers import ModelScorer
 from interactrank.evaluation.settings import EvaluationSettings
 from interactrank.models import InteractRank
-from interactrank.training.distributed import current_world
 from interactrank.training.settings import TrainingSettings
 from interactrank.training.trainer import train
-from interactrank.training.weights import load_model
-from tests.distributed import run_ranks
 from tests.models.search import batch, model
+from tests.ranks import run_ranks
 
 CATALOGUE = EvaluationSettings(candidates="catalogue", ks=[3], block_scores=24)
 CPU = torch.device("cpu")
@@ -29,7 +29,7 @@ def _train(
     log_folder: Path, output: Path, **changes: Any
 ) -> tuple[list[float], dict[str, Any], torch.Tensor]:
     """Losses of each step, what an evaluation within the training found, and scores of the sharded model."""
-    world, log = current_world(), PreparedLog(log_folder)
+    world, log = current_world(), PreparedDataset(log_folder)
     settings = LoaderSettings(batch_requests=4, negatives=3)
     loader = SearchLoader(log, "train", settings, rank=world.rank, world_size=world.size)
     looks = []
@@ -50,7 +50,7 @@ ROW_WISE = {name: {"types": ["row_wise"]} for name in ("word", "category", "quer
 
 
 @pytest.fixture(scope="module")
-def two_ranks(log: PreparedLog, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[Any]]:
+def two_ranks(log: PreparedDataset, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[Any]]:
     """Trained with row-wise sharded tables on two ranks by the plain pipeline."""
     output = Path(tmp_path_factory.mktemp("two_ranks"))
     return output, run_ranks(2, _train_row_wise, log.folder, output, "plain")
@@ -60,7 +60,7 @@ def _train_row_wise(log_folder: Path, output: Path, pipeline: str) -> Any:
     return _train(log_folder, output, pipeline=pipeline, sharding=ROW_WISE)
 
 
-def test_a_sharded_model_scores_and_ranks_as_the_saved_one(log: PreparedLog, two_ranks: Any) -> None:
+def test_a_sharded_model_scores_and_ranks_as_the_saved_one(log: PreparedDataset, two_ranks: Any) -> None:
     """Scores, and the whole catalogue's ranks: two ranks with uneven requests against one process."""
     output, ranks = two_ranks
     whole = model(log, seed=1)
@@ -78,7 +78,7 @@ def test_a_sharded_model_scores_and_ranks_as_the_saved_one(log: PreparedLog, two
 
 @pytest.mark.parametrize("world_size", [1, 2])
 def test_the_overlapped_pipeline_gives_the_losses_of_the_plain_one(
-    log: PreparedLog, two_ranks: Any, tmp_path: Path, world_size: int
+    log: PreparedDataset, two_ranks: Any, tmp_path: Path, world_size: int
 ) -> None:
     plain = two_ranks[1]
     if world_size == 1:

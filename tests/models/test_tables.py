@@ -7,13 +7,13 @@ import pytest
 import torch
 from torch import nn
 
-from interactrank.data.collate import collate, item_batch
-from interactrank.data.prepared import PreparedLog
+from interactrank.data.loading.collate import collate, item_batch
+from interactrank.data.prepared.dataset import PreparedDataset
 from interactrank.models.tables import SearchTables, collection_name
 from tests.models.search import batch, requests
 
 
-def renamed(log: PreparedLog, names: dict[str, str]) -> Any:
+def renamed(log: PreparedDataset, names: dict[str, str]) -> Any:
     """The layout of the log with other names for some tables."""
 
     def of(features: list[Any]) -> list[Any]:
@@ -32,7 +32,7 @@ def renamed(log: PreparedLog, names: dict[str, str]) -> Any:
     return type(log.layout)(schema, rows, log.layout.num_items, log.layout.number_stats)
 
 
-def test_a_feature_gets_the_rows_of_its_table(log: PreparedLog) -> None:
+def test_a_feature_gets_the_rows_of_its_table(log: PreparedDataset) -> None:
     """Against one look-up after the other in the tables' weights."""
     b = batch(log)
     tables = SearchTables(layout=log.layout, init_scale=1.0)
@@ -62,19 +62,19 @@ def test_a_feature_gets_the_rows_of_its_table(log: PreparedLog) -> None:
     torch.testing.assert_close(looked.event["query"], weights["query"][queries[r:]])
 
 
-def test_every_table_lives_in_one_collection(log: PreparedLog) -> None:
+def test_every_table_lives_in_one_collection(log: PreparedDataset) -> None:
     tables = SearchTables(layout=log.layout, init_scale=1.0)
     names = [name.split(".")[-2] for name in tables.state_dict()]
     assert sorted(names) == ["category", "item", "query", "word"]
 
 
-def test_first_weights_lie_within_the_scale(log: PreparedLog) -> None:
+def test_first_weights_lie_within_the_scale(log: PreparedDataset) -> None:
     for weight in SearchTables(layout=log.layout, init_scale=0.25).state_dict().values():
         assert 0.15 < weight.abs().max() <= 0.25
 
 
 @pytest.mark.parametrize("name", ["items", "keys", "values", "pop", "update", "type", "training", "forward"])
-def test_names_that_a_module_already_has(log: PreparedLog, name: str) -> None:
+def test_names_that_a_module_already_has(log: PreparedDataset, name: str) -> None:
     """TorchRec keeps tables in a ModuleDict, which refuses them."""
     with pytest.raises(KeyError):
         nn.ModuleDict({name: nn.Identity()})
@@ -86,7 +86,7 @@ def test_names_that_a_module_already_has(log: PreparedLog, name: str) -> None:
     assert collection_name(name) == name.capitalize()
 
 
-def test_sections_that_are_absent_have_no_rows(log: PreparedLog) -> None:
+def test_sections_that_are_absent_have_no_rows(log: PreparedDataset) -> None:
     tables = SearchTables(layout=log.layout, init_scale=1.0)
     b = batch(log)
     looked = tables(item_batch(log.items, b.item_index.numpy(), log.layout))

@@ -9,19 +9,20 @@ import numpy as np
 import pytest
 import torch
 
-from interactrank import jobs, model_folder
-from interactrank.data.collate import item_batch
-from interactrank.data.loader import SearchLoader
-from interactrank.data.prepared import PreparedLog
-from interactrank.model_folder import ModelFolderError
+from interactrank.checkpoint.weights import save_model
+from interactrank.data.loading.collate import item_batch
+from interactrank.data.loading.loader import SearchLoader
+from interactrank.data.prepared.dataset import PreparedDataset
+from interactrank.distributed.collectives import RankError
+from interactrank.distributed.world import current_world, process_group
 from interactrank.models import InteractRank
 from interactrank.modules import ManagedIds
+from interactrank.runs import jobs, run_directory
+from interactrank.runs.run_directory import ModelFolderError
 from interactrank.serving.item_embeddings import ItemEmbeddingsError, export_items, read_items
-from interactrank.training.distributed import RankError, current_world, process_group
 from interactrank.training.trainer import train
-from interactrank.training.weights import save_model
-from tests.distributed import run_ranks
-from tests.runs import config, raw_log
+from tests.ranks import run_ranks
+from tests.trained import config, raw_log
 
 
 @pytest.fixture(scope="module")
@@ -30,18 +31,18 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("trained")
     settings = config()
     jobs.prepare_job(settings, raw_log(folder / "log"), folder / "prepared")
-    log = PreparedLog(folder / "prepared")
+    log = PreparedDataset(folder / "prepared")
     torch.manual_seed(3)
     model = InteractRank(layout=log.layout, settings=settings.model)
-    model_folder.claim(folder / "model", model_folder.origin("interactrank", settings, log))
+    run_directory.claim(folder / "model", run_directory.origin("interactrank", settings, log))
     with process_group("cpu"):
         save_model(model, folder / "model" / "model.safetensors")
     return folder
 
 
 def _export(folder: str, output: str) -> str:
-    log = PreparedLog(Path(folder) / "prepared")
-    model = model_folder.load("interactrank", Path(folder) / "model", log)
+    log = PreparedDataset(Path(folder) / "prepared")
+    model = run_directory.load("interactrank", Path(folder) / "model", log)
     manifest = export_items(
         model, log, Path(output), current_world(), origin={"name": "interactrank"}, file_items=5, chunk=2
     )
@@ -69,8 +70,8 @@ def test_what_is_read_is_what_the_item_tower_says(trained: Path, tmp_path: Path)
     manifest = jobs.export_items_job(
         config(), trained / "prepared", trained / "model", output, model="interactrank"
     )
-    log = PreparedLog(trained / "prepared")
-    model = model_folder.load("interactrank", trained / "model", log)
+    log = PreparedDataset(trained / "prepared")
+    model = run_directory.load("interactrank", trained / "model", log)
     with torch.no_grad():
         expected = model.encode_items(item_batch(log.items, np.arange(12), log.layout))
     ids, embeddings = read_items(output)
@@ -124,12 +125,12 @@ MANAGED = (
 def _train_managed(folder: Path, output: Path) -> list[list[float]]:
     """Trains; then embeds all items with the sharded model."""
     settings = config(*MANAGED)
-    log, world = PreparedLog(folder), current_world()
+    log, world = PreparedDataset(folder), current_world()
     torch.manual_seed(0)
     model = InteractRank(layout=log.layout, settings=settings.model)
     loader = SearchLoader(log, "train", settings.loader, rank=world.rank, world_size=world.size)
     if world.is_main:
-        model_folder.claim(output, model_folder.origin("interactrank", settings, log))
+        run_directory.claim(output, run_directory.origin("interactrank", settings, log))
     trained = train(model, loader, settings.training, output).dmp.module.eval()
     with torch.no_grad():
         embeddings = trained.encode_items(item_batch(log.items, np.arange(len(log.items)), log.layout))
@@ -137,7 +138,7 @@ def _train_managed(folder: Path, output: Path) -> list[list[float]]:
 
 
 def _export_managed(folder: Path, run: Path, output: Path) -> None:
-    model = model_folder.load("interactrank", run, log := PreparedLog(folder))
+    model = run_directory.load("interactrank", run, log := PreparedDataset(folder))
     export_items(model, log, output, current_world(), origin={}, file_items=5)
 
 
@@ -153,10 +154,10 @@ def test_items_of_a_managed_table(tmp_path: Path, ranks: int) -> None:
     for name in names:
         assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes()
     ids, embeddings = read_items(tmp_path / "one")
-    assert ids == PreparedLog(data).items.ids
+    assert ids == PreparedDataset(data).items.ids
     for theirs in expected:
         np.testing.assert_allclose(embeddings, theirs, atol=1e-6)
-    model = model_folder.load("interactrank", tmp_path / "model", PreparedLog(data))
+    model = run_directory.load("interactrank", tmp_path / "model", PreparedDataset(data))
     (managed,) = (m for m in model.modules() if isinstance(m, ManagedIds))
     assert int((managed.count > 0).sum()) == 6  # rows went to values
     found = jobs.evaluate_job(settings, data, {"interactrank": tmp_path / "model"}, tmp_path / "report")

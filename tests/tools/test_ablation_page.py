@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from interactrank.ablation.page import markdown
-from tests.ablation.reports import report
+from interactrank.experiments.page import markdown
+from tests.experiments.reports import report
 from tools.ablation_page import block
 from tools.readme_table import replace_block
 

@@ -21,7 +21,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from interactrank.jobs import prepare_job
+from interactrank.runs.jobs import prepare_job
 from tests import runs
 
 ROOT = Path(__file__).parents[2]

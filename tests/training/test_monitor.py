@@ -1,12 +1,12 @@
 import pytest
 import torch
 
-from interactrank.training.distributed import process_group
+from interactrank.distributed.world import process_group
+from interactrank.sharding.planner.plan import make_plan
+from interactrank.sharding.shard import shard_model
 from interactrank.training.monitor import NonFiniteLoss, Window, batch_statistics, check_finite_state
-from interactrank.training.planning.plan import make_plan
 from interactrank.training.settings import TrainingSettings
-from interactrank.training.sharding import shard_model
-from tests.training.toy import ToyModel, toy_batch
+from tests.toy import ToyModel, toy_batch
 
 
 def test_batch_statistics_name_each_tensor_and_count_what_is_not_finite() -> None:

@@ -5,21 +5,21 @@ from pathlib import Path
 import pytest
 import torch
 
-from interactrank.training.distributed import process_group
-from interactrank.training.optimizers import (
-    TrainingOptimizer,
+from interactrank.distributed.world import process_group
+from interactrank.sharding.planner.plan import make_plan
+from interactrank.sharding.settings import TableOptimizer
+from interactrank.sharding.shard import shard_model
+from interactrank.sharding.table_optimizer import (
     apply_table_optimizer,
-    build_optimizer,
     check_table_optimizers,
     state_bytes,
     table_optimizer,
 )
-from interactrank.training.planning.plan import make_plan
-from interactrank.training.settings import Schedule, TableOptimizer, TrainingSettings
-from interactrank.training.sharding import shard_model
-from interactrank.training.tables import table_parameters, tables_of
+from interactrank.sharding.tables import table_parameters, tables_of
+from interactrank.training.optimizers import TrainingOptimizer, build_optimizer
+from interactrank.training.settings import Schedule, TrainingSettings
 from interactrank.training.trainer import train
-from tests.training.toy import ToyLoader, ToyModel, toy_batch
+from tests.toy import ToyLoader, ToyModel, toy_batch
 
 
 def sharded(settings: TrainingSettings, total: int) -> tuple[torch.nn.Module, TrainingOptimizer]:

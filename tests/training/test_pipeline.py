@@ -5,15 +5,15 @@ import pytest
 import torch
 
 from interactrank.batch import SearchBatch
-from interactrank.training.distributed import current_world, process_group
+from interactrank.distributed.world import current_world, process_group
+from interactrank.sharding.planner.plan import make_plan
+from interactrank.sharding.shard import shard_model
 from interactrank.training.optimizers import build_optimizer
 from interactrank.training.pipeline import Forward, OverlappedPipeline, PlainPipeline, make_pipeline
-from interactrank.training.planning.plan import make_plan
 from interactrank.training.settings import TrainingSettings
-from interactrank.training.sharding import shard_model
 from interactrank.training.trainer import train
-from tests.distributed import run_ranks
-from tests.training.toy import ToyLoader, ToyModel
+from tests.ranks import run_ranks
+from tests.toy import ToyLoader, ToyModel
 
 
 class Branching(ToyModel):

@@ -2,7 +2,7 @@ import math
 
 import pytest
 
-from interactrank.schema import ConfigError, parse_config
+from interactrank.core.settings import ConfigError, parse_config
 from interactrank.training.settings import Schedule, TrainingSettings
 
 

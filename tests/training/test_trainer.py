@@ -12,14 +12,15 @@ from safetensors.torch import load_file
 from torch import nn
 
 from interactrank.batch import SearchBatch
-from interactrank.extras import MissingExtraError
-from interactrank.training.distributed import RankError, current_world, process_group
-from interactrank.training.errors import TrainingError
+from interactrank.core.errors import TrainingError
+from interactrank.core.extras import MissingExtraError
+from interactrank.distributed.collectives import RankError
+from interactrank.distributed.world import current_world, process_group
 from interactrank.training.monitor import NonFiniteLoss
 from interactrank.training.settings import TrainingSettings
 from interactrank.training.trainer import train
-from tests.distributed import RankFailure, run_ranks
-from tests.training.toy import ToyLoader, ToyModel, toy_batch
+from tests.ranks import RankFailure, run_ranks
+from tests.toy import ToyLoader, ToyModel, toy_batch
 
 
 class StopError(Exception):

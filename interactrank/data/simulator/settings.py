@@ -6,7 +6,7 @@ from datetime import datetime, timezone
 
 from pydantic import Field
 
-from interactrank.validation import Config
+from interactrank.core.settings import Config
 
 COUNTRIES = ("US", "DE", "FR", "BR", "IN", "JP", "GB", "MX", "ES", "IT", "KR", "CA")
 """The countries a user can be from; `SimulationSettings.countries` says how many of them are used."""

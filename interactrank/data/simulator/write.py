@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from interactrank.core.extras import require
 from interactrank.data.simulator.behaviour import DAY, Block, blocks
 from interactrank.data.simulator.settings import COUNTRIES, GENDERS, SimulationSettings
 from interactrank.data.simulator.words import spell
 from interactrank.data.simulator.world import World, build_world
-from interactrank.extras import require
 from interactrank.version import __version__
 
 if TYPE_CHECKING:

@@ -18,7 +18,7 @@ from interactrank.modules import (
     candidate_dots,
 )
 from interactrank.modules.losses import gather_rows, gather_sizes, mean_over_positive
-from tests.distributed import run_ranks
+from tests.ranks import run_ranks
 
 
 class Model(nn.Module):

@@ -1,0 +1,322 @@
+"""Checkpoints of a sharded run: written whole or not at all, checked before use, resumed on any ranks.
+
+A checkpoint is a folder ``step_<n>`` of torch.distributed.checkpoint files (each rank writes its parts of
+the tables) and a ``manifest.json``: the position in the data, the names and shapes of everything saved, and
+the size and SHA-256 of every file. It is written under a temporary name and renamed when all of it is on
+disk, so the newest folder with a manifest is complete. All ranks must see the same file system.
+
+In the background means: the state is copied in memory, and a thread writes the copy while training goes on,
+over connections of its own, as its collectives would else get between those of the steps.
+
+The ``.metadata`` file of torch.distributed.checkpoint is a pickle: a checkpoint is to be trusted like code.
+Its checksum is compared before it is opened.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch.distributed as dist
+import torch.distributed.checkpoint as dcp
+from torch import Tensor
+from torch.distributed.checkpoint.api import CheckpointException
+from torchrec.distributed.model_parallel import DistributedModelParallel
+from torchrec.optim.keyed import KeyedOptimizer
+
+from interactrank.checkpoint.buffers import buffers_of_ranks, copy_buffers
+from interactrank.checkpoint.manifest import (
+    MANIFEST,
+    VERSION,
+    CheckpointError,
+    compare,
+    complete_checkpoints,
+    contents,
+    manifest_text,
+    read_manifest,
+    verify,
+)
+from interactrank.checkpoint.rng import random_state, set_random_state
+from interactrank.checkpoint.staging import Staging
+from interactrank.checkpoint.state_layout import layout_free
+from interactrank.checkpoint.writer import HashingWriter, SharingPlanner
+from interactrank.core.files import atomic_write_text
+from interactrank.distributed.collectives import gather, on_main, say, together
+from interactrank.distributed.world import World, current_world
+from interactrank.sharding.kernels import set_table_steps, table_steps
+
+__all__ = ["CheckpointStore"]
+
+_VISIBLE_S = 10.0  # how long a network file system may take to show a new folder to the other machines
+
+
+class CheckpointStore:
+    """The checkpoints of one run. All ranks must call each method, at the same step.
+
+    Args:
+        folder: where the checkpoints lie; made when the first is saved.
+        keep: how many of the newest stay.
+        background: whether :meth:`save` returns when the state is copied, and writes while training goes on.
+    """
+
+    def __init__(self, folder: str | os.PathLike[str], keep: int = 2, background: bool = False) -> None:
+        self.folder = Path(folder)
+        self.keep = keep
+        self.background = background
+        self._staging = Staging()
+        self._group: dist.ProcessGroup | None = None
+        self._thread: threading.Thread | None = None
+        self._error: BaseException | None = None
+
+    def latest(self) -> Path | None:
+        """The newest complete checkpoint, or None; unfinished ones do not count.
+
+        Raises:
+            CheckpointError: there are only folders without a manifest, which is not how a save leaves them.
+        """
+        found, damaged = on_main("looking for checkpoints", self._look)
+        if damaged and not found:
+            raise CheckpointError(
+                f"{self.folder / damaged[-1]} has no {MANIFEST}, and there is no other checkpoint; without "
+                "the folder training begins anew"
+            )
+        for name in damaged:
+            say(f"{self.folder / name} has no {MANIFEST} and is left out; it is of no use, delete it")
+        return found[-1] if found else None
+
+    def _look(self) -> tuple[list[Path], list[str]]:
+        found = complete_checkpoints(self.folder)
+        return found, sorted(path.name for path in self.folder.glob("step_*") if path not in found)
+
+    def prepare(self, dmp: DistributedModelParallel, optimizer: KeyedOptimizer) -> None:
+        """Makes the memory that saving in the background takes, so that the first time does not wait for it.
+
+        Call it when the first checkpoint is still some steps away; returns at once.
+        """
+        if self.background:
+            self._staging.prepare(layout_free(_state(dmp, optimizer)))
+
+    def save(
+        self, dmp: DistributedModelParallel, optimizer: KeyedOptimizer, step: int, position: dict[str, Any]
+    ) -> Path:
+        """Saves model, optimizer state, random state and position as ``step_<n>``; then drops the oldest.
+
+        In the background it waits for the checkpoint before it, and returns before this one is complete.
+
+        Raises:
+            CheckpointError: a file cannot be written, on any rank; earlier checkpoints stay as they were.
+            OSError: likewise, for the manifest (on other ranks a RankError that quotes it).
+        """
+        self.wait()
+        world = current_world()
+        final = self.folder / f"step_{step:010d}"
+        temporary = self.folder / f".unfinished_{final.name}"
+        on_main("preparing the checkpoint's folder", lambda: self._prepare(temporary))
+        with together("looking for the checkpoint's folder"):
+            _check_visible(temporary)
+        state = layout_free(_state(dmp, optimizer))
+        manifest = {
+            "version": VERSION,
+            "position": position,
+            "world_size": world.size,
+            "table_steps": table_steps(dmp),
+            "sharding": _sharding(dmp),
+            "contents": contents(state),
+        }
+        state["rng"] = _random_state_of(world)
+        manifest["random_state"] = sorted(random_state())
+        own, manifest["buffers_of_ranks"] = buffers_of_ranks(dmp)
+        if own:
+            state["buffers"] = own
+        if not self.background:
+            self._write(state, manifest, temporary, final, None)
+            return final
+        if self._group is None:
+            self._group = dist.new_group(backend="gloo")
+        arguments = (self._staging.copy(state), manifest, temporary, final, self._group)
+        self._thread = threading.Thread(
+            target=self._work, args=arguments, name="interactrank-checkpoint", daemon=True
+        )
+        self._thread.start()
+        return final
+
+    @property
+    def failed(self) -> bool:
+        """Whether writing in the background has failed on this rank; :meth:`wait` then raises why."""
+        return self._error is not None
+
+    def wait(self) -> None:
+        """Returns when nothing is being written any more.
+
+        Raises:
+            CheckpointError: writing in the background failed, on any rank (a RankError on the others).
+            OSError: likewise.
+        """
+        if self._thread is None:
+            return
+        self.join()
+        self._thread, error, self._error = None, self._error, None
+        with together("writing a checkpoint in the background"):
+            if error is not None:
+                raise error
+
+    def join(self) -> None:
+        """Waits for this rank's part of what is being written; the other ranks need not call it."""
+        if self._thread is not None:
+            self._thread.join()
+
+    def position(self, path: Path) -> dict[str, Any]:
+        """The position that was saved with a checkpoint, as JSON.
+
+        Raises:
+            CheckpointError: its manifest is missing, unreadable or of another format.
+        """
+        with together(f"reading the manifest of {path}"):
+            manifest = read_manifest(path)
+        return manifest["position"]
+
+    def load(self, path: Path, dmp: DistributedModelParallel, optimizer: KeyedOptimizer) -> bool:
+        """Fills model and optimizer from a checkpoint, after every check has passed.
+
+        The number of ranks and the sharding may differ from those at saving.
+
+        Args:
+            path: a folder that :meth:`save` made.
+            dmp: the sharded model.
+            optimizer: of :func:`~interactrank.training.optimizers.build_optimizer`.
+
+        Returns:
+            Whether the random state came back, too, as it does where the number of ranks and the kind of
+            device are the same.
+
+        Raises:
+            CheckpointError: a file is missing, truncated or changed, or the checkpoint is of another model.
+        """
+        world = current_world()
+        manifest: dict[str, Any] = {}
+        with together(f"checking the checkpoint {path}"):
+            manifest = read_manifest(path)
+            verify(path, sorted(manifest["files"].items())[world.rank :: world.size])
+        own_state = _state(dmp, optimizer)
+        state = layout_free(own_state)  # other names for the same memory, which is filled in place
+        expected = contents(state)
+        with together(f"comparing the checkpoint {path}"):
+            compare(path, manifest, expected, _sharding(dmp))
+        same_ranks = bool(manifest["world_size"] == world.size)
+        same_random = same_ranks and manifest["random_state"] == sorted(random_state())
+        if same_random:
+            state["rng"] = _random_state_of(world)
+        if same_ranks and (own := manifest["buffers_of_ranks"]):
+            state["buffers"] = copy_buffers(dmp, own)
+        _storage(f"reading {path}", lambda: dcp.load(state, checkpoint_id=path))
+        dmp.load_state_dict(own_state["model"])
+        optimizer.load_state_dict(own_state["optimizer"])
+        set_table_steps(dmp, manifest["table_steps"])
+        if same_ranks:
+            copy_buffers(dmp, manifest["buffers_of_ranks"], state.get("buffers"))
+        if same_random:
+            tail = f"_{world.rank}"
+            set_random_state({name.removesuffix(tail): value for name, value in state["rng"].items()})
+        return same_random
+
+    def _work(self, *arguments: Any) -> None:
+        try:
+            self._write(*arguments)
+        except BaseException as error:  # raised by `wait`, in the main thread
+            self._error = error
+
+    def _write(
+        self,
+        state: dict[str, Any],
+        manifest: dict[str, Any],
+        temporary: Path,
+        final: Path,
+        group: dist.ProcessGroup | None,
+    ) -> None:
+        writer = HashingWriter(temporary)
+        try:
+            _storage(
+                f"writing {temporary}",
+                lambda: dcp.save(state, storage_writer=writer, planner=SharingPlanner(), process_group=group),
+            )
+        finally:
+            writer.close()
+        files: dict[str, dict[str, Any]] = {}
+        for theirs in gather(writer.digests, group):
+            files.update(theirs)
+        text = manifest_text({**manifest, "files": dict(sorted(files.items()))})
+
+        def finish() -> None:
+            atomic_write_text(temporary / MANIFEST, text)
+            if final.exists():
+                _remove(final)
+            os.rename(temporary, final)
+            _sync(self.folder)
+            for old in complete_checkpoints(self.folder)[: -self.keep]:
+                _remove(old)
+
+        on_main("finishing the checkpoint", finish, group)
+
+    def _prepare(self, temporary: Path) -> None:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        for unfinished in self.folder.glob(".unfinished_*"):
+            shutil.rmtree(unfinished)
+        temporary.mkdir()
+
+
+def _check_visible(folder: Path) -> None:
+    deadline = time.monotonic() + _VISIBLE_S
+    while not folder.is_dir():
+        if time.monotonic() > deadline:
+            raise CheckpointError(
+                f"{folder.parent}: this rank does not see the folder that rank 0 made in it; checkpoints "
+                "need an output folder on a file system that all machines share"
+            )
+        time.sleep(0.1)
+
+
+def _remove(checkpoint: Path) -> None:
+    """Deletes a checkpoint under another name: what is left of it after a kill is cleared like a save's."""
+    unfinished = checkpoint.with_name(f".unfinished_{checkpoint.name}_removed")
+    os.rename(checkpoint, unfinished)
+    shutil.rmtree(unfinished)
+
+
+def _storage(doing: str, call: Callable[[], object]) -> None:
+    try:
+        call()
+    except CheckpointException as error:  # a BaseException, raised on all ranks
+        reasons = "; ".join(
+            f"rank {rank}: {type(e).__name__}: {e}" for rank, (e, _) in error.failures.items()
+        )
+        raise CheckpointError(f"{doing} failed: {reasons}") from error
+
+
+def _random_state_of(world: World) -> dict[str, Tensor]:
+    return {f"{name}_{world.rank}": value for name, value in random_state().items()}
+
+
+def _state(dmp: DistributedModelParallel, optimizer: KeyedOptimizer) -> dict[str, Any]:
+    return {"model": dmp.state_dict(), "optimizer": optimizer.state_dict()}
+
+
+def _sharding(dmp: DistributedModelParallel) -> dict[str, str]:
+    """``collection.table`` -> sharding type."""
+    return {
+        f"{path}.{table}": of.sharding_type
+        for path, sharding in dmp.plan.plan.items()
+        for table, of in sharding.items()
+    }
+
+
+def _sync(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

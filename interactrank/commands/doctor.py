@@ -1,0 +1,176 @@
+"""``interactrank doctor``: what is installed, what does not match, and what to run then."""
+
+from __future__ import annotations
+
+import platform
+import re
+import shutil
+import subprocess
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib import import_module, metadata
+from pathlib import Path
+
+from rich.console import Console
+
+from interactrank.core.versions import CPU_BUILD, CUDA_BUILD, PINNED, RULE, Trio
+from interactrank.version import __version__
+
+__all__ = ["Finding", "doctor", "judge_machine", "judge_requirements", "judge_trio"]
+
+_COLOURS = {"ok": "green", "note": "yellow", "wrong": "bold red"}
+_EXTRAS_OF_DEVELOPERS = ("all", "dev", "test")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finding:
+    """One line of the report.
+
+    Args:
+        name: what was looked at.
+        text: what was found.
+        state: ``ok``; ``note`` for what is missing but not needed; ``wrong`` for what must be mended.
+        remedy: the command that helps.
+    """
+
+    name: str
+    text: str
+    state: str = "ok"
+    remedy: str | None = None
+
+
+def doctor() -> int:
+    """Prints the state of this installation, under any mismatch: it judges before it imports.
+
+    Returns:
+        0 if the library can run, 1 if something has to be mended first; a missing extra is no fault.
+    """
+    # Long lines stay whole: a command that is broken over two cannot be copied.
+    console = Console(soft_wrap=True, highlight=False)
+    wrong = []
+    for finding in _findings():
+        if finding.state == "wrong":
+            wrong.append(finding)
+        colour = _COLOURS[finding.state]
+        console.print(f"[{colour}]{finding.state:<6}[/]", end="")
+        console.print(f"{finding.name:<16}{finding.text}", markup=False)
+        if finding.remedy:
+            console.print(f"{'':22}run: {finding.remedy}", markup=False)
+    if not wrong:
+        console.print("everything matches")
+    elif _is_checkout():
+        console.print("Or, in this checkout: make -B install", markup=False)
+    return 1 if wrong else 0
+
+
+def _findings() -> Iterator[Finding]:
+    yield Finding(name="interactrank", text=__version__)
+    yield Finding(name="python", text=f"{platform.python_version()}, {platform.platform()}")
+    trio = list(judge_trio(Trio.installed()))
+    yield from trio
+    if all(finding.state != "wrong" for finding in trio):
+        yield _judge_import()
+    try:
+        requirements = metadata.requires("interactrank") or []
+    except metadata.PackageNotFoundError:
+        yield Finding(name="extras", text="interactrank itself was not installed by pip", state="note")
+    else:
+        yield from judge_requirements(requirements)
+    yield from judge_machine()
+
+
+def judge_trio(trio: Trio) -> Iterator[Finding]:
+    """The versions of torch, torchrec and FBGEMM, and whether they go together."""
+    yield Finding(name="torch", text=trio.torch or "not installed")
+    yield Finding(name="torchrec", text=trio.torchrec or "not installed")
+    builds = {CUDA_BUILD: "CUDA build", CPU_BUILD: "CPU build"}
+    found = [f"{version} ({builds[name]}, {name})" for name, version in trio.fbgemm.items()]
+    yield Finding(name="fbgemm", text=" and ".join(found) or "not installed")
+    problem = trio.problem()
+    if problem:
+        yield Finding(name="match", text=f"{problem}; {RULE}", state="wrong", remedy=trio.remedy())
+    else:
+        yield Finding(name="match", text=RULE)
+
+
+def _judge_import() -> Finding:
+    try:
+        for module in ("torch", "fbgemm_gpu", "torchrec"):
+            import_module(module)
+    except Exception as error:  # a broken library can raise anything
+        pins = f"torch=={PINNED['torch']} torchrec=={PINNED['torchrec']}"
+        build = next(iter(Trio.installed().fbgemm))
+        return Finding(
+            name="import",
+            text=f"{module} does not load: {error}",
+            state="wrong",
+            remedy=f"pip install --force-reinstall --no-deps {pins} {build}=={PINNED['fbgemm']}",
+        )
+    return Finding(name="import", text="torch, fbgemm_gpu and torchrec load")
+
+
+def judge_requirements(requirements: list[str]) -> Iterator[Finding]:
+    """What is installed of the requirements in this distribution's metadata, extra by extra.
+
+    Args:
+        requirements: such as ``duckdb>=1.1; extra == "data"``.
+    """
+    by_extra: dict[str, list[str]] = defaultdict(list)
+    for requirement in requirements:
+        name = re.split(r"[^\w.-]", requirement)[0]
+        extra = re.search(r"extra == [\"'](\w+)[\"']", requirement)
+        if name not in ("torch", "torchrec", "fbgemm-gpu", "interactrank"):
+            by_extra[extra[1] if extra else ""].append(name)
+    for group, names in by_extra.items():
+        if group in _EXTRAS_OF_DEVELOPERS:
+            continue
+        versions = {name: _version(name) for name in names}
+        missing = [name for name, version in versions.items() if version is None]
+        text = ", ".join(f"{name} {version or 'not installed'}" for name, version in versions.items())
+        label = f"extra {group}" if group else "requirements"
+        if not missing:
+            yield Finding(name=label, text=text)
+        elif group:
+            yield Finding(name=label, text=text, state="note", remedy=f"pip install 'interactrank[{group}]'")
+        else:
+            yield Finding(name=label, text=text, state="wrong", remedy=f"pip install {' '.join(missing)}")
+
+
+def judge_machine() -> Iterator[Finding]:
+    """The GPUs that the driver shows and that torch can use."""
+    gpus = _gpus()
+    try:
+        torch = import_module("torch")
+        usable = bool(torch.cuda.is_available())
+        built = torch.version.cuda
+    except Exception:  # judged above
+        usable, built = False, None
+    if usable:
+        yield Finding(name="CUDA", text=f"torch uses {torch.cuda.device_count()} GPU, CUDA {built}")
+    elif gpus:
+        text = f"{len(gpus)} GPU found, which this torch cannot use: " + (
+            f"it is built for CUDA {built}; see the version that nvidia-smi shows" if built else "a CPU build"
+        )
+        remedy = "make -B install BUILD=cuda" if _is_checkout() else None
+        yield Finding(name="CUDA", text=text, state="note", remedy=remedy)
+    else:
+        yield Finding(name="CUDA", text="no GPU found: training and serving run on the CPU")
+
+
+def _gpus() -> list[str]:
+    if shutil.which("nvidia-smi") is None:
+        return []
+    listed = subprocess.run(["nvidia-smi", "-L"], capture_output=True, text=True, check=False)
+    return listed.stdout.splitlines() if listed.returncode == 0 else []
+
+
+def _is_checkout() -> bool:
+    return (Path(__file__).parents[1] / "packaging" / "install.sh").exists()
+
+
+def _version(distribution: str) -> str | None:
+    try:
+        return metadata.version(distribution)
+    except metadata.PackageNotFoundError:
+        return None

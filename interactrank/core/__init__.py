@@ -1,0 +1,1 @@
+"""What any project could use: errors, files, settings, versions, logging."""

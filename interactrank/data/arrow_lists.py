@@ -1,0 +1,65 @@
+"""Jagged columns between Arrow and NumPy: the values of all rows, and a length for each row."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from interactrank.core.extras import require
+from interactrank.cross_features.jagged import Jagged
+from interactrank.cross_features.pair_index import Int64s, ranges
+
+
+def from_arrow(column: Any) -> Jagged:
+    """Values and lengths of a list column (a null list is empty)."""
+    array = column
+    if hasattr(column, "chunks"):  # joining a single chunk would copy it
+        array = column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
+    if array.null_count == 0 and hasattr(array, "offsets"):
+        offsets = array.offsets.to_numpy().astype(np.int64)
+        values = array.values.slice(offsets[0], offsets[-1] - offsets[0])
+        return Jagged(values.to_numpy(zero_copy_only=False), offsets[1:] - offsets[:-1])
+    pc = require("pyarrow.compute", extra="data")
+    lengths = pc.fill_null(pc.list_value_length(array), 0).to_numpy(zero_copy_only=False)
+    return Jagged(array.flatten().to_numpy(zero_copy_only=False), lengths.astype(np.int64))
+
+
+def to_arrow(jagged: Jagged, kind: str) -> Any:
+    """A list column whose values have the Arrow type ``kind``, such as ``int64``."""
+    pa = require("pyarrow", extra="data")
+    offsets = np.concatenate([[0], np.cumsum(jagged.lengths)])
+    values = pa.array(jagged.values, type=getattr(pa, kind)())
+    if offsets[-1] > np.iinfo(np.int32).max:
+        return pa.LargeListArray.from_arrays(pa.array(offsets, pa.int64()), values)
+    return pa.ListArray.from_arrays(pa.array(offsets, pa.int32()), values)
+
+
+def starts(jagged: Jagged) -> Int64s:
+    """Where the values of each row begin."""
+    return np.cumsum(jagged.lengths) - jagged.lengths
+
+
+def take(jagged: Jagged, rows: Int64s, first: Int64s | None = None) -> Jagged:
+    """The given rows of a jagged column; ``first`` are its :func:`starts`, where they are known.
+
+    Example::
+
+        >>> take(Jagged(np.array([1, 2, 3]), np.array([1, 0, 2])), np.array([2, 0])).values.tolist()
+        [2, 3, 1]
+    """
+    lengths = jagged.lengths[rows]
+    first = starts(jagged) if first is None else first
+    return Jagged(jagged.values[ranges(first[rows], lengths)], lengths)
+
+
+def per_row(values: list[list[int]]) -> Jagged:
+    """Jagged from a list for each row."""
+    lengths = np.fromiter(map(len, values), np.int64, len(values))
+    flat = np.fromiter((v for row in values for v in row), np.int64, int(lengths.sum()))
+    return Jagged(flat, lengths)
+
+
+def constant(value: int, rows: int) -> Jagged:
+    """The same single value in every row."""
+    return Jagged(np.full(rows, value, np.int64), np.ones(rows, np.int64))

@@ -1,0 +1,236 @@
+"""SearchLoader: prepared requests as batches, in an order fixed by seed, rank and epoch.
+
+An epoch is one order of all requests: row groups shuffled, then requests shuffled among neighbouring
+groups. Each rank takes a contiguous share of that order and cuts it into the same number of batches, so
+that all ranks end together, no request is left out and none comes twice, however the files are cut. What is
+left of an epoch can be dealt out anew to another number of ranks (:mod:`interactrank.core.epoch_partition`).
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Collection, Iterator
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from interactrank.batch import SearchBatch
+from interactrank.core.epoch_partition import Deal, Places
+from interactrank.core.extras import require
+from interactrank.data.errors import DatasetError
+from interactrank.data.loading.collate import PreparedRequests, collate
+from interactrank.data.loading.negatives import NegativeSampler
+from interactrank.data.prepared.dataset import PreparedDataset
+from interactrank.data.raw.source import first_line
+from interactrank.data.settings import LoaderSettings
+
+
+class _Group(NamedTuple):
+    file: int
+    group: int
+    first: int
+    rows: int
+
+
+class SearchLoader:
+    """Batches of a split.
+
+    Args:
+        log: the prepared log.
+        split: ``train``, ``validation`` or ``test``.
+        settings: batch size, negatives, shuffling, seed.
+        rank, world_size: which share of the requests this process reads.
+        shuffle: whether epochs differ in their order; off, requests come in order of time.
+        only: iqp and lexical features that the model reads; the others are 0 in drawn negatives. None: all.
+
+    Raises:
+        DatasetError: the split has fewer requests than there are ranks, or a file is damaged.
+    """
+
+    def __init__(
+        self,
+        log: PreparedDataset,
+        split: str,
+        settings: LoaderSettings,
+        *,
+        rank: int = 0,
+        world_size: int = 1,
+        shuffle: bool = True,
+        only: Collection[str] | None = None,
+    ) -> None:
+        self.log, self.split, self.settings, self.shuffle = log, split, settings, shuffle
+        self.rank, self.world_size = rank, world_size
+        self._layout = log.layout
+        pq = require("pyarrow.parquet", extra="data")
+        self._files = []
+        self._groups: list[_Group] = []
+        first = 0
+        for n, path in enumerate(log.files(split)):
+            try:
+                file = pq.ParquetFile(path, memory_map=True)
+            except Exception as error:
+                raise DatasetError(
+                    f"cannot read '{path}': {first_line(error)}; prepare the log again"
+                ) from None
+            self._files.append(file)
+            for g in range(file.num_row_groups):
+                rows = file.metadata.row_group(g).num_rows
+                self._groups.append(_Group(n, g, first, rows))
+                first += rows
+        self.num_requests = first
+        if first < world_size:
+            raise DatasetError(
+                f"split '{split}' has {first} requests, fewer than the {world_size} ranks; "
+                "use fewer ranks or another split"
+            )
+        self._sampler = None
+        if settings.negatives:
+            self._sampler = NegativeSampler(
+                train_count=log.items.train_count,
+                count=settings.negatives,
+                power=settings.negative_power,
+                cross=log.cross,
+                only=only,
+            )
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Batches of an epoch, the same on every rank."""
+        return self.deal().steps
+
+    def deal(self, places: Places | None = None) -> Deal:
+        """How these ranks share the given places of an epoch's order; None for the whole epoch."""
+        whole = ((0, self.num_requests),)
+        return Deal(whole if places is None else places, self.world_size, self.settings.batch_requests)
+
+    def epoch(self, n: int = 0, start: int = 0, places: Places | None = None) -> Iterator[SearchBatch]:
+        """Batches ``start``, ``start + 1``, ... of epoch ``n``; none from its last step on.
+
+        Args:
+            n: the epoch.
+            start: batches to leave out.
+            places: what other ranks left of the epoch (see :meth:`deal`); None for the whole of it.
+        """
+        batches = self._batches(n, start, places)
+        return _ahead(batches, self.settings.prefetch) if self.settings.prefetch else batches
+
+    def requests(self) -> Iterator[PreparedRequests]:
+        """The requests of the epoch 0 batches, with all that cross features of other items need."""
+        for _, requests in self._requests(0, 0, None, self._columns(everything=True)):
+            yield requests
+
+    def _batches(self, epoch: int, start: int, places: Places | None) -> Iterator[SearchBatch]:
+        columns = self._columns(everything=self._sampler is not None)
+        for step, requests in self._requests(epoch, start, places, columns):
+            candidates = requests.candidates()
+            if self._sampler is not None:
+                # What is left of an epoch has other requests at this step than the whole epoch has.
+                rest = () if places is None else (places[0][0],)
+                seed = (self.settings.seed, self.rank, epoch, step, *rest)
+                candidates = self._sampler.add(requests, candidates, seed)
+            yield collate(requests, candidates, self.log.items)
+
+    def _requests(
+        self, epoch: int, start: int, places: Places | None, columns: list[str]
+    ) -> Iterator[tuple[int, PreparedRequests]]:
+        """(step, its requests) from step ``start`` on."""
+        pa = require("pyarrow", extra="data")
+        deal = self.deal(places)
+        mine = deal.share(self.rank, start)
+        held: Any = None  # read but not yet handed out: table and index
+        step, position = start, 0
+        for window in self._windows(epoch):
+            size = sum(g.rows for g in window)
+            pieces = _within(mine, position, position + size)
+            if pieces:
+                table = pa.concat_tables([self._read(g, columns) for g in window])
+                index = np.concatenate([np.arange(g.first, g.first + g.rows) for g in window])
+                order = self._order(epoch, position, size)
+                order = np.concatenate([order[first:last] for first, last in pieces])
+                table, index = table.take(order), index[order]
+                if held is not None:
+                    table, index = pa.concat_tables([held[0], table]), np.concatenate([held[1], index])
+                while step < deal.steps and (rows := deal.size(self.rank, step)) <= len(index):
+                    yield (
+                        step,
+                        PreparedRequests(table.slice(0, rows), index[:rows], self._layout, self.log.items),
+                    )
+                    table, index = table.slice(rows), index[rows:]
+                    step += 1
+                held = (table, index)
+            if step >= deal.steps:
+                return
+            position += size
+
+    def _windows(self, epoch: int) -> Iterator[list[_Group]]:
+        groups = self._groups
+        size = 1
+        if self.shuffle:
+            random = np.random.default_rng((self.settings.seed, epoch))
+            groups = [groups[i] for i in random.permutation(len(groups))]
+            size = self.settings.shuffle_groups
+        for first in range(0, len(groups), size):
+            yield groups[first : first + size]
+
+    def _order(self, epoch: int, position: int, size: int) -> Any:
+        if not self.shuffle:
+            return np.arange(size)
+        return np.random.default_rng((self.settings.seed, epoch, position)).permutation(size)
+
+    def _read(self, group: _Group, columns: list[str]) -> Any:
+        try:
+            return self._files[group.file].read_row_group(group.group, columns=columns)
+        except Exception as error:
+            path = self.log.files(self.split)[group.file]
+            raise DatasetError(f"cannot read '{path}': {first_line(error)}; prepare the log again") from None
+
+    def _columns(self, everything: bool) -> list[str]:
+        """Columns to read; ``everything`` includes what cross features of other items need."""
+        names: list[str] = self._files[0].schema_arrow.names
+        wanted = {"candidates", "labels", "weights", "iqp_rate", "iqp_support", "lexical", "dense"}
+        kinds: tuple[str, ...] = ("feature.", "events.")
+        if everything:
+            wanted |= {"time", "history_end", "excluded", "true_probability"}
+            kinds += ("keys.", "parts.")
+        return [n for n in names if n in wanted or n.startswith(kinds)]
+
+
+def _within(places: Places, first: int, last: int) -> Places:
+    """The places from ``first`` up to ``last``, counted from ``first``."""
+    return tuple((max(a, first) - first, min(b, last) - first) for a, b in places if a < last and b > first)
+
+
+def _ahead(batches: Iterator[SearchBatch], depth: int) -> Iterator[SearchBatch]:
+    """The same batches, made by a thread up to ``depth`` ahead; its errors are raised here."""
+    ready: queue.Queue[SearchBatch | BaseException | None] = queue.Queue(depth)
+    stopped = threading.Event()
+
+    def offer(value: SearchBatch | BaseException | None) -> bool:
+        while not stopped.is_set():
+            try:
+                ready.put(value, timeout=0.1)
+                return True
+            except queue.Full:
+                continue
+        return False
+
+    def work() -> None:
+        try:
+            for batch in batches:
+                if not offer(batch):
+                    return
+            offer(None)
+        except BaseException as error:
+            offer(error)
+
+    thread = threading.Thread(target=work, name="interactrank-loader", daemon=True)
+    thread.start()
+    try:
+        while (value := ready.get()) is not None:
+            if isinstance(value, BaseException):
+                raise value
+            yield value
+    finally:
+        stopped.set()
+        thread.join()  # the files are free for the next epoch

@@ -1,0 +1,120 @@
+"""Feature values as the towers see them: rows of ID tables and dense numbers."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from interactrank.core.extras import require
+from interactrank.cross_features.jagged import Jagged
+from interactrank.cross_features.text import ANALYZERS, normalize
+from interactrank.data.arrow_lists import from_arrow, per_row
+from interactrank.data.errors import DatasetError
+from interactrank.data.prepared.vocabulary import Vocabulary
+from interactrank.schema import Feature
+
+
+def normalized(column: Any) -> Any:
+    """A column of queries as one text for all ways to write them."""
+    pa = require("pyarrow", extra="data")
+    return pa.array([None if q is None else normalize(q) for q in column.to_pylist()], pa.string())
+
+
+def parts(feature: Feature, column: Any) -> list[list[str]]:
+    """The values of an id, words or trigrams feature in each row of an Arrow column."""
+    if feature.kind == "id":
+        values = column.to_pylist()
+        if values and isinstance(next((v for v in values if v is not None), None), list):
+            return [[str(v) for v in row if v is not None] if row else [] for row in values]
+        return [[] if v is None else [str(v)] for v in values]
+    analyze = ANALYZERS[feature.kind]
+    known: dict[str, list[str]] = {}
+    result = []
+    for text in column.to_pylist():
+        text = text or ""
+        if text not in known:
+            known[text] = analyze(text)
+        result.append(known[text])
+    return result
+
+
+def count_parts(feature: Feature, column: Any, times: NDArray[np.int64], into: Counter[str]) -> None:
+    """Add to ``into`` how often each value occurs, row n counting ``times[n]`` times."""
+    for row, n in zip(parts(feature, column), times.tolist(), strict=True):
+        if n:
+            for value in row:
+                into[value] += n
+
+
+def table_rows(feature: Feature, column: Any, vocabulary: Vocabulary) -> Jagged:
+    """Rows of the ID table in each row of the column; an empty row gets table row 0, so none is empty."""
+    known: dict[str, int] = {}
+    rows = []
+    for values in parts(feature, column):
+        for v in values:
+            if v not in known:
+                known[v] = vocabulary.row(v)
+        rows.append([known[v] for v in values] or [0])
+    return per_row(rows)
+
+
+def dense(
+    numbers: list[Feature], vectors: list[Feature], columns: Mapping[str, Any], rows: int
+) -> NDArray[np.float32]:
+    """[rows, numbers + vector widths] float32; NaN where the log has no (finite) number.
+
+    Args:
+        numbers, vectors: the features.
+        columns: Arrow column of each feature, by its name.
+        rows: length of the columns.
+
+    Raises:
+        DatasetError: a column is not numeric or a vector has another width than the schema says.
+    """
+    blocks = [np.empty((rows, 0), np.float32)]
+    blocks += [_numbers(f, columns[f.name])[:, None] for f in numbers]
+    blocks += [_vectors(f, columns[f.name]) for f in vectors]
+    return np.concatenate(blocks, axis=1)
+
+
+def _numbers(feature: Feature, column: Any) -> NDArray[np.float32]:
+    pa = require("pyarrow", extra="data")
+    try:
+        values = column.cast(pa.float64(), safe=False).to_numpy(zero_copy_only=False)
+    except pa.ArrowException as error:
+        raise DatasetError(
+            f"feature '{feature.name}': column '{feature.column}' is not numeric ({error})"
+        ) from None
+    return _finite(values)
+
+
+def _vectors(feature: Feature, column: Any) -> NDArray[np.float32]:
+    width = int(feature.dim or 0)
+    try:
+        elements, lengths = from_arrow(column)
+        elements = _finite(np.asarray(elements, np.float64))
+    except (TypeError, ValueError, NotImplementedError) as error:  # pyarrow's errors are of these kinds
+        raise DatasetError(
+            f"feature '{feature.name}': column '{feature.column}' has no lists of numbers ({error})"
+        ) from None
+    wrong = lengths[(lengths != 0) & (lengths != width)]
+    if len(wrong):
+        raise DatasetError(
+            f"feature '{feature.name}': column '{feature.column}' has vectors of {wrong[0]} numbers, "
+            f"the schema says dim: {width}"
+        )
+    block = np.full((len(lengths), width), np.nan, np.float32)
+    block[lengths > 0] = elements.reshape(-1, width)
+    return block
+
+
+def _finite(values: NDArray[Any]) -> NDArray[np.float32]:
+    """As float32; what that cannot hold becomes NaN."""
+    with np.errstate(over="ignore"):
+        result = np.array(values, np.float32)
+    result[~np.isfinite(result)] = np.nan
+    return result

@@ -1,0 +1,77 @@
+"""How values become ids: rows of a vocabulary counted in training, hashed rows, or ids of a managed table."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from interactrank.core.extras import require
+from interactrank.core.files import atomic_write
+from interactrank.cross_features.text import hash63
+from interactrank.schema import MANAGED_ID_LIMIT
+from interactrank.schema.tables import IdTable
+
+
+class Vocabulary:
+    """Ids of one ID table; 0 stands for values without a row of their own, and for missing ones.
+
+    The ids of a vocabulary and of a hashed table are its rows. Those of a managed table are 62 bits of the
+    value's hash, for which the model finds a row.
+
+    Args:
+        table: the table's settings.
+        values: the values of rows 1, 2, ...; empty for a table of given rows.
+
+    Example::
+
+        >>> colours = Vocabulary.count(IdTable(dim=4, min_count=2), Counter(red=5, blue=2, pink=1))
+        >>> colours.rows, colours.lookup(["blue", "red", "pink", None]).tolist()
+        (3, [2, 1, 0, 0])
+    """
+
+    def __init__(self, table: IdTable, values: list[str]) -> None:
+        self.table, self.values = table, values
+        self._row = {v: i + 1 for i, v in enumerate(values)}
+
+    @property
+    def rows(self) -> int:
+        """Rows of the embedding table."""
+        return self.table.rows if self.table.rows is not None else len(self.values) + 1
+
+    @classmethod
+    def count(cls, table: IdTable, counts: Counter[str]) -> Vocabulary:
+        """The vocabulary of the most frequent values; ties in order of the values."""
+        if table.rows is not None:
+            return cls(table, [])
+        kept = [v for v, n in counts.items() if n >= table.min_count]
+        kept.sort(key=lambda v: (-counts[v], v))
+        return cls(table, kept[: table.max_rows - 1])
+
+    def lookup(self, values: list[str | None]) -> NDArray[np.int64]:
+        """[N] int64 ids of the values."""
+        return np.fromiter((self.row(v) for v in values), np.int64, len(values))
+
+    def row(self, value: str | None) -> int:
+        """Id of one value."""
+        if value is None:
+            return 0
+        if self.table.ids == "managed":
+            return 1 + hash63(value) % (MANAGED_ID_LIMIT - 1)
+        if self.table.rows is not None:
+            return 1 + hash63(value) % (self.table.rows - 1)
+        return self._row.get(value, 0)
+
+    def save(self, path: Path) -> None:
+        """Write the values as Parquet, in order of their rows."""
+        pa, pq = require("pyarrow", extra="data"), require("pyarrow.parquet", extra="data")
+        atomic_write(
+            path, lambda p: pq.write_table(pa.table({"value": pa.array(self.values, pa.string())}), p)
+        )
+
+    @classmethod
+    def open(cls, table: IdTable, path: Path) -> Vocabulary:
+        """Read what :meth:`save` wrote."""
+        return cls(table, require("pyarrow.parquet", extra="data").read_table(path)["value"].to_pylist())

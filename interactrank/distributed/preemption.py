@@ -1,0 +1,78 @@
+"""Pre-emption: a signal that reaches some ranks stops all of them at the same step, with a checkpoint."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from types import FrameType, TracebackType
+from typing import Any
+
+import torch
+import torch.distributed as dist
+
+from interactrank.core.errors import UserError
+
+__all__ = ["EXIT_PREEMPTED", "Agreement", "Preempted", "StopSignal"]
+
+EXIT_PREEMPTED = 75  # EX_TEMPFAIL of sysexits.h: start it again
+
+
+class Preempted(UserError, RuntimeError):
+    """The run was asked to stop (SIGTERM) and has saved a checkpoint; started again, it goes on from there.
+
+    The command line ends with exit code 75.
+    """
+
+    exit_code = EXIT_PREEMPTED
+
+
+class StopSignal:
+    """Notes SIGTERM instead of dying of it, while the block runs; more of them change nothing.
+
+    Outside of the main thread, where Python allows no handlers, the signal keeps its effect.
+
+    Attributes:
+        requested: whether the signal came.
+    """
+
+    def __init__(self) -> None:
+        self.requested = False
+        self._before: Any = None
+
+    def __enter__(self) -> StopSignal:
+        if threading.current_thread() is threading.main_thread():
+            self._before = signal.signal(signal.SIGTERM, self._note)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._before is not None:
+            signal.signal(signal.SIGTERM, self._before)
+
+    def _note(self, number: int, frame: FrameType | None) -> None:
+        self.requested = True
+
+
+class Agreement:
+    """Flags that hold for all ranks as soon as one rank has raised them.
+
+    Ranks ask before a step and read the answer after it, so that the exchange costs the step no time.
+    """
+
+    def __init__(self) -> None:
+        self._flags = torch.zeros(0, dtype=torch.int32)
+        self._work: Any = None
+
+    def ask(self, *flags: bool) -> None:
+        """Tells the other ranks this rank's flags. All ranks must call it, with as many flags."""
+        self._flags = torch.tensor(flags, dtype=torch.int32)
+        if dist.get_world_size() > 1:
+            self._work = dist.all_reduce(self._flags, op=dist.ReduceOp.MAX, async_op=True)
+
+    def answer(self) -> tuple[bool, ...]:
+        """For each flag, whether any rank had raised it when it asked."""
+        if self._work is not None:
+            self._work.wait()
+            self._work = None
+        return tuple(bool(flag) for flag in self._flags.tolist())

@@ -1,0 +1,154 @@
+"""Parts of a config's model that an ablation takes away or adds, and the settings without or with them."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import Any
+
+from interactrank.models import ModelSettings
+from interactrank.models.settings import LossSettings
+from interactrank.runs.config import RunConfig
+from interactrank.schema import IqpFeature
+
+__all__ = ["IQP", "PARTS", "Parts"]
+
+PARTS = (
+    *("sequence", "crossing", "in_batch", "log_q"),
+    *("iqp_query", "iqp_segment", "iqp_back_off", "lexical"),
+)
+"""All parts, in the order in which the ladder adds them."""
+
+IQP = ("iqp_query", "iqp_segment", "iqp_back_off")
+
+
+class Parts:
+    """What a config's model has, what it could have, and the settings of any choice of parts.
+
+    Args:
+        config: of the full model.
+
+    Attributes:
+        used: parts of the full model, in order.
+        offered: parts that it lacks, though the log and the schema allow them, in order.
+    """
+
+    used: tuple[str, ...]
+    offered: tuple[str, ...]
+
+    def __init__(self, config: RunConfig) -> None:
+        self.config = config
+        model, schema = config.model, config.search
+        # What a config leaves out by name, it leaves out on purpose: never offered.
+        self._iqp = [f for f in schema.iqp if f.name not in model.leave_out]
+        self._lexical = [f.name for f in schema.lexical if f.name not in model.leave_out]
+        loss = model.loss
+        # Where nothing else trains the model, the in-batch softmax stays.
+        self._needs_in_batch = loss.pointwise_weight + loss.request_softmax_weight == 0
+        crossings = (model.request_tower.crossing, model.item_tower.crossing)
+        there = {
+            "sequence": model.use_sequence if schema.sequence is not None else None,
+            "crossing": crossings != ("none", "none"),
+            "in_batch": None if self._needs_in_batch else loss.in_batch_weight > 0,
+            "log_q": loss.in_batch_weight > 0 and loss.log_q,
+            "lexical": model.use_lexical if self._lexical else None,
+        }
+        there |= {part: model.use_history if self._features(part) else None for part in IQP}
+        self.used = tuple(part for part in PARTS if there[part] is True)
+        self.offered = tuple(part for part in PARTS if there[part] is False)
+
+    def changes(self, parts: Collection[str]) -> dict[str, Any]:
+        """What differs from the full model in one that has these parts.
+
+        Without the user sequence, a model also lacks the IQP features that compare a candidate with it. A
+        model that lacks the history that the full model has starts with a dot weight as of
+        :meth:`ModelSettings.two_tower`: the dot product is all it has. Equal models have equal changes.
+
+        Args:
+            parts: some of :data:`PARTS`; ``log_q`` has no effect without ``in_batch``.
+
+        Returns:
+            Sections as of ``variants``; ``{}`` for the full model.
+        """
+        model = self.config.model
+        changed = self._history(parts) | self._loss(parts)
+        if ("sequence" in parts) != ("sequence" in self.used):
+            changed["use_sequence"] = "sequence" in parts
+        if ("lexical" in parts) != ("lexical" in self.used):
+            changed["use_lexical"] = "lexical" in parts
+        if ("crossing" in parts) != ("crossing" in self.used):
+            crossing = {"crossing": "mask_net" if "crossing" in parts else "none"}
+            towers = {"request_tower": model.request_tower, "item_tower": model.item_tower}
+            changed |= {side: crossing for side, t in towers.items() if t.crossing != crossing["crossing"]}
+        return {"model": changed} if changed else {}
+
+    def name(self, part: str) -> str:
+        """Of a part, for the names of models: ``mask_net`` for ``crossing``."""
+        return self._crossing() if part == "crossing" else part
+
+    def label(self, part: str) -> str:
+        """Of a part, for readers."""
+        if part == "crossing":
+            return {"mask_net": "MaskNet", "dcn": "DCN"}[self._crossing()]
+        if part == "iqp_query":
+            windows = dict.fromkeys(f.window or "all time" for f in self._features(part))
+            return f"IQP of the query ({', '.join(windows)})"
+        if part == "iqp_segment":
+            segments = dict.fromkeys(str(f.segment) for f in self._features(part))
+            return f"IQP by segment ({', '.join(segments)})"
+        if part == "iqp_back_off":
+            keys = dict.fromkeys(f.key.replace("_", "-") for f in self._features(part))
+            return f"IQP back-off ({', '.join(keys)})"
+        if part == "in_batch":
+            weight = self.config.model.loss.in_batch_weight or _default_weight()
+            return f"in-batch softmax (weight {weight:g})"
+        return {
+            "sequence": "user sequence",
+            "log_q": "logQ",
+            "lexical": "lexical match",
+        }[part]
+
+    def _crossing(self) -> str:
+        model = self.config.model
+        found = [model.request_tower.crossing, model.item_tower.crossing]
+        return next((crossing for crossing in found if crossing != "none"), "mask_net")
+
+    def _features(self, part: str) -> list[IqpFeature]:
+        return [f for f in self._iqp if _part(f) == part]
+
+    def _history(self, parts: Collection[str]) -> dict[str, Any]:
+        model = self.config.model
+        had = any(part in self.used for part in IQP)
+        alone = "sequence" in self.used and "sequence" not in parts
+        kept = [f.name for f in self._iqp if _part(f) in parts and not (alone and f.of_user_history)]
+        if not kept:
+            if not had:
+                return {}
+            default = ModelSettings.model_fields["initial_dot_weight"].default
+            weight = max(model.initial_dot_weight, default)
+            changed: dict[str, Any] = {"use_history": False}
+            return changed if weight == model.initial_dot_weight else changed | {"initial_dot_weight": weight}
+        changed = {} if had else {"use_history": True}
+        left_out = [f.name for f in self._iqp if f.name not in kept]
+        return changed | ({"leave_out": [*model.leave_out, *left_out]} if left_out else {})
+
+    def _loss(self, parts: Collection[str]) -> dict[str, Any]:
+        loss = self.config.model.loss
+        had = self._needs_in_batch or "in_batch" in self.used
+        has = self._needs_in_batch or "in_batch" in parts
+        changed: dict[str, Any] = {}
+        if has != had:
+            changed["in_batch_weight"] = _default_weight() if has else 0.0
+        if has and ("log_q" in parts) != loss.log_q:
+            changed["log_q"] = "log_q" in parts
+        return {"loss": changed} if changed else {}
+
+
+def _default_weight() -> float:
+    """Of the in-batch softmax, where the config does not use it."""
+    return float(LossSettings.model_fields["in_batch_weight"].default)
+
+
+def _part(feature: IqpFeature) -> str:
+    if feature.key != "query":
+        return "iqp_back_off"
+    return "iqp_query" if feature.segment is None else "iqp_segment"

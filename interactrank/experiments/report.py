@@ -1,0 +1,140 @@
+"""From the per-request tables of an ablation's models to its report: means, intervals, tests, findings.
+
+The report is what ``ablation.json`` holds; page, picture and console are made from it alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from numpy.typing import NDArray
+
+from interactrank.evaluation.comparison import HEADLINE
+from interactrank.evaluation.holm import holm
+from interactrank.evaluation.intervals import bootstrap_intervals
+from interactrank.evaluation.paired import compare_paired
+from interactrank.evaluation.report import plain, versions
+from interactrank.evaluation.table import RequestTable, average_tables, table_means
+from interactrank.experiments.findings import METRIC, claims, verdict
+from interactrank.experiments.variants import FULL, Rung
+from interactrank.runs.config import RunConfig
+
+__all__ = ["TESTED", "ablation_report"]
+
+TESTED = (METRIC, "hit@10", "mrr", "ndcg@10")
+"""Metrics whose differences are tested."""
+
+
+def ablation_report(
+    config: RunConfig,
+    rungs: Sequence[Rung],
+    tables: Mapping[str, Mapping[int, RequestTable]],
+    *,
+    users: NDArray[Any] | None,
+    optimum: RequestTable | None = None,
+    data: Mapping[str, Any] | None = None,
+    failed: Mapping[str, str] | None = None,
+) -> dict[str, Any]:
+    """Put the evaluations of all models and seeds together.
+
+    A model's metrics are averaged over its seeds request by request; intervals and tests are those of these
+    means over requests (or users), p-values corrected by Holm over all tests of a metric.
+
+    Args:
+        config: of the full model.
+        rungs: the models, in the order of the table; those without a table are left out.
+        tables: model -> seed -> per-request table; baselines have the one seed 0.
+        users: [R] user of each request, where users are resampled.
+        optimum: table of the ranking by the true probabilities, for a simulated log.
+        data: what was evaluated.
+        failed: model and seed -> why it could not be trained.
+
+    Returns:
+        ``models``, ``paired`` (with the difference of each seed, ``seeds``), ``findings``, ``optimum``,
+        ``data``, ``settings``, ``failed`` and ``versions``, in JSON's types; NaN is None.
+    """
+    rungs = [rung for rung in rungs if tables.get(rung.name)]
+    means = {rung.name: average_tables(list(tables[rung.name].values())) for rung in rungs}
+    metrics = [m for m in HEADLINE if m in next(iter(means.values()))]
+    settings = config.evaluation
+    draws: dict[str, Any] = {"clusters": users, "resamples": settings.resamples, "seed": settings.seed}
+    models = {}
+    for rung in rungs:
+        intervals = bootstrap_intervals(means[rung.name], metrics, **draws)
+        seeds = {str(n): _means(table, metrics) for n, table in tables[rung.name].items()}
+        models[rung.name] = {
+            "label": rung.label,
+            "group": rung.group,
+            "against": rung.against if rung.against in means else None,
+            "also": list(rung.also),
+            "changes": rung.changes,
+            "metrics": {name: interval._asdict() for name, interval in intervals.items()},
+            "seeds": seeds,
+        }
+    tested = claims(config, rungs)
+    pairs = dict.fromkeys(
+        [
+            *((r.name, r.against) for r in rungs if r.against in means and r.group != "without"),
+            *((FULL, r.name) for r in rungs if FULL in means and r.name != FULL and r.group != "with"),
+            *((c.first, c.other) for c in tested if c.first is not None),
+        ]
+    )
+    names = [m for m in TESTED if m in metrics]
+    paired: dict[str, Any] = {
+        f"{first} - {other}": {
+            name: {
+                **{key: value for key, value in found._asdict().items() if key != "requests"},
+                "seeds": _seed_differences(models[str(first)], models[str(other)], name),
+            }
+            for name, found in compare_paired(
+                means[str(first)], means[str(other)], names, key="request_index", **draws
+            ).items()
+        }
+        for first, other in pairs
+    }
+    for name in names:
+        corrected = holm([found[name]["p_value"] for found in paired.values()])
+        for found, p in zip(paired.values(), corrected, strict=True):
+            found[name]["p_holm"] = p
+    findings = []
+    for claim in tested:
+        pair = None if claim.first is None else f"{claim.first} - {claim.other}"
+        says = verdict(None if pair is None else paired[pair][METRIC])
+        findings.append({"paper": claim.text, "pair": pair, "verdict": says})
+    report = {
+        "data": dict(data or {}),
+        "settings": {
+            "metric": METRIC,
+            "seeds": max(len(seeds) for seeds in tables.values()),
+            "resampled": "requests" if users is None else "users",
+            "resamples": settings.resamples,
+            "tests": len(pairs),
+            "config": config.model_dump(mode="json", by_alias=True, exclude={"variants", "models"}),
+        },
+        "models": models,
+        "paired": paired,
+        "findings": findings,
+        "optimum": {} if optimum is None else _means(optimum, metrics),
+        "failed": dict(failed or {}),
+        "versions": versions(),
+    }
+    written: dict[str, Any] = plain(report)
+    return written
+
+
+def _seed_differences(first: Mapping[str, Any], other: Mapping[str, Any], metric: str) -> list[float]:
+    """First minus other for each seed that both have; a baseline, which has none, is the same for all."""
+    seeds = first["seeds"].keys() & other["seeds"].keys()
+    for side, opposite in ((first, other), (other, first)):
+        if side["group"] == "baseline":
+            seeds = opposite["seeds"].keys()
+
+    def value(model: Mapping[str, Any], seed: str) -> float:
+        return float(model["seeds"]["0" if model["group"] == "baseline" else seed][metric])
+
+    return [value(first, seed) - value(other, seed) for seed in sorted(seeds)]
+
+
+def _means(table: RequestTable, metrics: Sequence[str]) -> dict[str, float]:
+    return {name: mean for name, (mean, _) in table_means(table, metrics).items()}

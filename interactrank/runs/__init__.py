@@ -1,0 +1,1 @@
+"""A run: its config, its directories, and how it is launched."""

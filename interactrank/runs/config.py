@@ -1,0 +1,191 @@
+"""RunConfig: one YAML file a run, a section for each room."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import Field
+
+from interactrank.core.settings import Config, ConfigError, Name, apply_overrides, near, parse_config
+from interactrank.data.settings import LoaderSettings, PrepareSettings
+from interactrank.data.simulator import SimulationSettings
+from interactrank.evaluation.settings import EvaluationSettings
+from interactrank.models import ModelSettings
+from interactrank.schema import SearchSchema
+from interactrank.training.settings import TrainingSettings
+
+MODELS = ("interactrank", "two_tower")  # beside them, the config's own variants are trained
+BASELINES = ("bm25", "counts")
+VARIED = ("loader", "model", "training")  # sections that a variant may change
+
+
+class RunConfig(Config):
+    """Everything a run is made of: what the log means, how to prepare, train and evaluate.
+
+    Saved beside the models of a run as ``config.yaml``, with all defaults written out.
+    """
+
+    simulate: SimulationSettings | None = Field(
+        None, description="make the log up; used where no --data is given"
+    )
+    search: SearchSchema = Field(alias="schema", description="what the columns of the log mean")
+    prepare: PrepareSettings = Field(default_factory=lambda: PrepareSettings())
+    loader: LoaderSettings = Field(default_factory=lambda: LoaderSettings())
+    model: ModelSettings = Field(default_factory=lambda: ModelSettings())
+    training: TrainingSettings = Field(default_factory=lambda: TrainingSettings())
+    evaluation: EvaluationSettings = Field(default_factory=lambda: EvaluationSettings())
+    variants: dict[Name, dict[str, Any]] = Field(
+        default_factory=dict,
+        description="name -> sections (loader, model, training) with what is different from this config",
+    )
+    models: tuple[str, ...] = Field(
+        ("interactrank", "two_tower", "bm25"),
+        min_length=1,
+        description="what is trained and compared: interactrank, two_tower, a variant; bm25, counts",
+    )
+    ranks: int = Field(2, ge=1, description="processes that `interactrank run` trains with on this machine")
+
+    def problems(self) -> list[str]:
+        """What sections ask of each other."""
+        return [
+            *self._candidate_problems(),
+            *self._model_problems(),
+            *self._variant_problems(),
+            *self._evaluation_problems(),
+        ]
+
+    @property
+    def trained(self) -> list[str]:
+        """Those of ``models`` that are trained, in order."""
+        return [name for name in self.models if name not in BASELINES]
+
+    def for_model(self, name: str) -> RunConfig:
+        """The config that the model of that name is trained with.
+
+        Args:
+            name: ``interactrank`` (this config), ``two_tower``, or one of ``variants``.
+
+        Raises:
+            ConfigError: there is no such model, or the variant asks for what cannot be.
+        """
+        if name == "interactrank":
+            return self
+        if name == "two_tower":
+            return self.model_copy(update={"model": self.model.two_tower()})
+        if name not in self.variants:
+            raise ConfigError(f"no model '{name}' to train{near(name, [*MODELS, *self.variants])}")
+        values = self.model_dump(mode="json", by_alias=True) | {"variants": {}, "models": ["interactrank"]}
+        return parse_config(RunConfig, _merged(values, self.variants[name]), f"variants.{name}")
+
+    def _candidate_problems(self) -> list[str]:
+        if self.search.events.impressions:
+            return []
+        found = []
+        if not self.loader.negatives:
+            found.append(
+                "loader.negatives is 0, but the log shows engagements only (events.impressions: false): "
+                "set how many items to draw as negatives for each request"
+            )
+        if self.evaluation.candidates == "logged":
+            found.append(
+                "evaluation.candidates: logged ranks positives among themselves on a log without "
+                "impressions; set it to catalogue"
+            )
+        return found
+
+    def _model_problems(self) -> list[str]:
+        found = []
+        if len(set(self.models)) < len(self.models):
+            found.append("models: a model is named more than once")
+        known = [*MODELS, *BASELINES, *self.variants]
+        for name in self.models:
+            if name not in known:
+                found.append(f"models: no model '{name}'{near(name, known)}")
+        if "counts" in self.models and not any(
+            f.key == "query" and f.window is None and f.segment is None for f in self.search.iqp
+        ):
+            found.append("models: counts needs an iqp feature with key query, without window and segment")
+        cross = [*(f.name for f in self.search.iqp), *(f.name for f in self.search.lexical)]
+        for name in self.model.leave_out:
+            if name not in cross:
+                found.append(f"model.leave_out: no iqp or lexical feature '{name}'{near(name, cross)}")
+        if "bm25" in self.models and not any(f.analyzer == "words" for f in self.search.lexical):
+            found.append("models: bm25 needs a lexical feature with analyzer words in the schema")
+        for table in self.training.sharding:
+            if table not in self.search.tables:
+                found.append(f"training.sharding: no table '{table}'{near(table, self.search.tables)}")
+        layers, heads = self.model.sequence.transformer_layers, self.model.sequence.transformer_heads
+        for table in sorted(self.search.sequence_tables & set(self.search.tables)):
+            dim = self.search.tables[table].dim
+            if layers and self.model.use_sequence and dim % heads:
+                found.append(
+                    f"model.sequence.transformer_heads: {heads} heads cannot share the {dim} columns of "
+                    f"table '{table}'"
+                )
+        return found
+
+    def _variant_problems(self) -> list[str]:
+        found = []
+        for name, sections in self.variants.items():
+            if name in (*MODELS, *BASELINES):
+                found.append(f"variants.{name}: the name is taken; choose another")
+            strange = [s for s in sections if s not in VARIED]
+            if strange:
+                found += [
+                    f"variants.{name}.{s}: a variant changes {', '.join(VARIED)} alone" for s in strange
+                ]
+                continue
+            try:
+                self.for_model(name)
+            except ConfigError as error:
+                found.append(str(error))
+        return found
+
+    def _evaluation_problems(self) -> list[str]:
+        found = []
+        head, names = self.evaluation.head, self.search.head_names
+        if head is not None and head not in names:
+            found.append(f"evaluation.head: no head '{head}'{near(head, names)}")
+        if self.evaluation.by_user and self.search.events.user is None:
+            found.append("evaluation.by_user: needs schema.events.user, the column of who searched")
+        return found
+
+    def dump(self) -> str:
+        """As YAML, defaults included; :func:`load_config` reads it back."""
+        return str(yaml.safe_dump(self.model_dump(mode="json", by_alias=True), sort_keys=False))
+
+
+def _merged(values: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
+    """``values`` with ``changes``, section by section."""
+    result = dict(values)
+    for key, change in changes.items():
+        old = result.get(key)
+        result[key] = _merged(old, change) if isinstance(old, dict) and isinstance(change, dict) else change
+    return result
+
+
+def load_config(path: str | Path, overrides: Sequence[str] = ()) -> RunConfig:
+    """Read a run's YAML file and apply ``section.key=value`` settings to it.
+
+    Args:
+        path: the file.
+        overrides: settings that replace those of the file.
+
+    Returns:
+        The checked config.
+
+    Raises:
+        ConfigError: the file cannot be read, or lists every mistake in it.
+    """
+    try:
+        values: Any = yaml.safe_load(Path(path).read_text())
+    except OSError as error:
+        raise ConfigError(f"cannot read '{path}': {error.strerror}") from None
+    except yaml.YAMLError as error:
+        raise ConfigError(f"'{path}' is not valid YAML: {error}") from None
+    if not isinstance(values, dict):
+        raise ConfigError(f"'{path}': expected sections such as schema and training")
+    return parse_config(RunConfig, apply_overrides(values, overrides), str(path))

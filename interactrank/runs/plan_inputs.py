@@ -1,0 +1,194 @@
+"""What a job will have to hold and to do, before there is a machine for it: tables without weights; loads.
+
+Rows of tables come from a prepared log, from the config (hashed tables), or from the user. How many ids a
+step looks up comes from the prepared log, or is estimated: EXPECTED_IDS for the kinds of features, whole
+sequences, CANDIDATES items for each request.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+
+from interactrank.batch.layout import BatchLayout, Slot
+from interactrank.core.errors import TrainingError
+from interactrank.core.extras import require
+from interactrank.core.settings import near
+from interactrank.data.arrow_lists import from_arrow
+from interactrank.data.prepared.dataset import PreparedDataset
+from interactrank.models import InteractRank, ModelSettings
+from interactrank.models.tables import collection_name
+from interactrank.schema import SearchSchema
+from interactrank.sharding.planner.constraints import Load
+from interactrank.sharding.planner.sized_model import SizedModel
+
+__all__ = ["Demand", "expected_demand", "layout_of", "measured_demand", "size_model"]
+
+EXPECTED_IDS = {"id": 1.0, "words": 5.0, "trigrams": 15.0}
+CANDIDATES = 20.0
+LOOKED_AT = 10_000  # requests of a prepared log that are measured
+PLAIN_STATS = {"minimum": 0.0, "maximum": 1.0, "mean": 0.5, "std": 1.0}
+
+
+@dataclass(frozen=True)
+class Demand:
+    """What a request asks for, on average.
+
+    Attributes:
+        candidates: items of a request, logged and drawn.
+        ids: feature -> ids in a row.
+        events: length of a user's sequence.
+    """
+
+    candidates: float
+    ids: dict[str, float] = field(default_factory=dict)
+    events: float = 0.0
+
+    def loads(self, layout: BatchLayout, batch_requests: int) -> dict[str, Load]:
+        """Table -> what a step asks of it on each rank; every candidate is taken for an item of its own."""
+        requests, items = batch_requests, max(1, round(batch_requests * self.candidates))
+        loads: dict[str, Load] = {}
+
+        def add(slots: list[Slot], sections: dict[str, int]) -> None:
+            for slot in slots:
+                filled = {s: n for s, n in sections.items() if s != "event" or slot.event is not None}
+                found = {s: self._ids(slot, s) for s in filled}
+                rows = sum(filled.values())
+                ids = sum(filled[s] * found[s] for s in filled) / rows
+                old = loads.get(collection_name(slot.table), Load((), ()))
+                loads[collection_name(slot.table)] = Load((*old.rows, rows), (*old.ids, ids))
+
+        add(layout.request_slots, {"request": requests})
+        add(layout.item_slots, {"item": items})
+        add(layout.shared_slots, {"request": requests, "item": items})
+        add(layout.event_slots, {"request": requests, "item": items, "event": requests})
+        return loads
+
+    def _ids(self, slot: Slot, section: str) -> float:
+        if section == "event":
+            return self.events
+        feature = getattr(slot, section)
+        return self.ids[feature] if feature is not None else 0.0
+
+
+def layout_of(schema: SearchSchema, log: PreparedDataset | None, rows: Mapping[str, int]) -> BatchLayout:
+    """The layout of batches with every table's rows known.
+
+    Args:
+        schema: what the columns of the log mean.
+        log: the log as prepared, if it is.
+        rows: table -> rows, instead of those of the log or of the schema.
+
+    Raises:
+        TrainingError: names the tables whose rows nobody knows, and those of ``rows`` that do not exist, or
+            whose buckets cannot share them.
+    """
+    tables = {f.table for side in ("request", "item") for f in getattr(schema.features, side) if f.table}
+    known: dict[str, int | None] = {name: schema.tables[name].rows for name in sorted(tables)}
+    if log is not None:
+        known |= log.layout.table_rows
+    problems = [f"--rows {name}: no such table{near(name, known)}" for name in rows if name not in known]
+    problems += [_uneven(name, size, schema) for name, size in rows.items() if _uneven(name, size, schema)]
+    known |= rows
+    unknown = [name for name, size in known.items() if size is None]
+    if unknown:
+        example = " ".join(f"--rows {name}=1e7" for name in unknown)
+        problems.append(
+            f"the rows of {', '.join(unknown)} are counted when the log is prepared: name a prepared log "
+            f"with --data, or the rows with {example}"
+        )
+    if problems:
+        raise TrainingError("\n".join(problems))
+    sizes = {name: int(size) for name, size in known.items() if size is not None}
+    if log is not None:
+        return BatchLayout(schema, sizes, log.layout.num_items, log.layout.number_stats)
+    numbers = [f.name for side in ("request", "item") for f in getattr(schema.features, side)]
+    return BatchLayout(schema, sizes, max(sizes.values(), default=2), dict.fromkeys(numbers, PLAIN_STATS))
+
+
+def _uneven(name: str, rows: int, schema: SearchSchema) -> str:
+    """What keeps the buckets of a managed table from sharing so many rows; empty when nothing does."""
+    table = schema.tables.get(name)
+    if table is None or table.ids != "managed" or (rows % table.buckets == 0 and rows >= 2 * table.buckets):
+        return ""
+    enough = max(2, -(-rows // table.buckets)) * table.buckets
+    return (
+        f"--rows {name}={rows}: its {table.buckets} buckets (schema.tables.{name}.buckets) must have as many "
+        f"rows each, 2 or more; take {enough}"
+    )
+
+
+def expected_demand(schema: SearchSchema, negatives: int) -> Demand:
+    """What a request will ask for, by the kinds of the features alone."""
+    ids = {
+        f.name: EXPECTED_IDS[f.kind]
+        for side in ("request", "item")
+        for f in getattr(schema.features, side)
+        if f.is_sparse
+    }
+    events = 0 if schema.sequence is None else schema.sequence.length
+    return Demand(CANDIDATES + negatives, ids, float(events))
+
+
+def measured_demand(log: PreparedDataset, negatives: int) -> Demand:
+    """What the first training requests of a prepared log ask for."""
+    request, item = log.layout.sparse("request"), log.layout.sparse("item")
+    columns = ["candidates", "events.item", *(f"feature.{f.name}" for f in request)]
+    file = require("pyarrow.parquet", extra="data").ParquetFile(log.files("train")[0])
+    table = next(file.iter_batches(batch_size=LOOKED_AT, columns=columns))
+    mean = {name: float(np.mean(from_arrow(table[name]).lengths)) for name in columns}
+    ids = {f.name: mean[f"feature.{f.name}"] for f in request}
+    ids |= {f.name: float(np.mean(log.items.features[f.name].lengths)) for f in item}
+    return Demand(mean["candidates"] + negatives, ids, mean["events.item"])
+
+
+def size_model(
+    schema: SearchSchema,
+    settings: ModelSettings,
+    *,
+    batch_requests: int,
+    negatives: int = 0,
+    log: PreparedDataset | None = None,
+    rows: Mapping[str, int] | None = None,
+    ids: Mapping[str, float] | None = None,
+    candidates: float | None = None,
+) -> SizedModel:
+    """The model of a config, sized.
+
+    Args:
+        schema: what the columns of the log mean.
+        settings: of the model.
+        batch_requests: requests of a batch on each rank.
+        negatives: items drawn for each request.
+        log: the log as prepared, if it is; it gives rows, ids and candidates.
+        rows: table -> rows, instead of those.
+        ids: feature -> mean ids in a row, instead of those.
+        candidates: items of a request, instead of those.
+
+    Raises:
+        TrainingError: as of :func:`layout_of`, or ``ids`` names no such feature.
+    """
+    demand = expected_demand(schema, negatives)
+    wrong = [
+        f"--ids {name}: no such feature{near(name, demand.ids)}"
+        for name in ids or {}
+        if name not in demand.ids
+    ]
+    try:
+        layout = layout_of(schema, log, rows or {})
+    except TrainingError as error:
+        raise TrainingError("\n".join([str(error), *wrong])) from None
+    if wrong:
+        raise TrainingError("\n".join(wrong))
+    if log is not None:
+        demand = measured_demand(log, negatives)
+    demand = Demand(candidates or demand.candidates, {**demand.ids, **(ids or {})}, demand.events)
+    device = torch.device("meta")
+    with device:
+        model = InteractRank(layout=layout, settings=settings, table_device=device)
+    tables = {id(p) for p in model.tables.parameters()}
+    dense = sum(p.numel() * p.element_size() for p in model.parameters() if id(p) not in tables)
+    return SizedModel(model, demand.loads(layout, batch_requests), 4 * dense)

@@ -1,0 +1,33 @@
+"""What the columns of a search log mean: the one description that data, models and evaluation read."""
+
+from interactrank.schema.search_schema import (
+    MANAGED_ID_LIMIT,
+    EventColumns,
+    Feature,
+    FeatureSet,
+    Head,
+    IqpFeature,
+    ItemColumns,
+    LexicalFeature,
+    SearchSchema,
+    SequenceFeature,
+    UserColumns,
+    parse_duration,
+)
+from interactrank.schema.tables import IdTable
+
+__all__ = [
+    "MANAGED_ID_LIMIT",
+    "EventColumns",
+    "Feature",
+    "FeatureSet",
+    "Head",
+    "IdTable",
+    "IqpFeature",
+    "ItemColumns",
+    "LexicalFeature",
+    "SearchSchema",
+    "SequenceFeature",
+    "UserColumns",
+    "parse_duration",
+]

@@ -1,0 +1,65 @@
+"""IdTable: an ID table of the schema, and how values become its rows."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import Field, SerializerFunctionWrapHandler, model_serializer
+
+from interactrank.core.settings import Config
+
+EVICTION = ("eviction", "eviction_interval", "buckets")  # keys of managed tables
+
+
+class IdTable(Config):
+    """An embedding table and how values become its rows.
+
+    With ``ids: vocabulary`` the values met at least ``min_count`` times in training, at most ``max_rows``
+    of them, get rows of their own; row 0 stands for all others. With ``ids: hash`` the row of a value is
+    ``1 + hash(value) mod (rows - 1)`` and row 0 stands for a missing value. With ``ids: managed`` rows are
+    given in training to the values that are frequent or recent then, see
+    :class:`interactrank.modules.ManagedIds`; all others share a row of each bucket.
+    """
+
+    dim: int = Field(ge=4, multiple_of=4, description="width; FBGEMM's kernels need a multiple of 4")
+    ids: Literal["vocabulary", "hash", "managed"] = "vocabulary"
+    min_count: int = Field(1, ge=1)
+    max_rows: int = Field(10_000_000, ge=2)
+    rows: int | None = Field(None, ge=2, description="rows of a hashed or managed table")
+    eviction: Literal["lfu", "lru", "distance_lfu"] = Field(
+        "lfu", description="which values keep a row of a managed table"
+    )
+    eviction_interval: int = Field(
+        100, ge=1, description="steps between two changes of a managed table's rows"
+    )
+    buckets: int = Field(
+        8, ge=1, le=1024, description="parts of a managed table; the number of ranks must divide it"
+    )
+    pooling: Literal["mean", "sum"] = "mean"
+
+    @model_serializer(mode="wrap")
+    def _without_others(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Keys of managed tables are written for those alone: logs prepared without any stay valid."""
+        return {k: v for k, v in dump(self).items() if self.ids == "managed" or k not in EVICTION}
+
+    def problems(self) -> list[str]:
+        """Tables of each kind are sized by keys of their own."""
+        found = []
+        if self.ids == "vocabulary" and self.rows is not None:
+            found.append("rows goes with ids: hash or managed (a vocabulary counts its own rows)")
+        if self.ids != "vocabulary" and self.rows is None:
+            found.append(f"rows is missing: ids: {self.ids} needs the table's size, such as rows: 100000")
+        changed = {k for k, field in type(self).model_fields.items() if getattr(self, k) != field.default}
+        for key in ("min_count", "max_rows"):
+            if self.ids != "vocabulary" and key in changed:
+                found.append(f"{key} goes with ids: vocabulary (a table of given rows counts no values)")
+        for key in EVICTION:
+            if self.ids != "managed" and key in changed:
+                found.append(f"{key} goes with ids: managed")
+        rows, buckets = self.rows, self.buckets
+        if self.ids == "managed" and rows is not None and (rows % buckets or rows < 2 * buckets):
+            found.append(
+                f"rows: {rows} do not make {buckets} buckets of the same size, with 2 rows or more each; "
+                f"take a multiple of {buckets}, or other buckets"
+            )
+        return found

@@ -1,0 +1,165 @@
+"""How ID tables are updated, placed on ranks and exchanged between them."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field, field_validator, model_validator
+
+from interactrank.core.settings import Config, Name
+
+__all__ = [
+    "CommsSettings",
+    "Kernel",
+    "Precision",
+    "ShardingSettings",
+    "ShardingType",
+    "TableOptimizer",
+    "TableSharding",
+    "check_betas",
+]
+
+ShardingType = Literal[
+    "table_wise",
+    "row_wise",
+    "column_wise",
+    "table_row_wise",
+    "table_column_wise",
+    "grid_shard",
+    "data_parallel",
+]
+Kernel = Literal["fused", "fused_uvm_caching", "fused_uvm", "dense"]
+Precision = Literal["fp32", "fp16", "bf16"]
+
+
+def check_betas(betas: tuple[float, ...]) -> None:
+    """Refuse decay rates of moments outside of 0..1.
+
+    Raises:
+        ValueError: one is below 0 or at least 1.
+    """
+    if not all(0 <= b < 1 for b in betas):
+        raise ValueError(f"betas {list(betas)}: each must be at least 0 and below 1")
+
+
+class TableOptimizer(Config):
+    """Optimizer of the ID tables, run inside the backward pass (fused).
+
+    ``row_wise_adagrad`` keeps one number for each row, ``adagrad`` one for each weight, ``adam`` two (CUDA
+    only), ``sgd`` none.
+    """
+
+    name: Literal["row_wise_adagrad", "adagrad", "sgd", "adam"] = "row_wise_adagrad"
+    lr: float = Field(0.05, gt=0, description="peak learning rate")
+    eps: float | None = Field(None, gt=0, description="1e-8 when left out; sgd takes none")
+    betas: tuple[float, float] | None = Field(None, description="adam only; 0.9 and 0.999 when left out")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _no_decay(cls, values: object) -> object:
+        if isinstance(values, dict) and "weight_decay" in values:
+            raise ValueError(
+                "weight_decay: tables have none, as FBGEMM's CPU kernels would silently ignore it (and would "
+                "only ever decay rows that a batch looks up); training.dense.weight_decay is for the rest"
+            )
+        return values
+
+    @model_validator(mode="after")
+    def _check(self) -> TableOptimizer:
+        if self.name == "sgd" and self.eps is not None:
+            raise ValueError("eps has no meaning for sgd; leave it out")
+        if self.name != "adam" and self.betas is not None:
+            raise ValueError(f"betas go with adam, not with {self.name}; leave them out")
+        check_betas(self.betas or ())
+        return self
+
+
+class TableSharding(Config):
+    """How the planner may place one table over the ranks."""
+
+    types: list[ShardingType] | None = Field(
+        None,
+        min_length=1,
+        description="allowed sharding types, of which the planner picks; by itself it "
+        "picks from table_wise and row_wise (and table_row_wise on several machines with GPUs)",
+    )
+    kernels: list[Kernel] | None = Field(
+        None,
+        min_length=1,
+        description="fused: weights in the memory of the device; fused_uvm_caching: in that "
+        "of the host, with a cache on the GPU; fused_uvm: in that of the host; dense: of data_parallel",
+    )
+    cache_load_factor: float | None = Field(
+        None,
+        gt=0,
+        le=1,
+        description="share of the table that the cache of fused_uvm_caching holds; 0.2 when left out",
+    )
+    column_width: int | None = Field(
+        None,
+        ge=4,
+        multiple_of=4,
+        description="width of the parts of a column-wise or grid-sharded table; one "
+        "part for each rank when left out",
+    )
+
+    @model_validator(mode="after")
+    def _check(self) -> TableSharding:
+        if "data_parallel" in (self.types or ()) and len(self.types or ()) > 1:
+            raise ValueError("types: data_parallel stands alone (its optimizer is chosen before the plan)")
+        if self.cache_load_factor is not None and self.kernels != ["fused_uvm_caching"]:
+            raise ValueError("cache_load_factor goes with kernels: [fused_uvm_caching], and only with it")
+        by_column = {"column_wise", "table_column_wise", "grid_shard"}
+        if self.column_width is not None and not by_column & set(self.types or ()):
+            raise ValueError(f"column_width goes with types of {', '.join(sorted(by_column))}")
+        return self
+
+
+class CommsSettings(Config):
+    """Precision in which embeddings (forward) and their gradients (backward) travel between ranks."""
+
+    forward: Precision = "fp32"
+    backward: Precision = "fp32"
+
+    @field_validator("forward", "backward", mode="before")
+    @classmethod
+    def _no_integers(cls, value: object) -> object:
+        if value == "int8":
+            raise ValueError(
+                "int8 cannot be used: its codec refuses messages that are no multiple of 32 numbers, which "
+                "those of batches with a ragged number of items are not; use fp16 or bf16"
+            )
+        return value
+
+
+class ShardingSettings(Config):
+    """What sharding asks of a run: the tables' optimizer, their placement, and how ranks exchange them."""
+
+    pipeline: Literal["auto", "plain", "sparse_dist", "prefetch"] = Field(
+        "auto",
+        description="sparse_dist overlaps the exchange of ids with compute; prefetch (cuda only) also brings "
+        "the next rows into the caches of tables with kernel fused_uvm_caching; auto: plain for one rank on "
+        "cpu, else sparse_dist",
+    )
+    tables: TableOptimizer = Field(default_factory=lambda: TableOptimizer())
+    unused_parameters: bool = Field(
+        False,
+        description="True where a batch may leave dense parameters without a gradient; costs a walk "
+        "over the graph at each step",
+    )
+    sharding: dict[Name, TableSharding] = Field(
+        default_factory=dict,
+        description="table -> allowed sharding; others are table_wise or row_wise, which any number of ranks "
+        "can resume",
+    )
+    comms: CommsSettings = Field(default_factory=lambda: CommsSettings())
+    checkpoint_async: bool = Field(
+        False,
+        description="write checkpoints in the background, from a copy in memory, while steps go on; plans "
+        "count the copy",
+    )
+    first_weights: Literal["auto", "whole", "parts"] = Field(
+        "auto",
+        description="whole: each rank makes all tables, then keeps its parts, so that they are the same on "
+        "any ranks; parts: it makes its own parts; auto: parts of tables beyond a quarter of its memory",
+    )

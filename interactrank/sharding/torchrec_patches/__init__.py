@@ -1,0 +1,1 @@
+"""Workarounds of TorchRec, FBGEMM and gloo, one file each."""

@@ -1,0 +1,21 @@
+"""What training asks of a batch; any TorchRec batch that copies itself to a device will do."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import torch
+from typing_extensions import Self
+
+__all__ = ["Batch"]
+
+
+class Batch(Protocol):
+    """A dataclass of tensors and KeyedJaggedTensors."""
+
+    @property
+    def num_requests(self) -> int:
+        """Examples of the batch, for rates and for the mean of losses."""
+
+    def to(self, device: torch.device, non_blocking: bool = False) -> Self:
+        """A copy on ``device``."""
