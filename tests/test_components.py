@@ -193,11 +193,11 @@ def test_launch_training_prints_the_torchrun_line_and_names_the_logs_of_a_failur
     calls = []
     outcome = [0, 1]
 
-    def launch(app: specs.AppDef, log_dir: Path) -> int:
+    def local(app: specs.AppDef, log_dir: Path) -> int:
         calls.append((app.roles[0].args[1], log_dir))
         return outcome.pop(0)
 
-    monkeypatch.setattr(components, "launch_local", launch)
+    monkeypatch.setattr(launch, "launch_local", local)
     where = {"config": Path("c.yaml"), "data": Path("d"), "output": tmp_path / "m"}
     launch.launch_training(**where, model="two_tower", ranks=3)
     line = (

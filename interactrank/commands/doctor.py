@@ -166,7 +166,7 @@ def _gpus() -> list[str]:
 
 
 def _is_checkout() -> bool:
-    return (Path(__file__).parents[1] / "packaging" / "install.sh").exists()
+    return (Path(__file__).parents[2] / "packaging" / "install.sh").exists()
 
 
 def _version(distribution: str) -> str | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Any, ClassVar, Protocol
 
 import torch
 from typing_extensions import Self
@@ -12,6 +12,8 @@ __all__ = ["Batch"]
 
 class Batch(Protocol):
     """A dataclass of tensors and KeyedJaggedTensors."""
+
+    __dataclass_fields__: ClassVar[dict[str, Any]]
 
     @property
     def num_requests(self) -> int:

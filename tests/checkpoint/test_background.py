@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 import torch
-from tests.training.test_checkpoint import RW, TW, contents, settings_for
 from torch import Tensor, nn
 
 from interactrank.checkpoint import staging
@@ -21,6 +20,7 @@ from interactrank.sharding.shard import shard_model
 from interactrank.training.optimizers import build_optimizer
 from interactrank.training.settings import TrainingSettings
 from interactrank.training.trainer import train
+from tests.checkpoint.test_store import RW, TW, contents, settings_for
 from tests.ranks import run_ranks
 from tests.toy import ROWS, ToyLoader, ToyModel
 

@@ -7,8 +7,8 @@ import torch
 import torch.distributed as dist
 
 from interactrank.distributed.collectives import RankError, gather, on_main, together
-from interactrank.distributed.failures import _broken, silent_ranks
-from interactrank.distributed.rendezvous import _meeting_place
+from interactrank.distributed.failures import broken, silent_ranks
+from interactrank.distributed.rendezvous import meeting_place
 from interactrank.distributed.world import current_world, process_group
 from tests.ranks import RankFailure, run_ranks
 
@@ -49,11 +49,11 @@ def test_ranks_that_torchrun_restarts_do_not_meet_their_predecessors(monkeypatch
     for key, value in (RESTARTED | {"MASTER_PORT": str(agent.port)}).items():
         monkeypatch.setenv(key, value)
     timeout = datetime.timedelta(seconds=10)
-    first = _meeting_place(timeout)
+    first = meeting_place(timeout)
     assert (first["rank"], first["world_size"]) == (0, 1)
     first["store"].set("address", "of the first start")
     monkeypatch.setenv("TORCHELASTIC_RESTART_COUNT", "2")
-    assert not _meeting_place(timeout)["store"].check(["address"])
+    assert not meeting_place(timeout)["store"].check(["address"])
     with process_group("cpu") as world:
         assert world.size == 1
     monkeypatch.setenv("GROUP_WORLD_SIZE", "2")
@@ -63,7 +63,7 @@ def test_ranks_that_torchrun_restarts_do_not_meet_their_predecessors(monkeypatch
     ):
         pass
     monkeypatch.setenv("TORCHELASTIC_USE_AGENT_STORE", "False")  # what that variable leads to
-    assert _meeting_place(timeout) == {}
+    assert meeting_place(timeout) == {}
 
 
 def _silent(late: int) -> list[int]:
@@ -84,7 +84,7 @@ def _waiting() -> str:
     try:
         dist.all_reduce(torch.zeros(1), group=group)
     except RuntimeError as error:
-        return str(_broken(error, 2))
+        return str(broken(error, 2))
     return "no error"
 
 
@@ -95,8 +95,8 @@ def test_a_timeout_names_the_rank_that_hangs() -> None:
 
 
 def test_errors_about_something_else_stay_what_they_are() -> None:
-    assert _broken(RuntimeError("shapes do not match"), 2) is None
-    assert _broken(RankError("rank 1 failed: Timed out waiting"), 2) is None
+    assert broken(RuntimeError("shapes do not match"), 2) is None
+    assert broken(RankError("rank 1 failed: Timed out waiting"), 2) is None
 
 
 def _fail_on(rank: int) -> str:

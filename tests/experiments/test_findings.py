@@ -3,11 +3,11 @@
 import math
 
 import pytest
-from tests.ablation.test_grid import SHIPPED
 
 from interactrank.experiments.findings import claims, verdict
 from interactrank.experiments.variants import ablation_grid, keep
 from interactrank.runs.config import RunConfig, load_config
+from tests.experiments.test_variants import SHIPPED
 from tests.trained import config
 
 

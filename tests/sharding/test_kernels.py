@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pytest
 import torch
-from tests.training.test_mean_pooling import Bags, ids
 from torchrec.distributed.model_parallel import DistributedModelParallel
 
 from interactrank.distributed.world import current_world, process_group
@@ -14,6 +13,7 @@ from interactrank.sharding.shard import shard_model
 from interactrank.training.optimizers import build_optimizer
 from interactrank.training.settings import TrainingSettings
 from tests.ranks import run_ranks
+from tests.sharding.torchrec_patches.test_mean_pooling import Bags, ids
 from tests.toy import ToyModel
 
 

@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 import torch
-from tests.training.test_sharding import Trained, _train, settings_for
 
 from interactrank.checkpoint.weights import load_model
 from interactrank.core.settings import ConfigError, parse_config
 from interactrank.sharding.sharders import sharders
 from interactrank.training.settings import TrainingSettings
 from tests.ranks import run_ranks
+from tests.sharding.test_shard import Trained, _train, settings_for
 from tests.toy import ToyModel
 
 TW, RW, CW = "table_wise", "row_wise", "column_wise"

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.training.test_sharding import settings_for
 from torchrec.distributed.planner.planners import to_sharding_plan
 
 from interactrank.distributed.world import current_world, process_group
@@ -18,6 +17,7 @@ from interactrank.sharding.planner.plan_file import plan_values, read_plan, writ
 from interactrank.training.settings import TrainingSettings
 from interactrank.training.trainer import train
 from tests.ranks import run_ranks
+from tests.sharding.test_shard import settings_for
 from tests.toy import ToyLoader, ToyModel
 
 HOST = 2**30
