@@ -29,7 +29,6 @@ from interactrank.checkpoint.store import CheckpointStore
 from interactrank.distributed.world import current_world, process_group
 from interactrank.sharding.planner.plan import make_plan
 from interactrank.sharding.shard import shard_model
-from interactrank.training.data_position import Position
 from interactrank.training.optimizers import TrainingOptimizer, build_optimizer
 from interactrank.training.settings import TrainingSettings
 
@@ -94,16 +93,16 @@ def measure(folder: Path, count: int, rows: int, rounds: int) -> dict[str, list[
         }
         stores["async"].prepare(dmp, optimizer)  # as train does when it begins
         for step in range(rounds + 1):
-            position, took = Position(step=step), dict.fromkeys(WAYS, 0.0)
+            position, took = {"step": step}, dict.fromkeys(WAYS, 0.0)
             # A disk may be slower after much was written, so that nobody is always the second.
             for way in (WRITERS * 2)[step % 3 : step % 3 + 3]:
                 start = time.perf_counter()
                 if way == "plain":
                     found["size"].append(write_plainly(folder / "plain", dmp))
                 elif way == "sync":
-                    stores["sync"].save(dmp, optimizer, position)
+                    stores["sync"].save(dmp, optimizer, step, position)
                 else:
-                    stores["async"].save(dmp, optimizer, position)
+                    stores["async"].save(dmp, optimizer, step, position)
                     took["blocked"] = time.perf_counter() - start
                     stores["async"].wait()
                 took[way] = time.perf_counter() - start

@@ -131,7 +131,7 @@ def main() -> None:
         except (OSError, ValueError) as error:
             sys.exit(f"cannot read '{path}': {error}")
         if found := report.problems(result):
-            sys.exit(f"'{path}' is no result: {'; '.join(found)}")
+            sys.exit(f"'{path}' is not a result: {'; '.join(found)}")
         results.append(result)
     try:
         print(markdown(*results))

@@ -142,7 +142,7 @@ class Contest:
         self.measure = cache(self._measure)
 
     def work(self, size: int) -> float:
-        """Candidates of a block on so many ranks, on average over a pass."""
+        """Candidates of a block on this number of ranks, on average over a pass."""
         log = PreparedDataset(self.folder / "prepared")
         loader = SearchLoader(log, "train", self.of.loader, world_size=size)
         candidates = len(from_arrow(log.read("train", ["candidates"])["candidates"]).values)
@@ -160,7 +160,7 @@ class Contest:
         return {of: taken[name] for name, of in names.items()}
 
     def group(self, size: int) -> Group:
-        """Both contestants on so many ranks, beside the library on one."""
+        """Both contestants on this number of ranks, and the library on one."""
         settings: dict[str, Any] = {
             "model": self.model,
             "world_size": size,

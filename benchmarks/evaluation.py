@@ -1,4 +1,4 @@
-"""How close evaluation comes to the products it needs, and its metrics beside other libraries.
+"""How close evaluation comes to the products it needs, and its metrics next to other libraries.
 
     python -m benchmarks.evaluation --threads 1 --rounds 5
 
@@ -152,7 +152,7 @@ def metric_group(name: str, forms: metric_forms.Forms, size: int, unit: str) -> 
 
 SCRIPT = Script(
     name="evaluation",
-    question="How many requests a second does evaluation rank and measure, beside the products it needs?",
+    question="How many requests a second does evaluation rank and measure, next to the products it needs?",
     groups=groups,
     memory=False,
     x_axis="size",

@@ -245,7 +245,7 @@ def kills(jobs: Jobs, count: int, seed: int, until: float) -> report.Table:
 
 
 def others(jobs: Jobs) -> report.Table:
-    """Faults after which somebody has to do something, and those that torchrun mends."""
+    """Faults after which somebody has to do something, and those that torchrun recovers from."""
     rows: list[list[Any]] = []
 
     def add(what: str, name: str, outcome: Outcome, remedy: str) -> None:
@@ -283,7 +283,7 @@ def others(jobs: Jobs) -> report.Table:
     outcome = Outcome()
     jobs.start("nan", outcome, {"rank": 1, "moment": "load", "call": 11, "kind": "nan"})
     jobs.start("nan", outcome)
-    add("a batch with NaN on rank 1", "nan", outcome, "batch mended, started again")
+    add("a batch with NaN on rank 1", "nan", outcome, "batch repaired, started again")
 
     outcome = Outcome()
     fault = {"rank": 1, "moment": "forward", "call": 10, "kind": "stop"}

@@ -66,7 +66,7 @@ class Group:
         contestants: the baseline first.
         unit: of their work, such as ``candidates``.
         settings: what distinguishes this group from the others; numbers can be an axis of a plot.
-        rounds: at most so many, where a contestant is very slow.
+        rounds: at most this number, if a contestant is very slow.
         measure: rounds, calls to warm up -> samples by contestant; for what runs in several processes. None:
             the contestants take turns in this one.
     """
@@ -207,7 +207,7 @@ def ratios(base: list[float], other: list[float], base_work: float, work: float)
 def peak_rss_mb() -> float:
     """Largest resident memory of this process so far, in MB as TorchRec counts them (2^20 bytes).
 
-    Linux hands ``ru_maxrss`` down to a child; VmHWM begins anew with the program that it runs.
+    Linux hands ``ru_maxrss`` down to a child; VmHWM begins again with the program that it runs.
     """
     status = Path("/proc/self/status")
     found = re.search(r"^VmHWM:\s*(\d+) kB", status.read_text(), re.MULTILINE) if status.exists() else None

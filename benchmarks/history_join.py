@@ -1,4 +1,4 @@
-"""Counts as of a moment, C(item, query) and C(query): the history store beside joins in SQL.
+"""Counts as of a moment, C(item, query) and C(query): the count store next to joins in SQL.
 
 Both begin with all engagements sorted and lying ready: the store that ``prepare`` wrote, and tables in
 DuckDB's memory. Both count the past before a request, and its last 30 days.
@@ -141,7 +141,7 @@ def check(of: dict[str, Form], requests: PreparedRequests) -> None:
 
 
 def group(log: PreparedDataset, raw: Path, requests: int, threads: int) -> Group:
-    """The forms on the candidates of so many requests; checked."""
+    """The forms on the candidates of this number of requests; checked."""
     asked = some_requests(log, requests)
     of = forms(log, raw, asked, threads)
     check(of, asked)

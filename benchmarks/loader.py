@@ -38,7 +38,7 @@ from interactrank.data.settings import LoaderSettings
 SIZES = (16, 64, 256, 512)  # B, at LENGTH
 LENGTHS = (10, 30, 100)  # L, at batches of SIZE
 LENGTH, SIZE, NEGATIVES = 30, 64, 20
-LARGE = 200_000  # items of a catalogue, beside the usual 1000
+LARGE = 200_000  # items of a catalogue, next to the usual 1000
 PEER_REQUESTS = 512  # the peer's epoch: it is slow
 STAGES = {
     "reading row groups": ("loader.py", "_read"),
@@ -202,7 +202,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 SCRIPT = Script(
     name="loader",
-    question="How many requests a second does the loader make, beside a scan of the same columns?",
+    question="How many requests a second does the loader make, next to a scan of the same columns?",
     groups=groups,
     arguments=arguments,
     tables=tables,

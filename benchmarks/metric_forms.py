@@ -1,4 +1,4 @@
-"""Metrics, areas and intervals beside ir_measures, scikit-learn and a plain loop.
+"""Metrics, areas and intervals next to ir_measures, scikit-learn and a plain loop.
 
 Each function draws data and gives forms that compute the same numbers from it, the peer first. What a form
 needs beforehand, such as the dictionaries of ir_measures, is made here: it is not in its time.

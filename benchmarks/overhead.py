@@ -1,4 +1,4 @@
-"""What the library's training loop costs beside a bare TorchRec loop.
+"""The cost of the library's training loop next to a bare TorchRec loop.
 
     python -m benchmarks.overhead --threads 1
 
@@ -52,7 +52,7 @@ TARGET = 0.95
 
 
 def config(requests: int, steps: int, block: int) -> RunConfig:
-    """The demo's, for so many steps; without dropout, so that losses can be compared."""
+    """The demo's, for this number of steps; without dropout, so that losses can be compared."""
     return load_config(
         DEMO,
         [
@@ -123,7 +123,7 @@ class TurnsLoader:
 
     Args:
         batches: used in turns.
-        bare: runs so many steps of the bare loop.
+        bare: runs this number of steps of the bare loop.
         block: steps of a measurement.
         rounds: measurements of each.
     """

@@ -59,7 +59,7 @@ class Case:
 
     def __init__(self, tables: int, ranks: int) -> None:
         if ranks % 8:
-            raise ValueError(f"{ranks} GPUs are no machines of 8")
+            raise ValueError(f"{ranks} GPUs are not machines of 8")
         share = 1 / np.arange(1, tables + 1)
         rows = (BYTES_OF_A_GPU * ranks * share / share.sum() / (4 * DIM)).astype(int)
         names = [f"table{n}" for n in range(tables)]

@@ -65,7 +65,7 @@ def prepare_step(log: Path, options: argparse.Namespace, found: dict[str, Any]) 
 
 
 def group(log: Path, events: int, options: argparse.Namespace) -> Group:
-    """``prepare`` beside the scan of a log."""
+    """``prepare`` next to the scan of a log."""
     settings: dict[str, Any] = {
         "part": "prepare, by events",
         "rows": events,

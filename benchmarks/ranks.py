@@ -158,7 +158,7 @@ def trainer(shape: Shape, pipeline: Pipeline) -> Any:
 
 
 def prepare(names: dict[str, tuple[int, Pipeline]], shape: Shape) -> None:
-    """On every rank: a step for each name, with so many rows on a rank, in a pipeline."""
+    """On every rank: a step for each name, with this number of rows on a rank, in a pipeline."""
     STEPS.clear()  # models of an earlier call
     kinds = dict.fromkeys(kind for _, kind in names.values())
     trainers = {kind: trainer(shape, kind) for kind in kinds}

@@ -204,7 +204,7 @@ def groups(options: argparse.Namespace) -> Iterator[Group]:
 
 
 def tables(options: argparse.Namespace, result: dict[str, Any]) -> list[report.Table]:
-    """Memory bandwidth reached, where the time goes, FLOPs beside early interaction."""
+    """Memory bandwidth reached, where the time goes, FLOPs next to early interaction."""
     of = engine(2_000 if options.smoke else options.items, options.device)
     size = max(row["candidates"] for row in result["results"] if row["candidates"] <= 100_000)
     block = 32 if options.smoke else BLOCK

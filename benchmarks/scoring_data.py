@@ -95,7 +95,7 @@ class Engine:
         self.features = CrossFeatures(schema=SCHEMA, stores=stores, lexical={}, num_items=items)
 
     def requests(self, candidates: int) -> list[Request]:
-        """So many that they use no row again soon; up to half of C are items with a history."""
+        """Enough of them that no row is used again soon; up to half of C are items with a history."""
         found = []
         for n in range(max(2, min(REQUESTS, ROWS // candidates))):
             query = n % QUERIES

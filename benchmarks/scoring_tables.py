@@ -1,4 +1,4 @@
-"""Tables beside the times of ``scoring``: bandwidth reached, parts of a request, FLOPs of a candidate.
+"""Tables next to the times of ``scoring``: bandwidth reached, parts of a request, FLOPs of a candidate.
 
 Shapes: C candidates, D embedding dim, X history features.
 """
@@ -48,7 +48,7 @@ def bandwidth_table(options: argparse.Namespace, result: dict[str, Any]) -> repo
         rows=rows,
         note=f"The sum of {len(big) >> 18} MiB of float32 reads {rate:.1f} GB/s here, in the same run. What "
         "has to be read are the candidates' vectors, and their rows where they are gathered; a query's own "
-        "history is small beside it. Candidates lie anywhere in the catalogue: 256 bytes at a time are read "
+        "history is small next to it. Candidates lie anywhere in the catalogue: 256 bytes at a time are read "
         "slower than a whole array, and what is gathered is written and read again.",
     )
 

@@ -178,7 +178,7 @@ class Loop:
 
 
 def gflop_of(found: list[Measured], requests: int, items: int) -> float:
-    """What a step of so many requests and distinct items would compute, by the steps that were counted."""
+    """What a step of these numbers of requests and items computes, by the steps that were counted."""
     counted = np.array([[m.requests, m.items] for m in found], dtype=float)
     each = np.linalg.lstsq(counted, np.array([m.gflop for m in found]), rcond=None)[0]
     return float(each @ [requests, items])

@@ -67,7 +67,7 @@ COSINES = [
 
 
 def schema(sequence: int = 50, *, cosine: bool = False) -> SearchSchema:
-    """What the columns mean: so many events of a user, and the cosines of candidate and user's items."""
+    """What the columns mean: number of events of a user, the cosines of candidate and user's items."""
     of = copy.deepcopy(SCHEMA)
     of["sequence"]["length"] = sequence
     if cosine:

@@ -52,7 +52,7 @@ class Gate:
             yield batch
 
     def go(self, batches: int) -> None:
-        """Lets so many batches through (0 ends the training), and waits until they have been trained on.
+        """Release this number of batches (0 ends the training), and waits until they have been trained on.
 
         Raises:
             BaseException: what training failed of.

@@ -189,7 +189,7 @@ def groups(options: argparse.Namespace) -> Iterator[Group]:
     emulated = device.type == "cpu" and not machine.cpu_flags().intersection(machine.BF16_FLAGS)
     sizes = [40] if options.smoke else options.candidates
     if odd := [size for size in sizes if size % 20]:
-        raise SystemExit(f"--candidates: {odd} are no multiples of the 20 candidates of a request")
+        raise SystemExit(f"--candidates: {odd} are not multiples of the 20 candidates of a request")
     for candidates in sizes:
         compiled = not (options.smoke or options.eager) and candidates == COMPILED
         for name in LAYOUTS:
@@ -307,7 +307,7 @@ def tables(options: argparse.Namespace, result: dict[str, Any]) -> list[report.T
 
 
 def _reference_itself(options: argparse.Namespace, candidates: int) -> report.Table:
-    """The reference's own script in its own process, beside the yardstick that is built from its towers."""
+    """The reference's own script in its own process, next to the yardstick that is built from its towers."""
     command = [sys.executable, str(options.reference), "--batch-size", str(candidates), "--steps", "7"]
     command += ["--threads", str(options.threads)]
     done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
@@ -334,7 +334,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 def _load(path: Path) -> Any:
     spec = importlib.util.spec_from_file_location("reference_step", path)
     if spec is None or spec.loader is None:
-        raise SystemExit(f"--reference: {path} is no Python file")
+        raise SystemExit(f"--reference: {path} is not a Python file")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module

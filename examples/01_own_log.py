@@ -30,7 +30,7 @@ events:
   item: item
   time: time
   user: user
-  impressions: true               # rows without a click were shown and passed over
+  impressions: true               # rows without a click were shown but not engaged with
   engagements: {click: clicked}   # our name for it: the column with its count
 items: {id: item}
 features:
@@ -75,7 +75,7 @@ def write_log(folder: Path, searches: int = 2000, shown: int = 6) -> None:
 
 
 def test_auc(model: InteractRank, test: SearchLoader) -> float:
-    """How often a clicked candidate is above one that was passed over, in the last tenth of the log."""
+    """Share of pairs in which the clicked candidate is above the other one, in the last tenth of the log."""
     (batch,) = test.epoch()
     model.eval()
     with torch.no_grad():

@@ -4,7 +4,7 @@
         docs/results.md ablation-demo
 
 It replaces what stands between ``<!-- ablation-demo:begin -->`` and ``<!-- ablation-demo:end -->``. Where a
-picture lies beside the file, under its name with .png, it is shown above the tables.
+picture lies next to the file, under its name with .png, it is shown above the tables.
 """
 
 from __future__ import annotations

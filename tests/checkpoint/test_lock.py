@@ -17,7 +17,7 @@ from tests.toy import ToyLoader, ToyModel
 HOLD = """
 import sys, time
 from pathlib import Path
-from interactrank.training.folder_lock import FolderLock
+from interactrank.checkpoint.lock import FolderLock
 lock = FolderLock(Path(sys.argv[1]))
 lock.acquire()
 print("held", flush=True)

@@ -36,7 +36,7 @@ def _train(settings: TrainingSettings, output: str) -> None:
     train(ToyModel(), ToyLoader(current_world().rank), settings, output)
 
 
-def _copy(settings: TrainingSettings, source: str, target: str) -> Position:
+def _copy(settings: TrainingSettings, source: str, target: str) -> dict[str, Any]:
     """Loads a checkpoint into a fresh model and saves it again, from this number of ranks."""
     world = current_world()
     model = ToyModel(seed=5)
@@ -46,7 +46,7 @@ def _copy(settings: TrainingSettings, source: str, target: str) -> Position:
     assert path is not None
     position = CheckpointStore(source).position(path)
     CheckpointStore(source).load(path, dmp, optimizer)
-    CheckpointStore(target).save(dmp, optimizer, position)
+    CheckpointStore(target).save(dmp, optimizer, position["step"], position)
     return position
 
 
@@ -81,7 +81,7 @@ def test_load_on_another_number_of_ranks_and_another_layout_is_bit_for_bit(tmp_p
     run_ranks(2, _train, settings_for((TW, RW, RW)), str(tmp_path / "two"))
     with process_group("cpu"):
         position = _copy(settings_for((RW, TW, TW)), str(two), str(one))
-    assert position == Position(step=3, epoch=0, epoch_step=3, ranks=2, epoch_steps=4)
+    assert Position.from_json(position) == Position(step=3, epoch=0, epoch_step=3, ranks=2, epoch_steps=4)
     assert_same_contents(two, one)
     assert run_ranks(2, _copy, settings_for((RW, RW, TW)), str(one), str(back)) == [position, position]
     assert_same_contents(two, back)

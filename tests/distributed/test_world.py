@@ -24,7 +24,7 @@ def test_one_process_is_a_group_of_its_own() -> None:
 
 
 def test_without_a_group_the_error_gives_the_remedy() -> None:
-    with pytest.raises(RuntimeError, match=r"with interactrank\.training\.process_group"):
+    with pytest.raises(RuntimeError, match=r"with interactrank\.distributed\.process_group"):
         current_world()
 
 

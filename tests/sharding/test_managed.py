@@ -32,7 +32,6 @@ from interactrank.sharding.planner.plan import PlanError, make_plan, place
 from interactrank.sharding.planner.report import PlanReport
 from interactrank.sharding.shard import shard_model
 from interactrank.sharding.tables import tables_of
-from interactrank.training.data_position import Position
 from interactrank.training.optimizers import build_optimizer
 from interactrank.training.settings import TrainingSettings
 from interactrank.training.trainer import train
@@ -101,7 +100,7 @@ def _train(output: Path, optimizer: str) -> None:
     for seed in range(9):
         _step(dmp, opt, seed)
         if seed == 6:
-            CheckpointStore(output / "checkpoints").save(dmp, opt, Position(step=7))
+            CheckpointStore(output / "checkpoints").save(dmp, opt, 7, {"step": 7})
     save_model(dmp, output / "model.safetensors")
 
 

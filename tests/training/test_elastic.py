@@ -22,7 +22,7 @@ import torch
 from safetensors.torch import load_file
 
 from interactrank.runs.jobs import prepare_job
-from tests import runs
+from tests import trained as runs
 
 ROOT = Path(__file__).parents[2]
 WATCHDOG_S = 480.0  # no job here takes a tenth of it on an idle machine
