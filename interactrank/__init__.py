@@ -1,9 +1,13 @@
 """TorchRec component library for personalized search pre-ranking."""
 
+import logging
+
 from interactrank.core.versions import check, started_as_command
 from interactrank.version import __version__
 
 __all__ = ["__version__"]
+
+logging.getLogger(__name__).addHandler(logging.NullHandler())
 
 if not started_as_command():
     check()

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from interactrank.core.errors import USER_ERRORS, UserError, cannot_write
+from interactrank.core.logging import configure_command_line
 from interactrank.core.versions import check
 
 if TYPE_CHECKING:
@@ -33,6 +34,7 @@ class CommandError(UserError, ValueError):
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit code."""
     options = parse(arguments)
+    configure_command_line()
     if options.verb == "doctor":
         from interactrank.commands.doctor import doctor
 

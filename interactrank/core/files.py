@@ -1,23 +1,34 @@
-"""Files written whole or not at all: to a temporary name beside the target, flushed to disk, then renamed."""
+"""Files written whole or not at all: under a temporary name next to them, flushed to disk, then renamed."""
 
 from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
-__all__ = ["atomic_write", "atomic_write_bytes", "atomic_write_text", "sha256"]
+from interactrank.core.temporary import temporary_sibling
+
+__all__ = [
+    "atomic_write",
+    "atomic_write_bytes",
+    "atomic_write_text",
+    "fsync",
+    "name_in_errors",
+    "sha256",
+]
 
 
 def atomic_write(path: str | os.PathLike[str], write: Callable[[Path], object]) -> Path:
-    """Lets ``write`` fill a temporary file, then renames it to ``path``.
+    """Let ``write`` fill a temporary file, then rename it to ``path``.
 
     A reader sees the old file or the new one, never a part; a crash leaves the old file. The temporary file
-    keeps the suffix of ``path``, so that writers which choose a format by it work unchanged.
+    keeps the suffix of ``path``, so that writers which choose a format by it work unchanged. A ``path`` that
+    is a symbolic link stays one: the file that it points to is replaced.
 
     Args:
-        path: the file to write. Missing parent folders are made.
+        path: the file to write. Missing parent directories are made.
         write: called once with the temporary path; must leave a complete, closed file there.
 
     Returns:
@@ -36,29 +47,23 @@ def atomic_write(path: str | os.PathLike[str], write: Callable[[Path], object]) 
         ('whole', ['a.txt'])
         >>> folder.cleanup()
     """
-    target = Path(path)
+    target = Path(os.path.realpath(path))
     target.parent.mkdir(parents=True, exist_ok=True)
-    temporary = target.with_name(f".{target.stem}.{os.getpid()}.tmp{target.suffix}")
-    try:
+    with name_in_errors(target), temporary_sibling(target) as temporary:
+        os.utime(temporary, (0, 0))  # so that writing shows, even of nothing
         write(temporary)
-        if not temporary.exists():
+        if not temporary.exists() or temporary.stat().st_mtime_ns == 0:
             raise FileNotFoundError(
                 f"{target}: the writer left no file at {temporary}; write to the given path"
             )
-        _flush(temporary)
+        fsync(temporary)
         os.replace(temporary, target)
-    except OSError as error:
-        if error.errno is not None and error.filename is None:  # a full disk does not say which
-            raise OSError(error.errno, error.strerror, str(target)) from error
-        raise
-    finally:
-        temporary.unlink(missing_ok=True)
-    _flush(target.parent)
-    return target
+        fsync(target.parent)
+    return Path(path)
 
 
 def atomic_write_bytes(path: str | os.PathLike[str], data: bytes) -> Path:
-    """Writes ``data`` to ``path`` whole or not at all.
+    """Write ``data`` to ``path`` whole or not at all.
 
     Args:
         path: the file to write.
@@ -78,7 +83,7 @@ def atomic_write_bytes(path: str | os.PathLike[str], data: bytes) -> Path:
 
 
 def atomic_write_text(path: str | os.PathLike[str], text: str) -> Path:
-    r"""Writes ``text`` as UTF-8 to ``path`` whole or not at all.
+    r"""Write ``text`` as UTF-8 to ``path`` whole or not at all.
 
     Args:
         path: the file to write.
@@ -98,7 +103,7 @@ def atomic_write_text(path: str | os.PathLike[str], text: str) -> Path:
 
 
 def sha256(path: Path) -> str:
-    """SHA-256 of a file, as 64 hexadecimal digits; it is read piece by piece."""
+    """Return the SHA-256 of a file as 64 hexadecimal digits; the file is read block by block."""
     digest = hashlib.sha256()
     with path.open("rb") as file:
         while block := file.read(1 << 20):
@@ -106,10 +111,21 @@ def sha256(path: Path) -> str:
     return digest.hexdigest()
 
 
-def _flush(path: Path) -> None:
-    """Forces a file, or the names in a folder, to disk."""
+def fsync(path: Path) -> None:
+    """Force a file, or the names in a directory, to disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+@contextmanager
+def name_in_errors(target: Path) -> Iterator[None]:
+    """Name the target in errors of the operating system that name no file, as those of a full disk do."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno is not None and error.filename is None:
+            raise OSError(error.errno, error.strerror, str(target)) from error
+        raise

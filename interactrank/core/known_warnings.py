@@ -1,7 +1,8 @@
 """Third-party warnings that say nothing about the user's job, silenced in one place.
 
-Only messages whose cause was looked into are listed, each with why it is safe. The planner's warnings about
-missing sharding types or kernels are not among them: they do matter.
+Only messages whose cause is known are listed, each with why it is safe. The planner's warnings about missing
+sharding types or kernels are not listed, because they matter. The command line silences them for its process;
+importing the package or opening a process group does not.
 """
 
 from __future__ import annotations
@@ -27,9 +28,9 @@ _WARNINGS: list[tuple[str, type[Warning]]] = [
 _LOG_MESSAGES: dict[str, tuple[str, ...]] = {
     # The first use of a KeyedJaggedTensor, always.
     "torch.fx._symbolic_trace": ("is_fx_tracing will return true",),
-    # Tables spread over one machine: who is on which, which is as it should be without a pod of machines.
+    # Where ranks run: a pod size is set on pods of machines only.
     "torchrec.distributed.comm": ("TORCHREC_RESOLVED_POD_SIZE not set", "[Connection]"),
-    # Replicated tables have no sharding spec and no cache, rightly; one process without torchrun is one node.
+    # Replicated tables need neither a sharding spec nor a cache; one process without torchrun is one node.
     "root": (
         "Sharding spec not found for",
         "caching params will be ignored",
@@ -39,6 +40,8 @@ _LOG_MESSAGES: dict[str, tuple[str, ...]] = {
 
 
 class _Drop(logging.Filter):
+    """A filter that drops records with one of the given parts."""
+
     def __init__(self, parts: tuple[str, ...]) -> None:
         super().__init__()
         self.parts = parts
@@ -49,7 +52,7 @@ class _Drop(logging.Filter):
 
 
 def silence_known_warnings() -> None:
-    """Silences the messages listed above, for the rest of the process; calling it again changes nothing."""
+    """Silence the messages listed above for the rest of the process; a second call changes nothing."""
     for message, category in _WARNINGS:
         warnings.filterwarnings("ignore", message=message, category=category)
     for name, parts in _LOG_MESSAGES.items():

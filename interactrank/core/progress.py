@@ -1,11 +1,11 @@
-"""Progress bars with rate and time left; silent when nobody watches a terminal."""
+"""Progress bars with rate and time left, on the console that log records are printed on."""
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Iterator
 from typing import TypeVar
 
-from rich.console import Console
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -17,7 +17,13 @@ from rich.progress import (
 )
 from rich.text import Text
 
+from interactrank.core.logging import current_rank, stderr
+
+__all__ = ["progress_bar", "track"]
+
 T = TypeVar("T")
+
+logger = logging.getLogger(__name__)
 
 
 class _Rate(ProgressColumn):
@@ -26,8 +32,13 @@ class _Rate(ProgressColumn):
 
 
 def progress_bar() -> Progress:
-    """A bar on stderr; disabled when stderr is not a terminal."""
-    console = Console(stderr=True)
+    """Return a bar on stderr.
+
+    It is shown on rank 0, on a terminal, and if the logger of this module is enabled for INFO: a program that
+    silences the package silences its bars, too.
+    """
+    console = stderr()
+    shown = console.is_terminal and logger.isEnabledFor(logging.INFO) and current_rank() == 0
     return Progress(
         TextColumn("{task.description}"),
         BarColumn(),
@@ -36,11 +47,11 @@ def progress_bar() -> Progress:
         TimeRemainingColumn(),
         console=console,
         transient=True,
-        disable=not console.is_terminal,
+        disable=not shown,
     )
 
 
 def track(values: Iterable[T], total: int, label: str) -> Iterator[T]:
-    """The values, with a progress bar while they are consumed."""
+    """Yield the values, with a progress bar while they are consumed."""
     with progress_bar() as bar:
         yield from bar.track(values, total=total, description=label)

@@ -17,7 +17,6 @@ import torch
 import torch.distributed as dist
 
 from interactrank.core.errors import TrainingError
-from interactrank.core.known_warnings import silence_known_warnings
 from interactrank.distributed.collectives import RankError
 from interactrank.distributed.failures import broken
 from interactrank.distributed.rendezvous import meeting_place
@@ -77,7 +76,6 @@ def process_group(device: Literal["auto", "cpu", "cuda"] = "auto", timeout_s: in
         ...     world.rank, world.size, world.device
         (0, 1, device(type='cpu'))
     """
-    silence_known_warnings()
     if dist.is_initialized():
         yield current_world()
         return

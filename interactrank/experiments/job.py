@@ -12,7 +12,6 @@ from rich.console import Console
 from interactrank.core.errors import UserError
 from interactrank.core.extras import MissingExtraError
 from interactrank.core.files import atomic_write_text
-from interactrank.core.known_warnings import silence_known_warnings
 from interactrank.core.settings import ConfigError, parse_config
 from interactrank.data.prepared.dataset import PreparedDataset
 from interactrank.evaluation.evaluator import evaluate, users
@@ -70,7 +69,6 @@ def ablate_job(
         raise ConfigError(f"--seeds {seeds}: at least 1 is needed")
     rungs = keep(ablation_grid(config), only)
     config = _with_grid(config, rungs)
-    silence_known_warnings()
     if data is None:
         data = jobs.simulate_job(config, output / "log")
     jobs.prepare_job(config, data, output / "prepared")

@@ -13,7 +13,6 @@ from torch import nn
 
 from interactrank.core.extras import MissingExtraError
 from interactrank.core.files import atomic_write_text
-from interactrank.core.known_warnings import silence_known_warnings
 from interactrank.core.progress import progress_bar
 from interactrank.core.settings import ConfigError
 from interactrank.data.errors import DatasetError
@@ -182,7 +181,6 @@ def plan_job(
         TrainingError: sizes are unknown, or constraints are impossible.
         PlanError: the tables do not fit; names the nearest fixes.
     """
-    silence_known_warnings()
     config = config.for_model(model)
     log = None if data is None else _open(config, data)
     sized = size_model(
@@ -252,7 +250,6 @@ def evaluate_job(config: RunConfig, data: Path, runs: Mapping[str, Path], output
         ModelFolderError: a folder does not hold the model.
         ConfigError: there is nothing to evaluate.
     """
-    silence_known_warnings()
     log, settings = _open(config, data), config.evaluation
     names = [name for name in dict.fromkeys([*config.models, *runs]) if name in runs or name in BASELINES]
     if not names:

@@ -8,8 +8,6 @@ are the same, byte for byte, whatever the number of ranks. A manifest, written l
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -20,7 +18,8 @@ from numpy.typing import NDArray
 
 from interactrank.core.errors import UserError
 from interactrank.core.extras import require
-from interactrank.core.files import atomic_write, atomic_write_text
+from interactrank.core.files import atomic_write
+from interactrank.core.manifest import MANIFEST, Manifest, ManifestError, describe
 from interactrank.data.loading.collate import item_batch
 from interactrank.data.prepared.dataset import PreparedDataset
 from interactrank.distributed.collectives import gather, on_main, together
@@ -30,7 +29,6 @@ from interactrank.version import __version__
 
 __all__ = ["MANIFEST", "ItemEmbeddingsError", "export_items", "read_items"]
 
-MANIFEST = "manifest.json"
 FORMAT = 1
 
 
@@ -93,30 +91,15 @@ def export_items(
             embeddings = _embed(model, log, rows, world.device, chunk)
             dim = embeddings.shape[1]
             _write(path, [log.items.ids[row] for row in rows], embeddings)
-            data = path.read_bytes()
-            files[path.name] = {
-                "first": first,
-                "items": len(rows),
-                "bytes": len(data),
-                "sha256": hashlib.sha256(data).hexdigest(),
-            }
+            files[path.name] = {"first": first, "items": len(rows), **describe(path)}
             progress(done, len(mine))
     for theirs, width in gather((files, dim)):
         files |= theirs
         dim = max(dim, width)
-    manifest = {
-        "format": FORMAT,
-        "version": __version__,
-        "items": items,
-        "dim": dim,
-        "model": origin,
-        "files": dict(sorted(files.items())),
-    }
-    on_main(
-        "writing the manifest of the item embeddings",
-        lambda: atomic_write_text(output / MANIFEST, json.dumps(manifest, indent=1) + "\n"),
-    )
-    return manifest
+    facts = {"format": FORMAT, "version": __version__, "items": items, "dim": dim, "model": origin}
+    manifest = Manifest(facts, dict(sorted(files.items())))
+    on_main("writing the manifest of the item embeddings", lambda: manifest.write(output))
+    return manifest.to_json()
 
 
 def read_items(folder: Path) -> tuple[list[str], NDArray[np.float32]]:
@@ -133,22 +116,18 @@ def read_items(folder: Path) -> tuple[list[str], NDArray[np.float32]]:
     """
     pq = require("pyarrow.parquet", extra="data")
     try:
-        manifest = json.loads((folder / MANIFEST).read_text())
-        files, dim = manifest["files"], int(manifest["dim"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        manifest = Manifest.read(folder)
+        dim = int(manifest.facts["dim"])
+    except (ValueError, KeyError, TypeError) as error:
         raise ItemEmbeddingsError(
             f"'{folder}' is not a complete export of item embeddings ({error}); run interactrank export-items"
         ) from None
+    if (damage := manifest.damage(folder, checksums=True)) is not None:
+        raise ItemEmbeddingsError(f"{damage}; run interactrank export-items again")
     ids: list[str] = []
     parts = [np.empty((0, dim), np.float32)]
-    for name, of in files.items():
-        path = folder / name
-        data = path.read_bytes() if path.is_file() else b""
-        if hashlib.sha256(data).hexdigest() != of["sha256"]:
-            raise ItemEmbeddingsError(
-                f"{path} is missing or has changed; run interactrank export-items again"
-            )
-        table = pq.read_table(path)
+    for name in manifest.files:
+        table = pq.read_table(folder / name)
         ids += table["item_id"].to_pylist()
         column = table["embedding"].combine_chunks()
         parts.append(column.flatten().to_numpy().reshape(len(table), dim))
@@ -160,16 +139,16 @@ def _check_output(folder: Path) -> None:
     for path in sorted(folder.iterdir()):
         if path.match("items-*.parquet") or path.match(".*.tmp.*"):
             continue
-        if path.name != MANIFEST or not _is_export(path):
+        if path.name != MANIFEST or not _is_export(folder):
             raise ItemEmbeddingsError(
                 f"'{folder}' holds {path.name}, which is no export of item embeddings; name another folder"
             )
 
 
-def _is_export(manifest: Path) -> bool:
+def _is_export(folder: Path) -> bool:
     try:
-        return {"format", "items", "dim", "model", "files"} <= json.loads(manifest.read_text()).keys()
-    except (OSError, ValueError, AttributeError):
+        return {"format", "items", "dim", "model"} <= Manifest.read(folder).facts.keys()
+    except ManifestError:
         return False
 
 

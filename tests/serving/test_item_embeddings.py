@@ -104,10 +104,10 @@ def test_an_incomplete_or_changed_export_is_refused(trained: Path, tmp_path: Pat
     path = tmp_path / "items-00001.parquet"
     data = path.read_bytes()
     path.write_bytes(data[:-1] + bytes([data[-1] ^ 1]))
-    with pytest.raises(ItemEmbeddingsError, match=r"items-00001\.parquet is missing or has changed"):
+    with pytest.raises(ItemEmbeddingsError, match=r"items-00001\.parquet' has changed since"):
         read_items(tmp_path)
     path.unlink()
-    with pytest.raises(ItemEmbeddingsError, match=r"items-00001\.parquet is missing or has changed"):
+    with pytest.raises(ItemEmbeddingsError, match=r"items-00001\.parquet' is missing; run"):
         read_items(tmp_path)
 
 

@@ -14,7 +14,6 @@ on 20 million events: ``benchmarks/results``.
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
 import os
@@ -27,8 +26,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from interactrank.core.atomic_directory import atomic_directory
 from interactrank.core.extras import require
-from interactrank.core.file_list import find_damage, list_files
+from interactrank.core.manifest import Manifest
 from interactrank.core.progress import track
 from interactrank.cross_features.bm25 import LexicalIndex
 from interactrank.cross_features.count_store import HistoryStore
@@ -74,30 +74,19 @@ def prepare(log: Path, output: Path, schema: SearchSchema, settings: PrepareSett
     log, output = Path(log), Path(os.path.abspath(output))
     fingerprint = _fingerprint(log, schema, settings)
     existing = read_manifest(output)
-    if (
-        existing is not None
-        and existing["fingerprint"] == fingerprint
-        and find_damage(output, existing["files"], checksums=True) is None
-    ):
-        return existing
-    if existing is None and output.exists() and not (output.is_dir() and not any(output.iterdir())):
+    if existing is not None:
+        earlier = Manifest(files=existing["files"])
+        if existing["fingerprint"] == fingerprint and earlier.damage(output, checksums=True) is None:
+            return existing
+    elif output.exists() and not (output.is_dir() and not any(output.iterdir())):
         raise DatasetError(f"'{output}' exists and is not a prepared log; name a new folder")
-    staging = output.with_name(f".{output.name}.{os.getpid()}.tmp")
-    made = [p for p in (staging, *staging.parents) if not p.exists()]
-    staging.mkdir(parents=True, exist_ok=True)
-    try:
-        manifest = {"format": FORMAT, "version": __version__, "fingerprint": fingerprint}
-        manifest |= _prepare_into(staging, log, schema, settings)
-        manifest["files"] = list_files(staging)
-        (staging / "manifest.json").write_text(json.dumps(manifest, indent=1))
-        _replace(staging, output)
-    except BaseException:
-        shutil.rmtree(staging, ignore_errors=True)
-        for folder in made[1:]:
-            with contextlib.suppress(OSError):  # in use by now
-                folder.rmdir()
-        raise
-    return manifest
+    replaces = () if existing is None else earlier.entries()
+    with atomic_directory(output, replaces=replaces) as staging:
+        facts = {"format": FORMAT, "version": __version__, "fingerprint": fingerprint}
+        facts |= _prepare_into(staging, log, schema, settings)
+        manifest = Manifest.of(staging, facts)
+        manifest.write(staging)
+    return manifest.to_json()
 
 
 def _prepare_into(
@@ -114,20 +103,6 @@ def _prepare_into(
     finally:
         source.db.close()
         shutil.rmtree(work)
-
-
-def _replace(staging: Path, output: Path) -> None:
-    """Put the new folder in the place of an older one, which stays if that fails."""
-    old = output.with_name(f".{output.name}.{os.getpid()}.old")
-    if output.exists():
-        os.replace(output, old)
-    try:
-        os.replace(staging, output)
-    except BaseException:
-        if old.exists():
-            os.replace(old, output)
-        raise
-    shutil.rmtree(old, ignore_errors=True)
 
 
 def _fingerprint(log: Path, schema: SearchSchema, settings: PrepareSettings) -> str:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from interactrank.batch.layout import BatchLayout
 from interactrank.core.extras import require
-from interactrank.core.file_list import find_damage
+from interactrank.core.manifest import Manifest
 from interactrank.core.settings import parse_config
 from interactrank.cross_features.features import CrossFeatures
 from interactrank.cross_features.jagged import Jagged
@@ -81,7 +81,7 @@ class PreparedDataset:
             raise DatasetError(
                 f"'{folder}' has format {self.manifest.get('format')}, not {FORMAT}; prepare the log again"
             )
-        if (damage := find_damage(self.folder, self.manifest["files"])) is not None:
+        if (damage := Manifest(files=self.manifest["files"]).damage(self.folder)) is not None:
             raise DatasetError(f"{damage}; prepare the log again")
         self.schema = parse_config(SearchSchema, self.manifest["schema"], f"{folder}/manifest.json")
 

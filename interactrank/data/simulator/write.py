@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from interactrank.core.atomic_directory import atomic_directory
 from interactrank.core.extras import require
 from interactrank.data.simulator.behaviour import DAY, Block, blocks
 from interactrank.data.simulator.settings import COUNTRIES, GENDERS, SimulationSettings
@@ -26,6 +25,7 @@ if TYPE_CHECKING:
 SPLITS = ("train", "validation", "test")
 
 RECORD = "simulation.json"
+FILES = ("events.parquet", "items.parquet", "users.parquet", RECORD)
 
 
 @dataclass(frozen=True)
@@ -94,11 +94,7 @@ def simulate(
     pq = require("pyarrow.parquet", extra="data")
     output = Path(output)
     _refuse_to_replace(output, overwrite)
-    output.parent.mkdir(parents=True, exist_ok=True)
-    partial = output.with_name(f".{output.name}.{os.getpid()}.tmp")
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir()
-    try:
+    with atomic_directory(output, replaces=FILES if overwrite else (), last=RECORD) as partial:
         world = build_world(settings)
         pq.write_table(_item_table(settings, world), partial / "items.parquet")
         pq.write_table(_user_table(world), partial / "users.parquet")
@@ -118,12 +114,6 @@ def simulate(
                     engaged_requests[name] += int((engaged.any(axis=1) & (split == number)).sum())
                 if progress is not None:
                     progress(block.first + len(block.user), settings.requests)
-        if output.exists():
-            shutil.rmtree(output)
-        partial.replace(output)
-    except BaseException:
-        shutil.rmtree(partial, ignore_errors=True)
-        raise
     return SimulationSummary(output, settings.requests, impressions, engagements, engaged_requests)
 
 

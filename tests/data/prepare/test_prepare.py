@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from math import log
 from pathlib import Path
 from typing import Any
@@ -380,14 +381,14 @@ def test_the_old_log_comes_back_if_the_new_cannot_take_its_place(
 ) -> None:
     log = write_log(tmp_path / "log", [event("r", "u", "q", "a", 0, click=1)], [item("a")])
     prepare(log, tmp_path / "out", minimal(), PrepareSettings())
-    replace = prepare_module.os.replace
+    replace = os.replace
 
     def once(old: Path, new: Path) -> None:
         if str(old).endswith(".tmp"):
             raise OSError("disk")
         replace(old, new)
 
-    monkeypatch.setattr(prepare_module.os, "replace", once)
+    monkeypatch.setattr(os, "replace", once)
     with pytest.raises(OSError, match="disk"):
         prepare(log, tmp_path / "out", minimal("tables.word.rows=60"), PrepareSettings())
     assert PreparedDataset(tmp_path / "out").layout.table_rows == {"word": 50}

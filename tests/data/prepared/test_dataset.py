@@ -65,7 +65,7 @@ def test_a_file_that_was_cut_or_lost(log: PreparedDataset, file: str) -> None:
     path.write_bytes(whole[:-1])
     with pytest.raises(
         DatasetError,
-        match=rf"/out/{file}' has [\d,]+ bytes, not the [\d,]+ that were prepared; prepare the log again",
+        match=rf"/out/{file}' has [\d,]+ bytes instead of [\d,]+; prepare the log again",
     ):
         PreparedDataset(log.folder)
     path.unlink()
