@@ -65,7 +65,7 @@ def config(options: argparse.Namespace, way: str, seed: int) -> RunConfig:
         [
             f"simulate.requests={120 if options.smoke else options.requests}",
             "schema.sequence.length=10",
-            "model.loss.request_softmax_weight=0",
+            "model.loss.listwise_weight=0",
             f"loader.seed={seed}",
             f"training.seed={seed}",
             f"training.epochs={1 if options.smoke else options.epochs}",

@@ -96,7 +96,7 @@ def main() -> None:
         test = SearchLoader(log, "test", LoaderSettings(batch_requests=500), shuffle=False)
 
         tower = TowerSettings(block_dim=16, hidden_dims=[32], residual=True)
-        listwise = LossSettings(pointwise="bce", request_softmax_weight=1.0, in_batch_weight=0.0)
+        listwise = LossSettings(pointwise="bce", listwise_weight=1.0, sampled_softmax_weight=0.0)
         settings = ModelSettings(dim=16, request_tower=tower, item_tower=tower, table_std=0.3, loss=listwise)
         model = InteractRank(layout=log.layout, settings=settings)
         tables = torch.optim.Adagrad(model.tables.parameters(), lr=0.1)

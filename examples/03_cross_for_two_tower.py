@@ -1,7 +1,7 @@
 # python examples/03_cross_for_two_tower.py
 """Query-item history for a two-tower model that you already have.
 
-The towers stay as they are. HistoryTransform turns what was clicked after the same query into features, and
+The towers stay as they are. CountSmoothing turns what was clicked after the same query into features, and
 CrossInteraction fuses them with the dot product into the score. In the made-up data most of an item's fit to
 a query is a quirk of the pair, which a dot product of narrow vectors cannot hold; the pair's history does.
 
@@ -19,7 +19,7 @@ from torchrec.modules.embedding_modules import EmbeddingBagCollection
 from torchrec.sparse.jagged_tensor import KeyedJaggedTensor
 
 from interactrank.evaluation import ranking_metrics
-from interactrank.modules import CrossInteraction, HistoryTransform
+from interactrank.modules import CountSmoothing, CrossInteraction
 
 QUERIES, ITEMS, SHOWN, DIM = 100, 100, 10, 8
 
@@ -86,7 +86,7 @@ class TwoTowerWithHistory(TwoTower):
 
     def __init__(self) -> None:
         super().__init__()
-        self.history = HistoryTransform(features=1, transforms=["log_smoothed"], uniform_prior=1 / ITEMS)
+        self.history = CountSmoothing(features=1, transforms=["log_smoothed"], uniform_prior=1 / ITEMS)
         self.cross = CrossInteraction(heads=1, features=self.history.out_dim, initial_cross_weight=0.3)
 
     def forward(self, batch: PreparedRequests) -> Tensor:

@@ -18,8 +18,8 @@ from torch import Tensor, nn
 from interactrank.evaluation import ranking_metrics
 from interactrank.modules import (
     HeadWeighting,
+    ListwiseSoftmax,
     LogQ,
-    RequestSoftmax,
     SampledSoftmax,
     Temperature,
     binary_focal_loss,
@@ -63,7 +63,7 @@ class World:
 
 def objectives() -> dict[str, tuple[Objective, nn.Module]]:
     """Name -> the loss of a batch, and the module that holds what it learns."""
-    listwise = RequestSoftmax()
+    listwise = ListwiseSoftmax()
     plain = SampledSoftmax(temperature=Temperature())
     corrected = SampledSoftmax(temperature=Temperature(), log_q=LogQ())
 
@@ -75,9 +75,9 @@ def objectives() -> dict[str, tuple[Objective, nn.Module]]:
 
     return {
         "focal": (lambda q, i, b: binary_focal_loss(dots(q, i, b), b.labels), nn.Identity()),
-        "request softmax": (lambda q, i, b: listwise(dots(q, i, b), b.labels, b.lengths), listwise),
-        "in-batch softmax": (in_batch(plain), plain),
-        "in-batch softmax, logQ": (in_batch(corrected), corrected),
+        "listwise softmax": (lambda q, i, b: listwise(dots(q, i, b), b.labels, b.lengths), listwise),
+        "sampled softmax": (in_batch(plain), plain),
+        "sampled softmax, logQ": (in_batch(corrected), corrected),
     }
 
 

@@ -65,7 +65,7 @@ def claims(config: RunConfig, rungs: Sequence[Rung]) -> list[Claim]:
         return Claim(text, first.name, other.name)
 
     iqp = {part for part in IQP if part in used} or {part for part in IQP if part in parts.offered}
-    softmax = {"in_batch", "log_q"} & (used | set(parts.offered))
+    softmax = {"sampled_softmax", "log_q"} & (used | set(parts.offered))
     mask_net = {"crossing"} if parts.name("crossing") == "mask_net" else set()
     return [
         named("InteractRank ranks better than BM25 (online: +6.5 % engagement)", FULL, "bm25"),
@@ -76,7 +76,7 @@ def claims(config: RunConfig, rungs: Sequence[Rung]) -> list[Claim]:
         pair(
             "A sampled softmax over in-batch items with logQ helps: impressions lack easy negatives",
             softmax,
-            softmax & {"in_batch"},
+            softmax & {"sampled_softmax"},
         ),
         pair("The logQ correction of the sampled softmax helps", softmax, {"log_q"}),
         pair("Feature crossing by a parallel MaskNet, a part of both towers, helps", mask_net, mask_net),

@@ -13,7 +13,7 @@ from interactrank.schema import IqpFeature
 __all__ = ["IQP", "PARTS", "Parts"]
 
 PARTS = (
-    *("sequence", "crossing", "in_batch", "log_q"),
+    *("sequence", "crossing", "sampled_softmax", "log_q"),
     *("iqp_query", "iqp_segment", "iqp_back_off", "lexical"),
 )
 """All parts, in the order in which the ladder adds them."""
@@ -42,14 +42,14 @@ class Parts:
         self._iqp = [f for f in schema.iqp if f.name not in model.leave_out]
         self._lexical = [f.name for f in schema.lexical if f.name not in model.leave_out]
         loss = model.loss
-        # Where nothing else trains the model, the in-batch softmax stays.
-        self._needs_in_batch = loss.pointwise_weight + loss.request_softmax_weight == 0
+        # Where nothing else trains the model, the sampled softmax stays.
+        self._needs_sampled_softmax = loss.pointwise_weight + loss.listwise_weight == 0
         crossings = (model.request_tower.crossing, model.item_tower.crossing)
         there = {
             "sequence": model.use_sequence if schema.sequence is not None else None,
             "crossing": crossings != ("none", "none"),
-            "in_batch": None if self._needs_in_batch else loss.in_batch_weight > 0,
-            "log_q": loss.in_batch_weight > 0 and loss.log_q,
+            "sampled_softmax": None if self._needs_sampled_softmax else loss.sampled_softmax_weight > 0,
+            "log_q": loss.sampled_softmax_weight > 0 and loss.log_q,
             "lexical": model.use_lexical if self._lexical else None,
         }
         there |= {part: model.use_history if self._features(part) else None for part in IQP}
@@ -64,7 +64,7 @@ class Parts:
         :meth:`ModelSettings.two_tower`: the dot product is all it has. Equal models have equal changes.
 
         Args:
-            parts: some of :data:`PARTS`; ``log_q`` has no effect without ``in_batch``.
+            parts: some of :data:`PARTS`; ``log_q`` has no effect without ``sampled_softmax``.
 
         Returns:
             Sections as of ``variants``; ``{}`` for the full model.
@@ -98,9 +98,9 @@ class Parts:
         if part == "iqp_back_off":
             keys = dict.fromkeys(f.key.replace("_", "-") for f in self._features(part))
             return f"IQP back-off ({', '.join(keys)})"
-        if part == "in_batch":
-            weight = self.config.model.loss.in_batch_weight or _default_weight()
-            return f"in-batch softmax (weight {weight:g})"
+        if part == "sampled_softmax":
+            weight = self.config.model.loss.sampled_softmax_weight or _default_weight()
+            return f"sampled softmax (weight {weight:g})"
         return {
             "sequence": "user sequence",
             "log_q": "logQ",
@@ -133,19 +133,19 @@ class Parts:
 
     def _loss(self, parts: Collection[str]) -> dict[str, Any]:
         loss = self.config.model.loss
-        had = self._needs_in_batch or "in_batch" in self.used
-        has = self._needs_in_batch or "in_batch" in parts
+        had = self._needs_sampled_softmax or "sampled_softmax" in self.used
+        has = self._needs_sampled_softmax or "sampled_softmax" in parts
         changed: dict[str, Any] = {}
         if has != had:
-            changed["in_batch_weight"] = _default_weight() if has else 0.0
+            changed["sampled_softmax_weight"] = _default_weight() if has else 0.0
         if has and ("log_q" in parts) != loss.log_q:
             changed["log_q"] = "log_q" in parts
         return {"loss": changed} if changed else {}
 
 
 def _default_weight() -> float:
-    """Of the in-batch softmax, where the config does not use it."""
-    return float(LossSettings.model_fields["in_batch_weight"].default)
+    """Of the sampled softmax, where the config does not use it."""
+    return float(LossSettings.model_fields["sampled_softmax_weight"].default)
 
 
 def _part(feature: IqpFeature) -> str:

@@ -69,8 +69,8 @@ def ablation_grid(config: RunConfig) -> list[Rung]:
         full: + IQP back-off (words, all, user, history, history-query) = full
         full_without_sequence: full - user sequence
         full_with_mask_net: full + MaskNet
-        full_with_in_batch: full + in-batch softmax (weight 0.01)
-        full_with_log_q: full + in-batch softmax (weight 0.01) + logQ
+        full_with_sampled_softmax: full + sampled softmax (weight 0.01)
+        full_with_log_q: full + sampled softmax (weight 0.01) + logQ
         full_with_lexical: full + lexical match
     """
     parts = Parts(config)
@@ -168,11 +168,11 @@ def _without(parts: Parts) -> list[Rung]:
 def _with(parts: Parts) -> list[Rung]:
     iqp = [part for part in IQP if part in parts.offered]
     more = {part: ([part], parts.name(part), parts.label(part)) for part in parts.offered if part not in iqp}
-    if "in_batch" in more and "log_q" in more:
+    if "sampled_softmax" in more and "log_q" in more:
         more["log_q"] = (
-            ["in_batch", "log_q"],
+            ["sampled_softmax", "log_q"],
             "log_q",
-            f"{parts.label('in_batch')} + {parts.label('log_q')}",
+            f"{parts.label('sampled_softmax')} + {parts.label('log_q')}",
         )
     if iqp:
         more["iqp"] = (iqp, "iqp", "IQP")

@@ -14,8 +14,8 @@ from interactrank.batch import SearchBatch
 from interactrank.models.settings import LossSettings
 from interactrank.modules.losses import (
     HeadWeighting,
+    ListwiseSoftmax,
     LogQ,
-    RequestSoftmax,
     SampledSoftmax,
     Temperature,
     binary_focal_loss,
@@ -28,8 +28,8 @@ class RankingLoss(nn.Module):
     """Weighted sum of a pointwise loss and two softmax losses, each averaged over the heads.
 
     - pointwise: focal or binary cross-entropy of every candidate, times its weight;
-    - request softmax: a request's positives against its own candidates, on the final score;
-    - in-batch softmax: a request's positives against the items of all requests, on the dot product.
+    - listwise softmax: a request's positives against its own candidates, on the final score;
+    - sampled softmax: a request's positives against the items of all requests, on the dot product.
 
     Args:
         head_weights: one for each head, not normalised.
@@ -40,10 +40,10 @@ class RankingLoss(nn.Module):
         super().__init__()
         self.settings = settings
         self.heads = HeadWeighting(weights=head_weights)
-        self.request_softmax = RequestSoftmax()
-        self.in_batch = None
-        if settings.in_batch_weight:
-            self.in_batch = SampledSoftmax(
+        self.listwise = ListwiseSoftmax()
+        self.sampled_softmax = None
+        if settings.sampled_softmax_weight:
+            self.sampled_softmax = SampledSoftmax(
                 temperature=Temperature(initial=settings.temperature),
                 log_q=LogQ() if settings.log_q else None,
             )
@@ -70,8 +70,8 @@ class RankingLoss(nn.Module):
         if s.pointwise_weight:
             parts["pointwise"] = self.heads(self._pointwise(batch, scores))
             total = total + s.pointwise_weight * parts["pointwise"]
-        if s.request_softmax_weight:
-            losses = self.request_softmax(
+        if s.listwise_weight:
+            losses = self.listwise(
                 scores,
                 batch.labels,
                 batch.candidate_lengths,
@@ -79,14 +79,16 @@ class RankingLoss(nn.Module):
                 log_sampling=batch.sampling_log_q,
             )
             positive = torch.zeros_like(losses).index_add(0, candidate_request, batch.labels) > 0
-            parts["request_softmax"] = (mean_over_positive(losses, positive) * self.heads.weights).sum()
-            total = total + s.request_softmax_weight * parts["request_softmax"]
-        if self.in_batch is not None:
-            losses = self.in_batch(
+            parts["listwise"] = (mean_over_positive(losses, positive) * self.heads.weights).sum()
+            total = total + s.listwise_weight * parts["listwise"]
+        if self.sampled_softmax is not None:
+            losses = self.sampled_softmax(
                 query, item, batch.item_index, candidate_request, batch.candidate_item, batch.labels
             )
-            parts["in_batch"] = (mean_over_positive(losses, batch.labels > 0) * self.heads.weights).sum()
-            total = total + s.in_batch_weight * parts["in_batch"]
+            parts["sampled_softmax"] = (
+                mean_over_positive(losses, batch.labels > 0) * self.heads.weights
+            ).sum()
+            total = total + s.sampled_softmax_weight * parts["sampled_softmax"]
         reported = {f"loss/{name}": value.detach() for name, value in parts.items()}
         return total, {"scores": scores.detach(), "labels": batch.labels, **reported}
 

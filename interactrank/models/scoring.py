@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from interactrank.models.settings import ModelSettings
-from interactrank.modules import CrossInteraction, HistoryTransform, candidate_dots
+from interactrank.modules import CountSmoothing, CrossInteraction, candidate_dots
 
 LEXICAL_FLOOR = 0.1  # log(match + 0.1): no shared word lies 2.4 below a full match
 
@@ -41,7 +41,7 @@ class FusedScore(nn.Module):
         self.history = _Columns(list(history), settings.leave_out, settings.use_history)
         self.lexical = _Columns(lexical, settings.leave_out, settings.use_lexical)
         if len(self.history):
-            self.transform = HistoryTransform(
+            self.transform = CountSmoothing(
                 features=len(self.history), transforms=use.transforms, prior_strength=use.prior_strength
             )
             priors = self.history(torch.tensor(list(history.values())))

@@ -63,20 +63,20 @@ class LossSettings(Config):
     pointwise: Literal["focal", "bce"] = "focal"
     pointwise_weight: float = Field(1.0, ge=0)
     focal_gamma: float = Field(2.0, ge=0)
-    request_softmax_weight: float = Field(
+    listwise_weight: float = Field(
         0.0, ge=0, description="softmax over each request's candidates on the final score"
     )
-    in_batch_weight: float = Field(
+    sampled_softmax_weight: float = Field(
         0.01,
         ge=0,
         description="sampled softmax over the items of the batch, of all ranks, on the dot product",
     )
     log_q: bool = Field(True, description="correct in-batch negatives for how often they are drawn")
-    temperature: float = Field(1.0, gt=0, description="first temperature of the in-batch softmax; learned")
+    temperature: float = Field(1.0, gt=0, description="first temperature of the sampled softmax; learned")
 
     def problems(self) -> list[str]:
         """At least one part must count."""
-        if self.pointwise_weight + self.request_softmax_weight + self.in_batch_weight == 0:
+        if self.pointwise_weight + self.listwise_weight + self.sampled_softmax_weight == 0:
             return ["every part of the loss has weight 0; there is nothing to learn from"]
         return []
 

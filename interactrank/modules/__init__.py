@@ -1,18 +1,18 @@
 """Modules of InteractRank, usable one by one: they know tensors, not files, configs or trainers."""
 
 from interactrank.modules.batch_norm import WeightedBatchNorm
+from interactrank.modules.count_smoothing import CountSmoothing
 from interactrank.modules.cross import CrossInteraction, PositiveWeight
 from interactrank.modules.dcn import DCNv2
 from interactrank.modules.embeddings import TableConfig, embedding_bag_collection, embedding_collection
 from interactrank.modules.group_summary import GroupSummary
-from interactrank.modules.history import HistoryTransform
 from interactrank.modules.losses import (
     CountMinSketch,
     HeadRule,
     HeadWeighting,
+    ListwiseSoftmax,
     LogQ,
     PriorityLabels,
-    RequestSoftmax,
     SampledSoftmax,
     Temperature,
     binary_focal_loss,
@@ -36,6 +36,7 @@ from interactrank.modules.tower import FeatureConcat, Tower, mask_net_tower
 __all__ = [
     "MLP",
     "CountMinSketch",
+    "CountSmoothing",
     "CrossInteraction",
     "DCNv2",
     "DenseLayer",
@@ -45,8 +46,8 @@ __all__ = [
     "GroupSummary",
     "HeadRule",
     "HeadWeighting",
-    "HistoryTransform",
     "LearnedWeightedPooling",
+    "ListwiseSoftmax",
     "LogQ",
     "LowRankLinear",
     "ManagedIds",
@@ -57,7 +58,6 @@ __all__ = [
     "PriorityLabels",
     "QueryCrossAttention",
     "RelativeTimeEmbedding",
-    "RequestSoftmax",
     "SampledSoftmax",
     "SequenceTransformer",
     "TableConfig",

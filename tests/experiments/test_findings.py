@@ -27,7 +27,7 @@ def test_parts_that_the_config_uses_are_tested_by_leaving_them_out():
         ("plain_two_tower", "bm25"),
         ("full", "full_without_sequence"),
         ("full", "full_without_iqp"),
-        ("full", "full_without_in_batch"),
+        ("full", "full_without_sampled_softmax"),
         ("full", "full_without_log_q"),
         ("full", "full_without_mask_net"),
     ]
@@ -38,7 +38,7 @@ def test_parts_that_it_does_not_use_are_tested_by_adding_them():
         (None, None),  # users come once: no sequence
         ("full", "full_without_iqp"),
         ("full_with_log_q", "full"),
-        ("full_with_log_q", "full_with_in_batch"),
+        ("full_with_log_q", "full_with_sampled_softmax"),
         ("full_with_mask_net", "full"),
     ]
 
@@ -49,13 +49,13 @@ def test_a_model_that_stands_under_another_name():
 
 
 def test_log_q_where_the_softmax_is_the_only_loss():
-    base = config("model.loss={pointwise_weight: 0, in_batch_weight: 1}")
+    base = config("model.loss={pointwise_weight: 0, sampled_softmax_weight: 1}")
     assert pairs(base)[5:7] == [(None, None), ("full", "full_without_log_q")]
 
 
 def test_softmax_with_log_q_where_the_config_uses_it_without():
     assert pairs(config("model.loss.log_q=false"))[5:7] == [
-        ("full_with_log_q", "full_without_in_batch"),
+        ("full_with_log_q", "full_without_sampled_softmax"),
         ("full_with_log_q", "full"),
     ]
 

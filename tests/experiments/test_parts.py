@@ -5,7 +5,7 @@ import pytest
 from interactrank.experiments.parts import PARTS, Parts
 from tests.trained import config
 
-IN_BATCH_ALONE = ["model.loss={pointwise_weight: 0, in_batch_weight: 1}"]
+IN_BATCH_ALONE = ["model.loss={pointwise_weight: 0, sampled_softmax_weight: 1}"]
 
 
 def model(parts: Parts, *has: str) -> dict:
@@ -28,9 +28,9 @@ def test_without_each_part():
 
     none = {"crossing": "none"}
     assert without("crossing") == {"request_tower": none, "item_tower": none}
-    assert without("in_batch") == {"loss": {"in_batch_weight": 0.0}}
+    assert without("sampled_softmax") == {"loss": {"sampled_softmax_weight": 0.0}}
     assert without("log_q") == {"loss": {"log_q": False}}
-    assert without("in_batch", "log_q") == without("in_batch")  # nothing is left to correct
+    assert without("sampled_softmax", "log_q") == without("sampled_softmax")  # nothing is left to correct
     assert without("lexical") == {"use_lexical": False}
     assert without("iqp_segment") == {"leave_out": ["query_click_country"]}
     assert without("iqp_query", "iqp_segment", "iqp_back_off") == {"use_history": False}
@@ -54,7 +54,7 @@ def test_a_sequence_that_the_model_never_had_takes_nothing_along():
 def test_the_dot_weight_of_a_model_without_the_history_that_the_full_one_has():
     """As ModelSettings.two_tower(): small where histories come first, it must not stay small without them."""
     small = Parts(config("model.initial_dot_weight=0.001"))
-    assert model(small, "sequence", "crossing", "in_batch", "log_q", "lexical") == {
+    assert model(small, "sequence", "crossing", "sampled_softmax", "log_q", "lexical") == {
         "use_history": False,
         "initial_dot_weight": 5.0,
     }
@@ -71,15 +71,17 @@ def test_what_a_config_does_not_use_is_offered():
         "model.use_lexical=false",
         "model.request_tower.crossing=none",
         "model.item_tower.crossing=none",
-        "model.loss.in_batch_weight=0",
+        "model.loss.sampled_softmax_weight=0",
     )
     parts = Parts(off)
     assert parts.used == ("sequence",)
     assert parts.offered == PARTS[1:]
     both = {"crossing": "mask_net"}
     assert model(parts, "sequence", "crossing") == {"request_tower": both, "item_tower": both}
-    assert model(parts, "sequence", "in_batch") == {"loss": {"in_batch_weight": 0.01, "log_q": False}}
-    assert model(parts, "sequence", "in_batch", "log_q") == {"loss": {"in_batch_weight": 0.01}}
+    assert model(parts, "sequence", "sampled_softmax") == {
+        "loss": {"sampled_softmax_weight": 0.01, "log_q": False}
+    }
+    assert model(parts, "sequence", "sampled_softmax", "log_q") == {"loss": {"sampled_softmax_weight": 0.01}}
     assert model(parts, "sequence", "iqp_query", "iqp_segment", "iqp_back_off") == {"use_history": True}
     assert model(parts, "sequence", "lexical") == {"use_lexical": True}
 
@@ -93,7 +95,7 @@ def test_crossing_in_one_tower_only():
 
 def test_the_only_loss_cannot_be_taken_away():
     parts = Parts(config(*IN_BATCH_ALONE))
-    assert "in_batch" not in [*parts.used, *parts.offered]
+    assert "sampled_softmax" not in [*parts.used, *parts.offered]
     assert "log_q" in parts.used
     assert "loss" not in model(parts, "log_q")
     assert model(parts)["loss"] == {"log_q": False}
@@ -102,7 +104,7 @@ def test_the_only_loss_cannot_be_taken_away():
 def test_what_the_schema_lacks_is_neither_used_nor_offered():
     lacking = config("schema.sequence=null", "schema.iqp=[]", "schema.lexical=[]", "models=[interactrank]")
     parts = Parts(lacking)
-    assert parts.used == ("crossing", "in_batch", "log_q")
+    assert parts.used == ("crossing", "sampled_softmax", "log_q")
     assert parts.offered == ()
     assert "use_history" not in model(parts)
 
@@ -123,7 +125,7 @@ def test_what_is_left_out_by_name_is_not_offered():
         ("iqp_segment", "IQP by segment (country)"),
         ("iqp_back_off", "IQP back-off (words, trigrams, user, history, history-query, all)"),
         ("crossing", "MaskNet"),
-        ("in_batch", "in-batch softmax (weight 0.1)"),
+        ("sampled_softmax", "sampled softmax (weight 0.1)"),
     ],
 )
 def test_labels_name_what_is_in_a_part(part, label):

@@ -19,18 +19,23 @@ SHIPPED = {
 }
 NAMES = {
     "demo": [
-        *("bm25", "plain_two_tower", "plus_sequence", "plus_mask_net", "plus_in_batch", "plus_log_q"),
+        *("bm25", "plain_two_tower", "plus_sequence", "plus_mask_net", "plus_sampled_softmax", "plus_log_q"),
         *("plus_iqp_query", "plus_iqp_segment", "plus_iqp_back_off", "full"),
-        *("full_without_sequence", "full_without_mask_net", "full_without_in_batch", "full_without_log_q"),
+        *(
+            "full_without_sequence",
+            "full_without_mask_net",
+            "full_without_sampled_softmax",
+            "full_without_log_q",
+        ),
         "full_without_iqp",
     ],
     "bestbuy": [
         *("bm25", "counts", "plain_two_tower", "plus_iqp_query", "plus_iqp_back_off", "full"),
-        *("full_without_iqp", "full_with_mask_net", "full_with_in_batch", "full_with_log_q"),
+        *("full_without_iqp", "full_with_mask_net", "full_with_sampled_softmax", "full_with_log_q"),
     ],
     "lastfm": [
         *("bm25", "counts", "plain_two_tower", "plus_sequence", "plus_iqp_query", "full"),
-        *("full_without_sequence", "full_with_mask_net", "full_with_in_batch", "full_with_log_q"),
+        *("full_without_sequence", "full_with_mask_net", "full_with_sampled_softmax", "full_with_log_q"),
         "full_with_lexical",
     ],
 }
@@ -56,7 +61,7 @@ def test_of_the_shipped_configs(log):
     assert len({m.model_dump_json() for m in models.values()}) == len(models)  # none twice
     plain = models["plain_two_tower"]
     sequence = base.search.sequence is not None and plain.use_sequence
-    assert not any([sequence, plain.use_history, plain.use_lexical, plain.loss.in_batch_weight])
+    assert not any([sequence, plain.use_history, plain.use_lexical, plain.loss.sampled_softmax_weight])
     assert (plain.request_tower.crossing, plain.item_tower.crossing) == ("none", "none")
     assert plain.initial_dot_weight == base.model.two_tower().initial_dot_weight
 
@@ -108,9 +113,9 @@ def test_what_each_is_compared_with():
 def test_a_config_that_is_the_plain_two_tower_itself():
     off = ["model.use_sequence=false", "model.use_history=false", "model.use_lexical=false"]
     off += ["model.request_tower.crossing=none", "model.item_tower.crossing=none"]
-    rungs = ablation_grid(config(*off, "model.loss.in_batch_weight=0"))
+    rungs = ablation_grid(config(*off, "model.loss.sampled_softmax_weight=0"))
     assert [r.name for r in rungs if r.trained] == [
-        *("full", "full_with_sequence", "full_with_mask_net", "full_with_in_batch", "full_with_log_q"),
+        *("full", "full_with_sequence", "full_with_mask_net", "full_with_sampled_softmax", "full_with_log_q"),
         *("full_with_lexical", "full_with_iqp"),
     ]
     assert rungs[2].label == "two-tower = full"

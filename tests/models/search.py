@@ -21,7 +21,7 @@ SMALL: dict[str, Any] = {
     "dim": 8,
     "request_tower": {"blocks": 2, "block_dim": 8, "hidden_dims": [8], "residual": True},
     "item_tower": {"blocks": 2, "block_dim": 8, "hidden_dims": [8]},
-    "loss": {"pointwise_weight": 1.0, "request_softmax_weight": 1.0, "in_batch_weight": 0.1},
+    "loss": {"pointwise_weight": 1.0, "listwise_weight": 1.0, "sampled_softmax_weight": 0.1},
 }
 
 

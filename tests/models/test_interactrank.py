@@ -61,7 +61,7 @@ def test_training_optimises_what_score_returns(log: PreparedDataset) -> None:
     assert torch.equal(outputs["labels"], b.labels)
     parts = {name.removeprefix("loss/"): value for name, value in outputs.items() if name.startswith("loss/")}
     # The weights of the parts in SMALL: 1, 1 and 0.1.
-    expected = parts["pointwise"] + parts["request_softmax"] + 0.1 * parts["in_batch"]
+    expected = parts["pointwise"] + parts["listwise"] + 0.1 * parts["sampled_softmax"]
     torch.testing.assert_close(loss, expected)
     assert not any(value.requires_grad for value in outputs.values())
 
@@ -217,7 +217,7 @@ def test_what_the_two_tower_leaves_out_matters_to_interactrank(log: PreparedData
     [
         {},
         {"loss": {"pointwise": "bce"}},
-        {"loss": {"pointwise_weight": 0, "in_batch_weight": 1}},  # the projection is not in the loss
+        {"loss": {"pointwise_weight": 0, "sampled_softmax_weight": 1}},  # the projection is not in the loss
         {"use_sequence": False, "use_history": False, "use_lexical": False},
         {"use_lexical": False, "history": {"transforms": ["rate", "log_count"]}},
         {"shared_projection": False},

@@ -33,7 +33,7 @@ def loss(**settings: object) -> tuple[Tensor, dict[str, Tensor]]:
 
 
 def test_bce_by_hand():
-    total, reported = loss(pointwise="bce", in_batch_weight=0, pointwise_weight=0.5)
+    total, reported = loss(pointwise="bce", sampled_softmax_weight=0, pointwise_weight=0.5)
     # log(1 + e^-s) for a positive, log(1 + e^s) for a negative, times its weight; the mean over 5 candidates.
     each = [
         math.log1p(math.exp(-1)),
@@ -47,8 +47,8 @@ def test_bce_by_hand():
     assert set(reported) == {"scores", "labels", "loss/pointwise"}
 
 
-def test_request_softmax_by_hand():
-    total, _ = loss(pointwise_weight=0, in_batch_weight=0, request_softmax_weight=1)
+def test_listwise_softmax_by_hand():
+    total, _ = loss(pointwise_weight=0, sampled_softmax_weight=0, listwise_weight=1)
     first = -math.log(math.e / (math.e + 1))
     second = -math.log(math.exp(2) / (math.exp(0.5) + math.exp(2) + math.exp(-1)))
     # A weight is a positive's share within its own request; each request has one.
@@ -56,7 +56,7 @@ def test_request_softmax_by_hand():
 
 
 def test_in_batch_softmax_by_hand():
-    total, _ = loss(pointwise_weight=0, in_batch_weight=1, log_q=False)
+    total, _ = loss(pointwise_weight=0, sampled_softmax_weight=1, log_q=False)
     # Positives: item 0 of request 0, item 1 of request 1; all three items of the batch are negatives.
     first = -math.log(math.e / (math.e + 1 + math.exp(0.6)))
     second = -math.log(math.e / (1 + math.e + math.exp(0.8)))
@@ -74,7 +74,9 @@ def test_what_is_reported_carries_no_gradient_and_the_loss_does():
 def test_a_part_that_is_off_still_gives_the_scores_a_gradient():
     """Else distributed training would wait for the projection's gradient."""
     scores = SCORES.clone().requires_grad_()
-    built = RankingLoss(head_weights=[1.0], settings=LossSettings(pointwise_weight=0, in_batch_weight=1))
+    built = RankingLoss(
+        head_weights=[1.0], settings=LossSettings(pointwise_weight=0, sampled_softmax_weight=1)
+    )
     built(Labelled, REQUEST, scores, QUERY, ITEM)[0].backward()  # type: ignore[arg-type]
     assert scores.grad is not None
     assert not scores.grad.any()

@@ -10,7 +10,7 @@ from interactrank.models import ModelSettings
         ({"dim": 0}, "dim: input should be greater than or equal to 1"),
         ({"sequence": {"pooling": False, "attention": False}}, "sequence: turn on pooling or attention"),
         (
-            {"loss": {"pointwise_weight": 0, "in_batch_weight": 0}},
+            {"loss": {"pointwise_weight": 0, "sampled_softmax_weight": 0}},
             "loss: every part of the loss has weight 0; there is nothing to learn from",
         ),
         ({"request_tower": {"crossing": "masknet"}}, "did you mean 'mask_net'?"),

@@ -3,7 +3,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from interactrank.modules import CrossInteraction, HistoryTransform, PositiveWeight
+from interactrank.modules import CountSmoothing, CrossInteraction, PositiveWeight
 
 
 def test_affine_projection_by_hand():
@@ -118,7 +118,7 @@ def test_a_negative_dot_weight_is_refused():
 
 
 def test_history_missing_feeds_the_layer():
-    transform = HistoryTransform(features=2, transforms=["rate", "log_smoothed"])
+    transform = CountSmoothing(features=2, transforms=["rate", "log_smoothed"])
     layer = CrossInteraction(heads=1, features=transform.out_dim)
     rate, support = torch.tensor([[0.1, 0.0]]), torch.tensor([[20.0, 0.0]])
     scores = layer(torch.zeros(1, 1), transform(rate, support), transform.missing(support))

@@ -62,7 +62,7 @@ def test_exports_and_gives_the_same_scores(name):
         "Tower",
         "CrossInteraction",
         "NumericNorm",
-        "HistoryTransform",
+        "CountSmoothing",
         "QueryCrossAttention",
         "SequenceTransformer",
         "UserSequenceEmbedder",

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from interactrank.modules import (
     MLP,
+    CountSmoothing,
     CrossInteraction,
     DCNv2,
     DenseVectorNorm,
@@ -18,8 +19,8 @@ from interactrank.modules import (
     GroupSummary,
     HeadRule,
     HeadWeighting,
-    HistoryTransform,
     LearnedWeightedPooling,
+    ListwiseSoftmax,
     LogQ,
     LowRankLinear,
     NumericNorm,
@@ -28,7 +29,6 @@ from interactrank.modules import (
     PriorityLabels,
     QueryCrossAttention,
     RelativeTimeEmbedding,
-    RequestSoftmax,
     SampledSoftmax,
     SequenceTransformer,
     Temperature,
@@ -195,8 +195,8 @@ ZOO: dict[str, Entry] = {
         lambda: WeightedBatchNorm(features=3),
         lambda rows: {"x": floats(rows, 3), "row_weights": torch.rand(rows) + 0.5},
     ),
-    "HistoryTransform": Entry(
-        lambda: HistoryTransform(features=2, transforms=["rate", "log_count", "smoothed", "log_smoothed"]),
+    "CountSmoothing": Entry(
+        lambda: CountSmoothing(features=2, transforms=["rate", "log_count", "smoothed", "log_smoothed"]),
         history,
     ),
     "CrossInteraction": Entry(lambda: CrossInteraction(heads=2, features=3, shared=False), cross),
@@ -264,7 +264,7 @@ ZOO: dict[str, Entry] = {
         ),
         sampled,
     ),
-    "RequestSoftmax": Entry(RequestSoftmax, listwise),
+    "ListwiseSoftmax": Entry(ListwiseSoftmax, listwise),
 }
 
 

@@ -6,9 +6,9 @@ from interactrank.modules.losses.duplicates import Merged, merge_duplicates
 from interactrank.modules.losses.elementwise import binary_focal_loss, weighted_bce
 from interactrank.modules.losses.gather import gather_rows, gather_sizes
 from interactrank.modules.losses.labels import HeadRule, PriorityLabels
+from interactrank.modules.losses.listwise_softmax import ListwiseSoftmax, mean_over_positive
 from interactrank.modules.losses.log_q import LogQ, log_batch_probability
 from interactrank.modules.losses.reduce import HeadWeighting, global_mean
-from interactrank.modules.losses.request_softmax import RequestSoftmax, mean_over_positive
 from interactrank.modules.losses.sampled_softmax import SampledSoftmax
 from interactrank.modules.losses.temperature import Temperature
 
@@ -16,10 +16,10 @@ __all__ = [
     "CountMinSketch",
     "HeadRule",
     "HeadWeighting",
+    "ListwiseSoftmax",
     "LogQ",
     "Merged",
     "PriorityLabels",
-    "RequestSoftmax",
     "SampledSoftmax",
     "Temperature",
     "binary_focal_loss",

@@ -10,8 +10,8 @@ from torch import nn
 from interactrank.modules import (
     CountMinSketch,
     HeadWeighting,
+    ListwiseSoftmax,
     LogQ,
-    RequestSoftmax,
     SampledSoftmax,
     Temperature,
     binary_focal_loss,
@@ -29,7 +29,7 @@ class Model(nn.Module):
         self.query, self.item = nn.Linear(3, 2 * 4), nn.Linear(3, 4)
         log_q = LogQ(sketch=CountMinSketch(width=256))
         self.in_batch = SampledSoftmax(temperature=Temperature(initial=0.5), log_q=log_q)
-        self.listwise, self.heads = RequestSoftmax(), HeadWeighting(weights=[2.0, 1.0])
+        self.listwise, self.heads = ListwiseSoftmax(), HeadWeighting(weights=[2.0, 1.0])
 
     def forward(self, batch):
         query, item = self.query(batch["query"]).view(-1, 2, 4), self.item(batch["item"])

@@ -10,7 +10,7 @@ from interactrank.modules.losses.reduce import global_mean
 from interactrank.modules.segments import segment_ids, segment_logsumexp, segment_sum
 
 
-class RequestSoftmax(nn.Module):
+class ListwiseSoftmax(nn.Module):
     """Cross-entropy between a request's labels and the softmax of its candidates' final scores.
 
     ListNet's top-one loss (Cao et al. 2007): what a ranker is asked for is the order within a request, and
@@ -21,7 +21,7 @@ class RequestSoftmax(nn.Module):
     Example::
 
         >>> import torch
-        >>> loss = RequestSoftmax()
+        >>> loss = ListwiseSoftmax()
         >>> scores, labels = torch.zeros(5, 1), torch.tensor([[1.0], [0.0], [0.0], [0.0], [0.0]])
         >>> loss(scores, labels, torch.tensor([4, 1])).tolist()  # ln 4; no positive
         [[1.3862943649291992], [0.0]]

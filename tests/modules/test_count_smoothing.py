@@ -5,20 +5,20 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from interactrank.modules import HistoryTransform
-from interactrank.modules.history import TRANSFORMS
+from interactrank.modules import CountSmoothing
+from interactrank.modules.count_smoothing import TRANSFORMS
 
 
 def test_each_transform_by_hand():
     # rate 0.25 of 8 engagements: count 2. Prior 0.1 with k = 2: (2 + 0.2) / (8 + 2) = 0.22.
-    transform = HistoryTransform(features=1, transforms=TRANSFORMS, prior_strength=2.0, uniform_prior=0.1)
+    transform = CountSmoothing(features=1, transforms=TRANSFORMS, prior_strength=2.0, uniform_prior=0.1)
     out = transform(torch.tensor([[0.25]]), torch.tensor([[8.0]]))
     expected = [0.25, math.log(3), 0.22, math.log(0.22)]
     torch.testing.assert_close(out, torch.tensor([expected]))
 
 
 def test_without_history_the_prior_remains():
-    transform = HistoryTransform(features=1, transforms=["smoothed"])
+    transform = CountSmoothing(features=1, transforms=["smoothed"])
     prior = torch.tensor([[0.03], [0.5]])
     out = transform(torch.zeros(2, 1), torch.zeros(2, 1), prior)
     torch.testing.assert_close(out, prior)
@@ -26,7 +26,7 @@ def test_without_history_the_prior_remains():
 
 
 def test_names_and_order():
-    transform = HistoryTransform(features=2, transforms=["rate", "log_count"])
+    transform = CountSmoothing(features=2, transforms=["rate", "log_count"])
     assert transform.names(["a", "b"]) == ["a:rate", "b:rate", "a:log_count", "b:log_count"]
     out = transform(torch.tensor([[0.5, 1.0]]), torch.tensor([[2.0, 4.0]]))
     torch.testing.assert_close(out, torch.tensor([[0.5, 1.0, math.log(2), math.log(5)]]))
@@ -41,7 +41,7 @@ def test_names_and_order():
 )
 def test_every_transform_rises_with_the_count(support, share, strength, prior):
     count = int(share * (support - 1))
-    transform = HistoryTransform(
+    transform = CountSmoothing(
         features=1, transforms=TRANSFORMS, prior_strength=strength, uniform_prior=prior
     )
     rates = torch.tensor([[count / support], [(count + 1) / support]])
@@ -51,11 +51,11 @@ def test_every_transform_rises_with_the_count(support, share, strength, prior):
 
 
 def test_prior_strength_is_learned_and_stays_positive():
-    transform = HistoryTransform(features=1, prior_strength=5.0)
+    transform = CountSmoothing(features=1, prior_strength=5.0)
     transform(torch.tensor([[0.5]]), torch.tensor([[4.0]])).sum().backward()
     assert transform.log_strength.grad.abs().item() > 0
     assert transform.log_strength.exp().item() == pytest.approx(5.0)
-    assert HistoryTransform(features=1, transforms=["rate"]).log_strength is None
+    assert CountSmoothing(features=1, transforms=["rate"]).log_strength is None
 
 
 @pytest.mark.parametrize(
@@ -69,4 +69,4 @@ def test_prior_strength_is_learned_and_stays_positive():
 )
 def test_errors_name_the_thing(options, message):
     with pytest.raises(ValueError, match=message):
-        HistoryTransform(features=1, **options)
+        CountSmoothing(features=1, **options)

@@ -14,7 +14,7 @@ from interactrank.modules.checks import require_positive
 TRANSFORMS = ("rate", "log_count", "smoothed", "log_smoothed")
 
 
-class HistoryTransform(nn.Module):
+class CountSmoothing(nn.Module):
     """Monotone transforms of IQP_p(q) = C(p, q) / C(q), each rising with the count C(p, q).
 
     InteractRank, arXiv 2504.06609, section 3 (ItemQueryPerf). With support = C(q) and count = rate * support:
@@ -37,7 +37,7 @@ class HistoryTransform(nn.Module):
     Example::
 
         >>> import torch
-        >>> transform = HistoryTransform(features=1, transforms=["rate", "smoothed"], prior_strength=10.0)
+        >>> transform = CountSmoothing(features=1, transforms=["rate", "smoothed"], prior_strength=10.0)
         >>> rate, support = torch.tensor([[0.5], [0.0]]), torch.tensor([[10.0], [0.0]])
         >>> transform(rate, support, prior=torch.tensor([[0.1], [0.1]])).tolist()
         [[0.5, 0.30000001192092896], [0.0, 0.10000000149011612]]
