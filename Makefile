@@ -11,7 +11,7 @@ export OMP_NUM_THREADS ?= 1
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed-$(BUILD)
 
-.PHONY: install demo test lint examples bench bench-smoke clean
+.PHONY: install demo test test-newest lint examples bench bench-smoke clean
 install: $(STAMP)
 
 $(STAMP): setup.cfg $(wildcard packaging/*.* packaging/*/pyproject.toml)
@@ -32,6 +32,13 @@ lint: install
 
 test: install lint
 	$(BIN)/pytest
+
+# The tests with the newest torch, torchrec and FBGEMM that setup.cfg allows, in an environment of their own.
+# TESTS chooses some. Where the index has torch 2.14.1 only as a CUDA build, it is a download of 5 GB.
+TESTS ?=
+test-newest:
+	@sh packaging/install.sh "$(PYTHON)" .venv-newest "$(BUILD)" "$(TORCH_INDEX)" newest
+	.venv-newest/bin/pytest $(TESTS)
 
 examples: install
 	@for example in $(sort $(wildcard examples/[0-9]*.py)); do \

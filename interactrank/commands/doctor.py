@@ -14,7 +14,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from interactrank.core.versions import CPU_BUILD, CUDA_BUILD, PINNED, RULE, Trio
+from interactrank.core.versions import CPU_BUILD, CUDA_BUILD, RULE, Trio
 from interactrank.version import __version__
 
 __all__ = ["Finding", "doctor", "judge_machine", "judge_requirements", "judge_trio"]
@@ -99,13 +99,14 @@ def _judge_import() -> Finding:
         for module in ("torch", "fbgemm_gpu", "torchrec"):
             import_module(module)
     except Exception as error:  # a broken library can raise anything
-        pins = f"torch=={PINNED['torch']} torchrec=={PINNED['torchrec']}"
-        build = next(iter(Trio.installed().fbgemm))
+        trio = Trio.installed()
+        pins = f"torch=={trio.pins['torch']} torchrec=={trio.pins['torchrec']}"
+        build = next(iter(trio.fbgemm))
         return Finding(
             name="import",
             text=f"{module} does not load: {error}",
             state="wrong",
-            remedy=f"pip install --force-reinstall --no-deps {pins} {build}=={PINNED['fbgemm']}",
+            remedy=f"pip install --force-reinstall --no-deps {pins} {build}=={trio.pins['fbgemm']}",
         )
     return Finding(name="import", text="torch, fbgemm_gpu and torchrec load")
 

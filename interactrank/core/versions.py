@@ -15,10 +15,13 @@ from pathlib import Path
 
 from interactrank.core.errors import UserError
 
-__all__ = ["PINNED", "RULE", "IncompatibleVersionsError", "Trio", "check", "started_as_command"]
+__all__ = ["NEWEST", "PINNED", "RULE", "IncompatibleVersionsError", "Trio", "check", "started_as_command"]
 
 PINNED = {"torch": "2.13.0", "torchrec": "1.8.0", "fbgemm": "1.8.0"}
 """The trio that set-up installs and the tests run with."""
+
+NEWEST = {"torch": "2.14.1", "torchrec": "1.9.2", "fbgemm": "1.9.0"}
+"""The newest trio that is allowed; ``make test-newest`` runs with it."""
 
 RULE = "torchrec 1.X and FBGEMM 1.X go with torch 2.(X+5)"
 CUDA_BUILD, CPU_BUILD = "fbgemm-gpu", "fbgemm-gpu-cpu"
@@ -44,7 +47,7 @@ class Trio:
         >>> trio.problem()
         'torch 2.14.1, torchrec 1.8.0 and fbgemm-gpu-cpu 1.8.0 do not go together'
         >>> trio.remedy()
-        'pip install torch==2.13.0'
+        'pip install --no-deps torchrec==1.9.2 fbgemm-gpu-cpu==1.9.0'
     """
 
     torch: str | None = None
@@ -77,19 +80,25 @@ class Trio:
             )
         return None
 
+    @property
+    def pins(self) -> dict[str, str]:
+        """The trio to install: torch decides which, as it is by far the largest download."""
+        return NEWEST if _release(self.torch) == _release(NEWEST["torch"]) else PINNED
+
     def remedy(self) -> str:
-        """The command that installs what differs from the pinned trio."""
+        """Return the command that installs what differs from :attr:`pins`."""
+        pins = self.pins
         steps, bare = [], []
         wrong_build = len(self.fbgemm) > 1 or self._cuda_build_on_cpu_torch()
         if wrong_build:
             steps.append(f"pip uninstall -y {CUDA_BUILD} {CPU_BUILD}")
-        if _differs(self.torch, PINNED["torch"]):
-            steps.append(f"pip install torch=={PINNED['torch']}")
-        if _differs(self.torchrec, PINNED["torchrec"]):
-            bare.append(f"torchrec=={PINNED['torchrec']}")
+        if _differs(self.torch, pins["torch"]):
+            steps.append(f"pip install torch=={pins['torch']}")
+        if _differs(self.torchrec, pins["torchrec"]):
+            bare.append(f"torchrec=={pins['torchrec']}")
         version = next(iter(self.fbgemm.values()), None)
-        if wrong_build or _differs(version, PINNED["fbgemm"]):
-            bare.append(f"{self._fitting_build()}=={PINNED['fbgemm']}")
+        if wrong_build or _differs(version, pins["fbgemm"]):
+            bare.append(f"{self._fitting_build()}=={pins['fbgemm']}")
         if bare:
             # With its dependencies torchrec would bring the newest CUDA build of FBGEMM.
             steps.append(f"pip install --no-deps {' '.join(bare)}")

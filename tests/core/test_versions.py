@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from interactrank.core import versions as compatibility
-from interactrank.core.versions import PINNED, IncompatibleVersionsError, Trio, check
+from interactrank.core.versions import NEWEST, PINNED, IncompatibleVersionsError, Trio, check
 
 ROOT = Path(__file__).parents[2]
 CPU = {"fbgemm-gpu-cpu": "1.8.0"}
@@ -42,7 +42,7 @@ def test_matching_trio(torch, torchrec, fbgemm):
         (
             Trio(torch="2.14.1", torchrec="1.8.0", fbgemm=CUDA),
             "torch 2.14.1, torchrec 1.8.0 and fbgemm-gpu 1.8.0 do not go together",
-            "pip install torch==2.13.0",
+            "pip install --no-deps torchrec==1.9.2 fbgemm-gpu==1.9.0",  # torch decides
         ),
         (
             Trio(torch="2.13.0", torchrec="1.9.2", fbgemm={"fbgemm-gpu-cpu": "1.9.0"}),
@@ -52,7 +52,12 @@ def test_matching_trio(torch, torchrec, fbgemm):
         (
             Trio(torch="2.14.0", torchrec="1.8.0", fbgemm={"fbgemm-gpu": "1.9.0"}),
             "torch 2.14.0, torchrec 1.8.0 and fbgemm-gpu 1.9.0 do not go together",
-            "pip install torch==2.13.0 && pip install --no-deps fbgemm-gpu==1.8.0",
+            "pip install --no-deps torchrec==1.9.2",
+        ),
+        (
+            Trio(torch="2.12.0", torchrec="1.8.0", fbgemm={"fbgemm-gpu": "1.9.0"}),
+            "torch 2.12.0, torchrec 1.8.0 and fbgemm-gpu 1.9.0 do not go together",
+            "pip install torch==2.13.0 && pip install --no-deps fbgemm-gpu==1.8.0",  # the default
         ),
         (
             # Before 1.0 the major numbers differed as well: 0.8 went with 1.13.
@@ -137,7 +142,8 @@ def test_check_is_one_sentence(monkeypatch):
         check()
     assert str(caught.value) == (
         "torch 2.14.1, torchrec 1.8.0 and fbgemm-gpu-cpu 1.8.0 do not go together: "
-        "torchrec 1.X and FBGEMM 1.X go with torch 2.(X+5); run: pip install torch==2.13.0"
+        "torchrec 1.X and FBGEMM 1.X go with torch 2.(X+5); "
+        "run: pip install --no-deps torchrec==1.9.2 fbgemm-gpu-cpu==1.9.0"
     )
 
 
@@ -174,7 +180,7 @@ def test_doctor_runs_all_the_same(mismatched):
     done = run_python("-m", "interactrank.cli", "doctor", env=mismatched)
     assert done.returncode == 1
     assert re.search(r"wrong +match +torch 2.14.1, .* do not go together", done.stdout)
-    assert "run: pip install torch==2.13.0\n" in done.stdout
+    assert "run: pip install --no-deps torchrec==1.9.2 fbgemm-gpu-cpu==1.9.0\n" in done.stdout
 
 
 def test_import_of_the_package_is_light():
@@ -186,15 +192,23 @@ def test_import_of_the_package_is_light():
     assert done.stdout == "False\n"
 
 
-def test_pins_agree_with_the_packaging():
+@pytest.mark.parametrize(("pins", "files"), [(PINNED, "constraints"), (NEWEST, "constraints-newest")])
+def test_pins_agree_with_the_packaging(pins, files):
     setup = ConfigParser()
     setup.read(ROOT / "setup.cfg")
     required = setup["options"]["install_requires"]
-    constraints = (ROOT / "packaging" / "constraints-cpu.txt").read_text()
+    cpu, cuda = ((ROOT / "packaging" / f"{files}-{build}.txt").read_text() for build in ("cpu", "cuda"))
     for name, distribution in (("torch", "torch"), ("torchrec", "torchrec"), ("fbgemm", "fbgemm-gpu")):
-        release = PINNED[name].rpartition(".")[0]
-        assert f"{distribution} == {release}.*" in required
+        (line,) = re.findall(rf"^{distribution} >= (\S+), < (\S+)$", required, re.MULTILINE)
+        lowest, above = (tuple(map(int, version.split("."))) for version in line)
+        assert lowest <= tuple(map(int, pins[name].split(".")))[:2] < above
     for pin in ("torch==", "torchrec==", "fbgemm-gpu-cpu=="):
         name = "fbgemm" if "fbgemm" in pin else pin[:-2]
-        assert f"{pin}{PINNED[name]}\n" in constraints
-    assert f"fbgemm-gpu=={PINNED['fbgemm']}\n" in (ROOT / "packaging" / "constraints-cuda.txt").read_text()
+        assert f"{pin}{pins[name]}\n" in cpu
+    assert f"fbgemm-gpu=={pins['fbgemm']}\n" in cuda
+    stand_in = ROOT / "packaging" / ("fbgemm-gpu-cpu" if pins is PINNED else "fbgemm-gpu-cpu-1.9")
+    assert f'version = "{pins["fbgemm"]}+cpu"\n' in (stand_in / "pyproject.toml").read_text()
+    assert (
+        Trio(torch=pins["torch"], torchrec=pins["torchrec"], fbgemm={"fbgemm-gpu": pins["fbgemm"]}).pins
+        == pins
+    )
