@@ -171,7 +171,7 @@ def test_launch_local_shows_the_output_keeps_it_and_tells_success(
 
 
 @pytest.mark.parametrize(
-    ("number", "raised"), [(signal.SIGINT, KeyboardInterrupt), (signal.SIGTERM, launch.Stopped)]
+    ("number", "raised"), [(signal.SIGINT, KeyboardInterrupt), (signal.SIGTERM, launch.StoppedError)]
 )
 def test_a_signal_stops_the_job_and_says_so(
     tmp_path: Path, number: signal.Signals, raised: type[BaseException]
@@ -184,7 +184,7 @@ def test_a_signal_stops_the_job_and_says_so(
         launch.launch_local(shell(script), tmp_path)
     assert (tmp_path / "asked").exists()
     assert [signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM)] == before
-    assert launch.Stopped.exit_code == EXIT_PREEMPTED
+    assert launch.StoppedError.exit_code == EXIT_PREEMPTED
 
 
 def test_launch_training_prints_the_torchrun_line_and_names_the_logs_of_a_failure(

@@ -1,4 +1,29 @@
-"""The base of every error that is the user's to mend; the command line prints it as one line."""
+"""The errors that a user can fix; the command line prints them without a traceback.
+
+All of them derive from :class:`UserError` and from the built-in error that fits::
+
+    UserError
+        AblationError               no model of an ablation could be trained
+        CheckpointError             a checkpoint is missing, damaged or of another model
+        CommandError                options of the command line contradict each other
+        ConfigError                 settings are wrong; lists every mistake
+        DamagedIndexError           an index of engagement counts was changed or cut off
+        DatasetError                a log cannot be prepared, or a prepared dataset cannot be read
+            IdRangeError            an id of a batch is outside of its table
+        IncompatibleVersionsError   torch, torchrec and FBGEMM do not go together
+        ItemEmbeddingsError         a directory is not a complete export of item embeddings
+        LaunchError                 the ranks of a job could not be started, or one of them failed
+        ManifestError               a manifest is missing, unreadable or changed
+        MissingExtraError           an optional dependency is not installed
+        ModelFolderError            a directory does not hold the model that is asked for
+        NonFiniteLossError          the loss became NaN or infinite
+        PreemptedError              SIGTERM stopped a training after a checkpoint; start it again
+        RankError                   another rank failed; quotes its error
+        StoppedError                a signal stopped the ranks of a job; start it again
+        TrainingError               model, data, settings and ranks do not fit together
+            PlanError               the embedding tables do not fit the cluster
+        WeightsError                a file of weights cannot be used for this model
+"""
 
 from __future__ import annotations
 
@@ -8,12 +33,10 @@ __all__ = ["USER_ERRORS", "TrainingError", "UserError", "cannot_write"]
 
 
 class UserError(Exception):
-    """A config, a log, a checkpoint or an installation that cannot be used; the message says what to do.
-
-    Classes that derive from it also derive from the built-in error that fits, such as ValueError.
+    """The base of all errors that a user can fix; the message says what is wrong and what to do.
 
     Attributes:
-        exit_code: of the command line.
+        exit_code: exit code of the command line.
     """
 
     exit_code = 1
@@ -31,18 +54,18 @@ USER_ERRORS: tuple[type[Exception], ...] = (
     NotADirectoryError,
     PermissionError,
 )
-"""What needs no traceback: our own errors and those of the file system about a path."""
+"""Errors that need no traceback: our own and those of the file system about a path."""
 
 _CANNOT_WRITE = {
     errno.ENOSPC: "free some space",
     errno.EDQUOT: "free some space, or raise the quota",
-    errno.EROFS: "name a folder that can be written",
-    errno.EFBIG: "name a folder of a file system without that limit",
+    errno.EROFS: "name a directory that can be written",
+    errno.EFBIG: "name a directory of a file system without that limit",
 }
 
 
 def cannot_write(error: BaseException) -> str | None:
-    """What to do where a disk is full or cannot be written; None for any other error.
+    """Return what to do if a disk is full or cannot be written; None for any other error.
 
     Example::
 

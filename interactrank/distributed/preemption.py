@@ -12,12 +12,12 @@ import torch.distributed as dist
 
 from interactrank.core.errors import UserError
 
-__all__ = ["EXIT_PREEMPTED", "Agreement", "Preempted", "StopSignal"]
+__all__ = ["EXIT_PREEMPTED", "Agreement", "PreemptedError", "StopSignal"]
 
 EXIT_PREEMPTED = 75  # EX_TEMPFAIL of sysexits.h: start it again
 
 
-class Preempted(UserError, RuntimeError):
+class PreemptedError(UserError, RuntimeError):
     """The run was asked to stop (SIGTERM) and has saved a checkpoint; started again, it goes on from there.
 
     The command line ends with exit code 75.

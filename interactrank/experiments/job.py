@@ -62,7 +62,7 @@ def ablate_job(
     Raises:
         ConfigError: fewer than one seed, or no such model.
         AblationError: some models could not be trained; the report has the others.
-        Preempted: SIGTERM came; starting again goes on.
+        PreemptedError: SIGTERM came; starting again goes on.
         UserError: of simulation, preparation and evaluation.
     """
     if seeds < 1:

@@ -14,7 +14,7 @@ from rich.console import Console
 
 from interactrank.core.errors import USER_ERRORS
 from interactrank.data.prepared.dataset import PreparedDataset
-from interactrank.distributed.preemption import Preempted
+from interactrank.distributed.preemption import PreemptedError
 from interactrank.evaluation.evaluator import evaluate_together, ranking_head
 from interactrank.evaluation.scorers import Bm25Scorer, CountScorer, CrossBlock, ModelScorer, Scorer
 from interactrank.evaluation.table import RequestTable
@@ -74,7 +74,7 @@ def train_grid(
         Model and seed that could not be trained -> why.
 
     Raises:
-        Preempted: SIGTERM came.
+        PreemptedError: SIGTERM came.
     """
     console = Console(stderr=True)
     failed: dict[str, str] = {}
@@ -86,7 +86,7 @@ def train_grid(
         started = time.monotonic()
         try:
             done = _train_one(rung.name, seeded, log, folder, launch)
-        except Preempted:
+        except PreemptedError:
             raise  # asked to stop, not only with this model
         except Exception as error:
             if not isinstance(error, USER_ERRORS):

@@ -19,7 +19,7 @@ import torchx.specs as specs  # noqa: E402 (after the check that it is installed
 __all__ = [
     "MODULE",
     "LaunchError",
-    "Stopped",
+    "StoppedError",
     "environment",
     "launch_local",
     "launch_training",
@@ -37,7 +37,7 @@ class LaunchError(UserError, RuntimeError):
     """A job cannot be started, or did not succeed; the message says what to change, or where its logs are."""
 
 
-class Stopped(UserError, RuntimeError):
+class StoppedError(UserError, RuntimeError):
     """The job was asked to stop by a signal, and its ranks with it."""
 
     exit_code = 75  # EX_TEMPFAIL of sysexits.h, as of a rank that was asked to stop
@@ -153,7 +153,7 @@ def launch_local(app: specs.AppDef, log_dir: Path) -> int:
 
     Raises:
         KeyboardInterrupt: Ctrl-C was pressed; the job was asked to stop first.
-        Stopped: SIGTERM came; likewise.
+        StoppedError: SIGTERM came; likewise.
     """
     from torchx.runner import get_runner
     from torchx.schedulers.api import Stream
@@ -202,7 +202,7 @@ def _handlers_put_back() -> Iterator[None]:
 def _as_signal(number: signal.Signals) -> BaseException:
     if number == signal.SIGINT:
         return KeyboardInterrupt()
-    return Stopped(f"asked to stop ({number.name}); start it again to go on from the newest checkpoint")
+    return StoppedError(f"asked to stop ({number.name}); start it again to go on from the newest checkpoint")
 
 
 def launch_training(

@@ -2,7 +2,7 @@
 
 from interactrank.training.data_position import Course, Loader, Position, SharedLoader
 from interactrank.training.metrics_log import read_history
-from interactrank.training.monitor import NonFiniteLoss
+from interactrank.training.monitor import NonFiniteLossError
 from interactrank.training.settings import DenseOptimizer, Schedule, TrainingSettings
 from interactrank.training.trainer import TrainingResult, train
 
@@ -10,7 +10,7 @@ __all__ = [
     "Course",
     "DenseOptimizer",
     "Loader",
-    "NonFiniteLoss",
+    "NonFiniteLossError",
     "Position",
     "Schedule",
     "SharedLoader",

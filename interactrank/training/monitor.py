@@ -19,10 +19,10 @@ from interactrank.core.errors import UserError
 from interactrank.distributed.collectives import gather
 from interactrank.training.batch_protocol import Batch
 
-__all__ = ["NonFiniteLoss", "Window", "batch_statistics", "check_finite_state"]
+__all__ = ["NonFiniteLossError", "Window", "batch_statistics", "check_finite_state"]
 
 
-class NonFiniteLoss(UserError, RuntimeError):
+class NonFiniteLossError(UserError, RuntimeError):
     """The loss, a gradient or a weight became NaN or infinite; says at which step, on which ranks."""
 
 
@@ -63,7 +63,7 @@ class Window:
             ``loss``, each ``loss/<part>``, ``grad_norm`` and ``samples_per_s`` (requests of all ranks).
 
         Raises:
-            NonFiniteLoss: on all ranks, if the loss of any was NaN or infinite.
+            NonFiniteLossError: on all ranks, if the loss of any was NaN or infinite.
         """
         losses = torch.stack([e.loss.float() for e in self._entries]).cpu()
         norms = torch.stack([e.grad_norm.float() for e in self._entries]).cpu()
@@ -99,7 +99,7 @@ class Window:
             except Exception as error:
                 mine += f"  its batch could not be read again: {type(error).__name__}: {error}"
         reports = [f"rank {rank}: {text}" for rank, text in enumerate(gather(mine)) if text is not None]
-        raise NonFiniteLoss(
+        raise NonFiniteLossError(
             f"step {step}: the loss or a gradient is not finite. The last checkpoint is from before it. "
             "Look for inputs out of range below, lower the learning rates, or set training.clip_norm.\n"
             + "\n".join(reports)
@@ -135,7 +135,7 @@ def check_finite_state(dmp: DistributedModelParallel, step: int) -> None:
     """Refuses weights with NaN or infinities, before they are saved. All ranks must call it.
 
     Raises:
-        NonFiniteLoss: on all ranks; names the parameters and where they are wrong.
+        NonFiniteLossError: on all ranks; names the parameters and where they are wrong.
     """
     wrong = []
     for name, parameter in dmp.named_parameters():
@@ -145,7 +145,7 @@ def check_finite_state(dmp: DistributedModelParallel, step: int) -> None:
                 wrong.append(name)
     reports = [f"rank {rank}: {', '.join(names)}" for rank, names in enumerate(gather(wrong)) if names]
     if reports:
-        raise NonFiniteLoss(
+        raise NonFiniteLossError(
             f"step {step}: weights are not finite and were not saved; the last checkpoint is from before it. "
             "Lower the learning rates, or set training.clip_norm.\n" + "\n".join(reports)
         )

@@ -19,7 +19,7 @@ from interactrank.checkpoint.store import CheckpointStore
 from interactrank.checkpoint.weights import save_model
 from interactrank.core.errors import TrainingError
 from interactrank.distributed.collectives import gather, on_main, say, together
-from interactrank.distributed.preemption import Agreement, Preempted, StopSignal
+from interactrank.distributed.preemption import Agreement, PreemptedError, StopSignal
 from interactrank.distributed.world import World, current_world
 from interactrank.sharding.managed import managed_report, managed_totals, never_managed
 from interactrank.sharding.planner.plan import cluster_of, make_plan
@@ -90,8 +90,8 @@ def train(
         TrainingError: settings, plan, loader or an earlier run in ``output_dir`` do not fit, or another
             training is writing there.
         CheckpointError: the checkpoint is damaged or of another model.
-        NonFiniteLoss: the loss became NaN or infinite; the last good checkpoint is kept.
-        Preempted: SIGTERM came to some rank; a checkpoint of this step was written.
+        NonFiniteLossError: the loss became NaN or infinite; the last good checkpoint is kept.
+        PreemptedError: SIGTERM came to some rank; a checkpoint of this step was written.
     """
     current_world()  # raises where there is no process group
     with together("checking the arguments of train"):
@@ -221,7 +221,7 @@ class _Run:
                 self.store.save(self.dmp, self.optimizer, step, asdict(self.course.position(step)))
             if stopping and step < total:
                 self.store.wait()
-                raise Preempted(
+                raise PreemptedError(
                     f"asked to stop (SIGTERM); step {step} of {total} is saved, start it again to go on"
                 )
             window.restart_clock()

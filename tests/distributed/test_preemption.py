@@ -10,7 +10,7 @@ import pytest
 import torch.distributed as dist
 
 from interactrank.checkpoint.store import CheckpointStore
-from interactrank.distributed.preemption import EXIT_PREEMPTED, Agreement, Preempted, StopSignal
+from interactrank.distributed.preemption import EXIT_PREEMPTED, Agreement, PreemptedError, StopSignal
 from interactrank.distributed.world import current_world, process_group
 from interactrank.training.settings import TrainingSettings
 from interactrank.training.trainer import train
@@ -44,7 +44,7 @@ def test_outside_the_main_thread_nothing_is_installed() -> None:
 
 
 def test_the_exit_code_is_the_one_that_means_try_again() -> None:
-    assert Preempted.exit_code == EXIT_PREEMPTED == os.EX_TEMPFAIL
+    assert PreemptedError.exit_code == EXIT_PREEMPTED == os.EX_TEMPFAIL
 
 
 def _agree() -> list[tuple[bool, ...]]:
@@ -66,7 +66,7 @@ def _stopped(output: str, more: dict[str, object]) -> tuple[str, str]:
     loader = SignalledLoader(rank, at=(0, 1)) if rank == 1 else ToyLoader(rank)
     try:
         train(ToyModel(), loader, settings, output)
-    except Preempted as error:
+    except PreemptedError as error:
         latest = CheckpointStore(Path(output) / "checkpoints").latest()
         return str(error), str(latest)
     return "no error", ""

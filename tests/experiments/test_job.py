@@ -9,7 +9,7 @@ import pytest
 from interactrank.cli import main
 from interactrank.core.errors import TrainingError
 from interactrank.core.settings import ConfigError
-from interactrank.distributed.preemption import Preempted
+from interactrank.distributed.preemption import PreemptedError
 from interactrank.experiments.job import AblationError, ablate_job
 from interactrank.experiments.models import train_model
 from interactrank.runs import jobs
@@ -125,9 +125,9 @@ def test_who_is_asked_to_stop_stops(tmp_path: Path) -> None:
 
     def stopped(model: str, config: RunConfig, data: Path, folder: Path) -> None:
         begun.append(model)
-        raise Preempted("asked to stop (SIGTERM)")
+        raise PreemptedError("asked to stop (SIGTERM)")
 
-    with pytest.raises(Preempted):
+    with pytest.raises(PreemptedError):
         ablate_job(config("ranks=1"), raw_log(tmp_path / "log"), tmp_path / "out", only=ONLY, launch=stopped)
     assert begun == ["plain_two_tower"]
     assert not (tmp_path / "out/ablation.json").exists()

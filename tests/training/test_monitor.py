@@ -4,7 +4,7 @@ import torch
 from interactrank.distributed.world import process_group
 from interactrank.sharding.planner.plan import make_plan
 from interactrank.sharding.shard import shard_model
-from interactrank.training.monitor import NonFiniteLoss, Window, batch_statistics, check_finite_state
+from interactrank.training.monitor import NonFiniteLossError, Window, batch_statistics, check_finite_state
 from interactrank.training.settings import TrainingSettings
 from tests.toy import ToyModel, toy_batch
 
@@ -23,7 +23,7 @@ def test_a_gradient_that_is_not_finite_stops_before_the_weights_are_saved() -> N
     window = Window()
     for step, norm in ((1, 1.0), (2, float("inf")), (3, float("nan"))):
         window.add(step=step, loss=torch.tensor(0.5), parts={}, grad_norm=torch.tensor(norm), requests=1)
-    with process_group("cpu"), pytest.raises(NonFiniteLoss) as error:
+    with process_group("cpu"), pytest.raises(NonFiniteLossError) as error:
         window.close(lambda step: toy_batch(step))
     assert str(error.value).startswith("step 2: ")
     assert "rank 0: loss 0.5, gradient norm inf" in str(error.value)
@@ -37,7 +37,7 @@ def test_a_batch_that_cannot_be_read_again_does_not_hide_the_step() -> None:
     window.add(step=7, loss=torch.tensor(float("nan")), parts={}, grad_norm=torch.tensor(1.0), requests=1)
     with (
         process_group("cpu"),
-        pytest.raises(NonFiniteLoss, match=r"step 7: (.|\n)*OSError: the file is gone"),
+        pytest.raises(NonFiniteLossError, match=r"step 7: (.|\n)*OSError: the file is gone"),
     ):
         window.close(gone)  # type: ignore[arg-type]
 
@@ -51,5 +51,5 @@ def test_weights_that_are_not_finite_are_named() -> None:
         table = dmp.state_dict()["ebc.embedding_bags.words.weight"].local_shards()[0].tensor
         with torch.no_grad():
             table[3, 2] = float("nan")
-        with pytest.raises(NonFiniteLoss, match=r"rank 0: ebc\.embedding_bags\.words\.weight"):
+        with pytest.raises(NonFiniteLossError, match=r"rank 0: ebc\.embedding_bags\.words\.weight"):
             check_finite_state(dmp, 1)

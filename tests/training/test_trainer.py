@@ -16,7 +16,7 @@ from interactrank.core.errors import TrainingError
 from interactrank.core.extras import MissingExtraError
 from interactrank.distributed.collectives import RankError
 from interactrank.distributed.world import current_world, process_group
-from interactrank.training.monitor import NonFiniteLoss
+from interactrank.training.monitor import NonFiniteLossError
 from interactrank.training.settings import TrainingSettings
 from interactrank.training.trainer import train
 from tests.ranks import RankFailure, run_ranks
@@ -182,7 +182,7 @@ def _not_finite(output: str) -> str:
     loader = ToyLoader(rank, nan_at=(1, 1), nan_rank=1)
     try:
         train(ToyModel(), loader, settings(log_every=4), output)
-    except NonFiniteLoss as error:
+    except NonFiniteLossError as error:
         return str(error)
     return "no error"
 
