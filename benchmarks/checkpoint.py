@@ -91,18 +91,18 @@ def measure(folder: Path, count: int, rows: int, rounds: int) -> dict[str, list[
             "sync": CheckpointStore(folder / "sync", keep=1),
             "async": CheckpointStore(folder / "async", keep=1, background=True),
         }
-        stores["async"].prepare(dmp, optimizer)  # as train does when it begins
+        stores["async"].allocate_staging(dmp, optimizer)  # as train does when it begins
         for step in range(rounds + 1):
-            position, took = {"step": step}, dict.fromkeys(WAYS, 0.0)
+            took = dict.fromkeys(WAYS, 0.0)
             # A disk may be slower after much was written, so that nobody is always the second.
             for way in (WRITERS * 2)[step % 3 : step % 3 + 3]:
                 start = time.perf_counter()
                 if way == "plain":
                     found["size"].append(write_plainly(folder / "plain", dmp))
                 elif way == "sync":
-                    stores["sync"].save(dmp, optimizer, step, position)
+                    stores["sync"].save(dmp, optimizer, step)
                 else:
-                    stores["async"].save(dmp, optimizer, step, position)
+                    stores["async"].save(dmp, optimizer, step)
                     took["blocked"] = time.perf_counter() - start
                     stores["async"].wait()
                 took[way] = time.perf_counter() - start

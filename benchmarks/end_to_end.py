@@ -68,9 +68,9 @@ TINY = ["simulate.requests=200", "loader.batch_requests=8"]
 STEADY = [
     "training.steps=1000000",
     "training.epochs=null",
-    "training.evaluate_every=null",
-    "training.schedule.shape=constant",
-    "training.schedule.final=null",
+    "training.validate_every=null",
+    "training.schedule.decay=constant",
+    "training.schedule.min_lr_factor=null",
     "training.tensorboard=false",
 ]
 

@@ -24,7 +24,7 @@ import torch
 from benchmarks import report
 from benchmarks.harness import Script, main
 from interactrank.batch import SearchBatch
-from interactrank.core.epoch_partition import Places
+from interactrank.core.epoch_partition import Ranges
 from interactrank.core.known_warnings import silence_known_warnings
 from interactrank.cross_features.jagged import Jagged
 from interactrank.data.loading.collate import collate
@@ -50,8 +50,8 @@ METRICS = ("hit@3", "mrr")
 class FlatLoader(SearchLoader):
     """The same candidates in the same order, each as a request of its own."""
 
-    def _batches(self, epoch: int, start: int, places: Places | None) -> Iterator[SearchBatch]:
-        for _, requests in self._requests(epoch, start, places, self._columns(everything=False)):
+    def _batches(self, epoch: int, start: int, ranges: Ranges | None) -> Iterator[SearchBatch]:
+        for _, requests in self._requests(epoch, start, ranges, self._columns(everything=False)):
             candidates = requests.candidates()
             of_request = np.repeat(np.arange(len(requests)), candidates.items.lengths)
             items = Jagged(candidates.items.values, np.ones(len(of_request), np.int64))
@@ -70,7 +70,7 @@ def config(options: argparse.Namespace, way: str, seed: int) -> RunConfig:
             f"training.seed={seed}",
             f"training.epochs={1 if options.smoke else options.epochs}",
             f"training.autocast={'bf16' if way == 'bf16' else 'none'}",
-            "training.evaluate_every=null",
+            "training.validate_every=null",
             "training.tensorboard=false",
             "evaluation.candidates=logged",
         ],

@@ -37,7 +37,7 @@ SIZES = [
     *("simulate.users=60", "simulate.items=200", "simulate.intents=10", "simulate.topics=4"),
     *("simulate.requests=500", "simulate.pool=30", "loader.batch_requests=16"),
     *("training.steps=24", "training.log_every=1", "training.checkpoint_every=4", "training.device=cpu"),
-    *("training.evaluate_every=null", "training.timeout_s=120", "training.epochs=null"),
+    *("training.validate_every=null", "training.timeout_s=120", "training.epochs=null"),
 ]
 # Moments with the largest call at which they can be hit before the run ends, on every rank.
 CALLS = {"load": 24, "forward": 24, "backward": 24, "update": 24, "save": 60, "rename": 6, "barrier": 60}
@@ -174,7 +174,7 @@ class Jobs:
         return self._result(name) == self._result("whole")
 
     def _result(self, name: str) -> tuple[bytes, list[tuple[int, float]]]:
-        rows = map(json.loads, (self.folder / name / "history.jsonl").read_text().splitlines())
+        rows = map(json.loads, (self.folder / name / "metrics.jsonl").read_text().splitlines())
         losses = [(row["step"], row["loss"]) for row in rows]
         return (self.folder / name / "model.safetensors").read_bytes(), losses
 

@@ -193,7 +193,7 @@ def flat_two_tower(log: PreparedDataset, of: RunConfig, path: Path, world: World
     model = FlatTwoTower(log.layout, of).to(world.device)
     tables = torch.optim.Adagrad(model.tables.parameters(), lr=of.training.tables.lr)
     rest = [p for name, p in model.named_parameters() if not name.startswith("tables.")]
-    dense = torch.optim.AdamW(rest, lr=of.training.dense.lr, fused=True)
+    dense = torch.optim.AdamW(rest, lr=of.training.dense_optimizer.lr, fused=True)
     batches = read_flat(path, log.layout)
     forward = DistributedDataParallel(model) if world.size > 1 else model
 

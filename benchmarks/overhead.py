@@ -64,10 +64,10 @@ def config(requests: int, steps: int, block: int) -> RunConfig:
             f"training.steps={steps}",
             "training.epochs=null",
             f"training.log_every={block}",
-            "training.evaluate_every=null",
-            "training.dense.weight_decay=0",
-            "training.schedule.shape=constant",
-            "training.schedule.final=null",
+            "training.validate_every=null",
+            "training.dense_optimizer.weight_decay=0",
+            "training.schedule.decay=constant",
+            "training.schedule.min_lr_factor=null",
             "training.tensorboard=false",
         ],
     )
@@ -96,7 +96,8 @@ class BareLoop:
         dense = dict(in_backward_optimizer_filter(self.model.named_parameters()))
         self.dense = list(dense.values())
         adam = KeyedOptimizerWrapper(
-            dense, lambda p: torch.optim.AdamW(p, lr=of.training.dense.lr, weight_decay=0, fused=True)
+            dense,
+            lambda p: torch.optim.AdamW(p, lr=of.training.dense_optimizer.lr, weight_decay=0, fused=True),
         )
         self.optimizer = CombinedOptimizer([self.model.fused_optimizer, adam])
         self.clip_norm = of.training.clip_norm
@@ -175,7 +176,7 @@ def compete(folder: str, requests: int, block: int, rounds: int, clip: bool) -> 
     result = train(model(), turns, settings, Path(folder) / name)
     if str(result.dmp.plan) != str(plan):
         raise RuntimeError("the two loops had different plans")
-    for number, row in enumerate(result.history[: rounds + 1]):
+    for number, row in enumerate(result.metrics[: rounds + 1]):
         mine = torch.stack(bare.losses[number * block : (number + 1) * block]).mean()
         theirs = sum(gather(float(mine))) / world.size
         if abs(theirs - row["loss"]) > 1e-2 * abs(theirs):

@@ -92,7 +92,7 @@ def config(smoke: bool, requests: int, *, replicated: bool = True) -> RunConfig:
         f"simulate.requests={120 if smoke else 3000}",
         f"loader.batch_requests={requests}",
         "loader.prefetch=0",
-        "training.evaluate_every=null",
+        "training.validate_every=null",
         *([] if smoke else [f"model.request_tower={TOWER}", f"model.item_tower={TOWER}", "model.dim=64"]),
     ]
     return load_config(DEMO, overrides)

@@ -174,7 +174,7 @@ def test_run_launches_two_ranks(config, tmp_path):
     """As a user starts it: a process of its own, torchx and two ranks below."""
     log, output = raw_log(tmp_path / "log"), tmp_path / "out"
     command = [sys.executable, "-m", "interactrank.cli", "run", config, "--data", str(log)]
-    command += ["--output", str(output), "ranks=2", "training.evaluate_every=2"]
+    command += ["--output", str(output), "ranks=2", "training.validate_every=2"]
     done = subprocess.run(
         command, capture_output=True, text=True, timeout=300, check=False,
         env={**os.environ, "OMP_NUM_THREADS": "1"},

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -41,6 +41,8 @@ class SearchBatch(Pipelineable):
             logged candidates.
     """
 
+    sample_unit: ClassVar[str] = "requests"  # of the training loop's `requests_per_s`
+
     request_index: Tensor
     item_index: Tensor
     candidate_lengths: Tensor
@@ -65,6 +67,11 @@ class SearchBatch(Pipelineable):
     def num_requests(self) -> int:
         """R."""
         return self.request_index.shape[0]
+
+    @property
+    def num_samples(self) -> int:
+        """R, as the training loop counts its samples."""
+        return self.num_requests
 
     @property
     def num_items(self) -> int:

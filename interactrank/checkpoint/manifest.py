@@ -26,7 +26,7 @@ __all__ = [
     "verify",
 ]
 
-VERSION = 3
+VERSION = 4
 MANIFEST = "manifest.json"
 
 

@@ -18,7 +18,7 @@ from torch.distributed._shard.sharded_tensor import Shard, ShardedTensor
 
 __all__ = ["Staging"]
 
-Path = tuple[str | int, ...]
+StatePath = tuple[str | int, ...]
 Pair = tuple[Tensor, Tensor]
 
 _THREADS = 4
@@ -29,17 +29,17 @@ class Staging:
     """Memory for copies of a state: of nested dicts and lists, with tensors, whole and sharded ones."""
 
     def __init__(self) -> None:
-        self._held: dict[Path, Tensor] = {}
-        self._prepared: Future[None] | None = None
+        self._held: dict[StatePath, Tensor] = {}
+        self._allocated: Future[None] | None = None
 
-    def prepare(self, state: dict[str, Any]) -> None:
+    def allocate(self, state: dict[str, Any]) -> None:
         """Makes the memory for copies of such a state in a thread. Returns at once; :meth:`copy` waits.
 
         Args:
             state: of which only the shapes are read.
         """
         thread = ThreadPoolExecutor(1, "interactrank-staging")
-        self._prepared = thread.submit(self._prepare, state)
+        self._allocated = thread.submit(self._touch, state)
         thread.shutdown(wait=False)  # it ends when the memory is there
 
     def copy(self, state: dict[str, Any]) -> dict[str, Any]:
@@ -48,20 +48,20 @@ class Staging:
         Args:
             state: as prepared or not; for what was not, memory is made.
         """
-        if self._prepared is not None:
-            self._prepared.result()
-            self._prepared = None
+        if self._allocated is not None:
+            self._allocated.result()
+            self._allocated = None
         pairs: list[Pair] = []
         held: dict[str, Any] = self._hold(state, (), pairs)
         _copy(pairs)
         return held
 
-    def _prepare(self, state: dict[str, Any]) -> None:
+    def _touch(self, state: dict[str, Any]) -> None:
         for path, value in _tensors(state, ()):
             for tensor in _parts(self._memory(value, path)):
                 tensor.zero_()
 
-    def _hold(self, value: Any, path: Path, pairs: list[Pair]) -> Any:
+    def _hold(self, value: Any, path: StatePath, pairs: list[Pair]) -> Any:
         """The state with tensors of its own, which are still to be filled: pairs of targets and sources."""
         if isinstance(value, dict):
             return {key: self._hold(part, (*path, key), pairs) for key, part in value.items()}
@@ -73,7 +73,7 @@ class Staging:
         pairs += zip(_parts(held), _parts(value), strict=True)
         return held
 
-    def _memory(self, value: Tensor, path: Path) -> Tensor:
+    def _memory(self, value: Tensor, path: StatePath) -> Tensor:
         held = self._held.get(path)
         if held is None or _shape(held) != _shape(value):
             held = self._held[path] = _like(value)
@@ -95,7 +95,7 @@ def _copy(pairs: list[Pair]) -> None:
             pass  # raises what a thread raised
 
 
-def _tensors(value: Any, path: Path) -> Iterator[tuple[Path, Tensor]]:
+def _tensors(value: Any, path: StatePath) -> Iterator[tuple[StatePath, Tensor]]:
     if isinstance(value, Tensor):
         yield path, value
     elif isinstance(value, dict | list | tuple):

@@ -6,10 +6,10 @@ from typing import Any
 
 from torch import Tensor
 
-__all__ = ["layout_free"]
+__all__ = ["canonicalize_optimizer_state"]
 
 
-def layout_free(state: dict[str, Any]) -> dict[str, Any]:
+def canonicalize_optimizer_state(state: dict[str, Any]) -> dict[str, Any]:
     """The state with the optimizer's part of replicated tables as that of tables in parts is.
 
     A replicated table is updated by torch's Adagrad or TorchRec's row-wise one, a table in parts by FBGEMM's

@@ -43,7 +43,7 @@ from interactrank.checkpoint.manifest import (
 )
 from interactrank.checkpoint.rng import random_state, set_random_state
 from interactrank.checkpoint.staging import Staging
-from interactrank.checkpoint.state_layout import layout_free
+from interactrank.checkpoint.state_layout import canonicalize_optimizer_state
 from interactrank.checkpoint.writer import HashingWriter, SharingPlanner
 from interactrank.core.files import atomic_write_text
 from interactrank.distributed.collectives import gather, on_main, say, together
@@ -79,7 +79,7 @@ class CheckpointStore:
         Raises:
             CheckpointError: there are only folders without a manifest, which is not how a save leaves them.
         """
-        found, damaged = on_main("looking for checkpoints", self._look)
+        found, damaged = on_main("looking for checkpoints", self._list)
         if damaged and not found:
             raise CheckpointError(
                 f"{self.folder / damaged[-1]} has no {MANIFEST}, and there is no other checkpoint; without "
@@ -89,22 +89,26 @@ class CheckpointStore:
             say(f"{self.folder / name} has no {MANIFEST} and is left out; it is of no use, delete it")
         return found[-1] if found else None
 
-    def _look(self) -> tuple[list[Path], list[str]]:
+    def _list(self) -> tuple[list[Path], list[str]]:
         found = complete_checkpoints(self.folder)
         return found, sorted(path.name for path in self.folder.glob("step_*") if path not in found)
 
-    def prepare(self, dmp: DistributedModelParallel, optimizer: KeyedOptimizer) -> None:
+    def allocate_staging(self, dmp: DistributedModelParallel, optimizer: KeyedOptimizer) -> None:
         """Makes the memory that saving in the background takes, so that the first time does not wait for it.
 
         Call it when the first checkpoint is still some steps away; returns at once.
         """
         if self.background:
-            self._staging.prepare(layout_free(_state(dmp, optimizer)))
+            self._staging.allocate(canonicalize_optimizer_state(_state(dmp, optimizer)))
 
     def save(
-        self, dmp: DistributedModelParallel, optimizer: KeyedOptimizer, step: int, position: dict[str, Any]
+        self,
+        dmp: DistributedModelParallel,
+        optimizer: KeyedOptimizer,
+        step: int,
+        position: dict[str, Any] | None = None,
     ) -> Path:
-        """Saves model, optimizer state, random state and position as ``step_<n>``; then drops the oldest.
+        """Save model, optimizer state, random state and position as ``step_<n>``, then delete the oldest.
 
         In the background it waits for the checkpoint before it, and returns before this one is complete.
 
@@ -116,13 +120,13 @@ class CheckpointStore:
         world = current_world()
         final = self.folder / f"step_{step:010d}"
         temporary = self.folder / f".unfinished_{final.name}"
-        on_main("preparing the checkpoint's folder", lambda: self._prepare(temporary))
+        on_main("preparing the checkpoint's folder", lambda: self._make_directory(temporary))
         with together("looking for the checkpoint's folder"):
             _check_visible(temporary)
-        state = layout_free(_state(dmp, optimizer))
-        manifest = {
+        state = canonicalize_optimizer_state(_state(dmp, optimizer))
+        manifest: dict[str, Any] = {
             "version": VERSION,
-            "position": position,
+            "position": position if position is not None else {"step": step},
             "world_size": world.size,
             "table_steps": table_steps(dmp),
             "sharding": _sharding(dmp),
@@ -140,13 +144,13 @@ class CheckpointStore:
             self._group = dist.new_group(backend="gloo")
         arguments = (self._staging.copy(state), manifest, temporary, final, self._group)
         self._thread = threading.Thread(
-            target=self._work, args=arguments, name="interactrank-checkpoint", daemon=True
+            target=self._run_async, args=arguments, name="interactrank-checkpoint", daemon=True
         )
         self._thread.start()
         return final
 
     @property
-    def failed(self) -> bool:
+    def has_failed(self) -> bool:
         """Whether writing in the background has failed on this rank; :meth:`wait` then raises why."""
         return self._error is not None
 
@@ -159,13 +163,13 @@ class CheckpointStore:
         """
         if self._thread is None:
             return
-        self.join()
+        self.join_local()
         self._thread, error, self._error = None, self._error, None
         with together("writing a checkpoint in the background"):
             if error is not None:
                 raise error
 
-    def join(self) -> None:
+    def join_local(self) -> None:
         """Waits for this rank's part of what is being written; the other ranks need not call it."""
         if self._thread is not None:
             self._thread.join()
@@ -203,7 +207,9 @@ class CheckpointStore:
             manifest = read_manifest(path)
             verify(path, sorted(manifest["files"].items())[world.rank :: world.size])
         own_state = _state(dmp, optimizer)
-        state = layout_free(own_state)  # other names for the same memory, which is filled in place
+        state = canonicalize_optimizer_state(
+            own_state
+        )  # other names for the same memory, which is filled in place
         expected = contents(state)
         with together(f"comparing the checkpoint {path}"):
             compare(path, manifest, expected, _sharding(dmp))
@@ -224,7 +230,7 @@ class CheckpointStore:
             set_random_state({name.removesuffix(tail): value for name, value in state["rng"].items()})
         return same_random
 
-    def _work(self, *arguments: Any) -> None:
+    def _run_async(self, *arguments: Any) -> None:
         try:
             self._write(*arguments)
         except BaseException as error:  # raised by `wait`, in the main thread
@@ -262,7 +268,7 @@ class CheckpointStore:
 
         on_main("finishing the checkpoint", finish, group)
 
-    def _prepare(self, temporary: Path) -> None:
+    def _make_directory(self, temporary: Path) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
         for unfinished in self.folder.glob(".unfinished_*"):
             shutil.rmtree(unfinished)

@@ -110,7 +110,7 @@ def _with_grid(config: RunConfig, rungs: Sequence[Rung]) -> RunConfig:
     values = config.model_dump(mode="json", by_alias=True)
     values["variants"] = {rung.name: rung.changes for rung in rungs if rung.trained}
     values["models"] = [rung.name for rung in rungs]
-    values["training"] |= {"evaluate_every": None, "tensorboard": False}
+    values["training"] |= {"validate_every": None, "tensorboard": False}
     at = int(METRIC.partition("@")[2])
     values["evaluation"]["ks"] = sorted({at, *values["evaluation"]["ks"]})
     return parse_config(RunConfig, values, "the grid of the ablation")

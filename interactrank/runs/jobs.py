@@ -44,9 +44,9 @@ from interactrank.sharding.planner.for_cluster import plan_for_cluster
 from interactrank.sharding.planner.plots import plot_plan
 from interactrank.sharding.planner.report import PlanReport
 from interactrank.sharding.table_init import table_device
-from interactrank.training.metrics_log import read_history
+from interactrank.training.metrics_log import read_metrics
 from interactrank.training.settings import TrainingSettings
-from interactrank.training.trainer import Evaluate, train
+from interactrank.training.trainer import Validate, train
 from interactrank.version import __version__
 
 LOOK_REQUESTS = 2000  # validation requests of an evaluation while training, about
@@ -147,7 +147,7 @@ def train_job(
         )
         if world.is_main:
             atomic_write_text(output / "config.yaml", given.dump())
-        train(built, loader, _as_built(config.training), output, evaluate=look, plan=plan)
+        train(built, loader, _as_built(config.training), output, validate=look, plan=plan)
 
 
 def plan_job(
@@ -210,16 +210,16 @@ def _as_built(settings: TrainingSettings) -> TrainingSettings:
     return settings.model_copy(update={"sharding": sharding})
 
 
-def _look_while_training(config: RunConfig, log: PreparedDataset, world: World) -> Evaluate | None:
+def _look_while_training(config: RunConfig, log: PreparedDataset, world: World) -> Validate | None:
     """Metrics of the validation split; None where the config asks for none."""
-    if config.training.evaluate_every is None:
+    if config.training.validate_every is None:
         return None
     settings = config.evaluation.model_copy(update={"split": "validation"})
     requests = log.num_requests("validation")
     if requests < world.size:
         raise DatasetError(
-            f"training.evaluate_every needs validation requests, one a rank; '{log.folder}' has {requests}; "
-            "set prepare.split so that some requests validate, or training.evaluate_every to null"
+            f"training.validate_every needs validation requests, one a rank; '{log.folder}' has {requests}; "
+            "set prepare.split so that some requests validate, or training.validate_every to null"
         )
     head = ranking_head(log, settings)
 
@@ -321,8 +321,8 @@ def _say_passed_over(name: str, folder: Path, config: RunConfig) -> None:
 
 
 def _plot_training(name: str, folder: Path, output: Path) -> None:
-    rows = read_history(folder / "history.jsonl")
-    looked = [m for m in ("eval/hit@3", "eval/mrr") if any(m in row for row in rows)]
+    rows = read_metrics(folder / "metrics.jsonl")
+    looked = [m for m in ("validation/hit@3", "validation/mrr") if any(m in row for row in rows)]
     plot_training_curves(rows, output / f"training_{name}.png", metrics=looked, title=f"Training of {name}")
 
 

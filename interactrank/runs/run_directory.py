@@ -27,8 +27,8 @@ SECTIONS = ("schema", "loader", "model", "training")  # that decide about the we
 FREE = {
     "training": frozenset(
         {
-            *("device", "pipeline", "sharding", "timeout_s", "log_every", "evaluate_every", "tensorboard"),
-            *("checkpoint_every", "checkpoint_async", "keep_checkpoints"),
+            *("device", "pipeline", "sharding", "timeout_s", "log_every", "validate_every", "tensorboard"),
+            *("checkpoint_every", "checkpoint_async", "keep_last"),
         }
     ),
     "loader": frozenset({"prefetch"}),

@@ -60,7 +60,8 @@ class TableOptimizer(Config):
         if isinstance(values, dict) and "weight_decay" in values:
             raise ValueError(
                 "weight_decay: tables have none, as FBGEMM's CPU kernels would silently ignore it (and would "
-                "only ever decay rows that a batch looks up); training.dense.weight_decay is for the rest"
+                "only ever decay rows that a batch looks up); training.dense_optimizer.weight_decay is for "
+                "the rest"
             )
         return values
 

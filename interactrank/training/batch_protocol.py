@@ -16,8 +16,12 @@ class Batch(Protocol):
     __dataclass_fields__: ClassVar[dict[str, Any]]
 
     @property
-    def num_requests(self) -> int:
-        """Examples of the batch, for rates and for the mean of losses."""
+    def num_samples(self) -> int:
+        """Samples of the batch, for the speed that is reported."""
+
+    @property
+    def sample_unit(self) -> str:
+        """Plural name of a sample, as in ``requests_per_s``."""
 
     def to(self, device: torch.device, non_blocking: bool = False) -> Self:
         """A copy on ``device``."""

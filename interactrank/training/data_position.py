@@ -1,58 +1,58 @@
-"""The course of a run through its data: which batches come at which step, also after a change of ranks."""
+"""Maps training steps to batches, also after a resume with another number of ranks."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from itertools import islice
 from typing import Any, Protocol, runtime_checkable
 
-from interactrank.core.epoch_partition import Deal, Places
+from interactrank.core.epoch_partition import EpochPartition, Ranges
 from interactrank.core.errors import TrainingError
 from interactrank.distributed.collectives import say
 from interactrank.training.batch_protocol import Batch
 from interactrank.training.settings import TrainingSettings
 
-__all__ = ["Course", "Loader", "Position", "SharedLoader"]
+__all__ = ["DataPosition", "DataSchedule", "Loader", "PartitionableLoader"]
 
 
 class Loader(Protocol):
-    """What the trainer needs of a loader."""
+    """Batches of this rank, epoch by epoch."""
 
     @property
     def steps_per_epoch(self) -> int:
-        """Batches of a pass over the data; the same on every rank."""
+        """Batches of an epoch; the same on every rank."""
 
     def epoch(self, n: int, start: int = 0) -> Iterator[Batch]:
-        """Batches of pass ``n`` from number ``start`` on; the same at every call."""
+        """Return the batches of epoch ``n`` from number ``start`` on; the same at every call."""
 
 
 @runtime_checkable
-class SharedLoader(Protocol):
-    """A loader whose passes can be dealt out anew; :class:`interactrank.data.SearchLoader` is one.
+class PartitionableLoader(Protocol):
+    """A loader whose remaining epoch can be repartitioned; :class:`~interactrank.data.SearchLoader` is one.
 
-    Without it a run can only be resumed on the number of ranks that it had.
+    With any other loader a run that stopped within an epoch can only be resumed on as many ranks as it had.
     """
 
-    def deal(self, places: Places | None = None) -> Deal:
-        """How the ranks share places of a pass; None for all of it."""
+    def partition(self, ranges: Ranges | None = None) -> EpochPartition:
+        """Return how the ranks share these ranges of an epoch; None for the whole epoch."""
 
-    def epoch(self, n: int, start: int = 0, places: Places | None = None) -> Iterator[Batch]:
-        """Batches of these places of pass ``n``."""
+    def epoch(self, n: int, start: int = 0, ranges: Ranges | None = None) -> Iterator[Batch]:
+        """Return the batches of these ranges of epoch ``n``, from number ``start`` on."""
 
 
 @dataclass(frozen=True)
-class Position:
-    """How far a run has come.
+class DataPosition:
+    """Position in the training data.
 
     Attributes:
         step: steps done.
-        epoch: pass over the data in which the next step lies, from 0.
-        epoch_step: steps done of what was dealt out in that pass.
-        ranks: how many ranks share it.
-        epoch_steps: steps of what was dealt out.
-        dealt: places of the pass that these ranks took over from others; None for a whole pass.
-        left: places of the pass that no rank has taken yet; None where the loader cannot tell.
+        epoch: epoch of the next step, from 0.
+        epoch_step: steps done of this epoch's partition.
+        ranks: number of ranks that share it.
+        epoch_steps: steps of this epoch's partition.
+        partitioned: ranges of the epoch that these ranks took over from others; None for a whole epoch.
+        remaining: ranges of the epoch that no rank has taken yet; None if the loader cannot tell.
     """
 
     step: int = 0
@@ -60,52 +60,57 @@ class Position:
     epoch_step: int = 0
     ranks: int = 1
     epoch_steps: int = 0
-    dealt: Places | None = None
-    left: Places | None = None
+    partitioned: Ranges | None = None
+    remaining: Ranges | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the position in JSON's types, as a checkpoint keeps it."""
+        return asdict(self)
 
     @classmethod
-    def from_json(cls, values: dict[str, Any]) -> Position:
-        """From what ``dataclasses.asdict`` and JSON made of one."""
+    def from_json(cls, values: dict[str, Any]) -> DataPosition:
+        """Return the position that :meth:`to_json` gave, read back from JSON."""
 
-        def places(value: list | None) -> Places | None:
+        def ranges(value: list | None) -> Ranges | None:
             return None if value is None else tuple((first, last) for first, last in value)
 
-        return cls(**(values | {key: places(values[key]) for key in ("dealt", "left")}))
+        return cls(**(values | {key: ranges(values[key]) for key in ("partitioned", "remaining")}))
 
 
-class Course:
-    """Where a run is at each step, and the batches from there on.
+class DataSchedule:
+    """The batches of a run, step by step.
 
     Args:
         loader: this rank's batches.
         settings: steps and epochs of the run.
-        start: where an earlier start has left the run; None for a new run.
-        ranks: how many there are now.
+        start: position to resume from; None for a new run.
+        ranks: number of ranks now.
 
     Attributes:
-        start: the position from which this start goes on, in terms of the ranks there are now.
+        start: the position from which this process goes on, in terms of the present ranks.
         total: step at which the run ends.
         schedule_steps: length of the learning-rate schedule; see :meth:`schedule_step`.
 
     Raises:
-        TrainingError: the run went through other data, or other ranks took part and the loader cannot deal
-            out what they left; or a new run would end within its warm-up.
+        TrainingError: the run to resume used other data, or other ranks and the loader cannot repartition
+            what remains; or a new run would end within its warm-up.
     """
 
     def __init__(
-        self, loader: Loader, settings: TrainingSettings, start: Position | None = None, *, ranks: int = 1
+        self, loader: Loader, settings: TrainingSettings, start: DataPosition | None = None, *, ranks: int = 1
     ) -> None:
         self.loader, self.ranks = loader, ranks
-        self.start = self._fit(start or Position(ranks=ranks, epoch_steps=loader.steps_per_epoch))
+        self._partitionable = loader if isinstance(loader, PartitionableLoader) else None
+        self.start = self._fit(start or DataPosition(ranks=ranks, epoch_steps=loader.steps_per_epoch))
         whole = loader.steps_per_epoch
-        left = self._steps(self.start.dealt) - self.start.epoch_step
-        # Steps that these ranks would have made more, had they run all of it.
-        more = (self.start.epoch + 1) * whole - left - self.start.step
+        to_do = self._steps(self.start.partitioned) - self.start.epoch_step
+        # By how much these ranks would have made more steps, had they run all of it.
+        more = (self.start.epoch + 1) * whole - to_do - self.start.step
         self.total = settings.total_steps(whole, more)
         self._more = 0 if self.total == settings.steps else more
         self.schedule_steps = self.total + self._more
         warmup = settings.schedule.warmup_steps
-        # A run that goes on may have got more ranks, and fewer steps by that.
+        # A resumed run may have more ranks now, and fewer steps for it.
         if start is None and warmup >= self.total:
             raise TrainingError(
                 f"training.schedule.warmup_steps: a warm-up of {warmup} steps is as long as the whole "
@@ -113,35 +118,35 @@ class Course:
             )
 
     def schedule_step(self, step: int) -> int:
-        """Step at which the learning-rate schedule is.
+        """Return the step of the learning-rate schedule at step ``step``.
 
-        A schedule over epochs counts in steps of the ranks there are now: the same share of the data is the
-        same place in the schedule, whoever has gone through it.
+        A schedule over epochs counts in steps of the present ranks: the same share of the data is the same
+        step of the schedule, whatever the number of ranks that trained on it.
         """
         return step + self._more
 
-    def position(self, step: int) -> Position:
-        """Where the run is after ``step`` steps."""
+    def position(self, step: int) -> DataPosition:
+        """Return the position after ``step`` steps."""
         done = self.start.epoch_step + step - self.start.step
-        first = self._steps(self.start.dealt)
-        epoch, dealt = self.start.epoch, self.start.dealt
+        first = self._steps(self.start.partitioned)
+        epoch, partitioned = self.start.epoch, self.start.partitioned
         if done >= first:
-            more, done = divmod(done - first, self.loader.steps_per_epoch)
-            epoch, dealt = epoch + 1 + more, None
-        left = self.loader.deal(dealt).left(done) if isinstance(self.loader, SharedLoader) else None
-        return Position(step, epoch, done, self.ranks, self._steps(dealt), dealt, left)
+            epochs, done = divmod(done - first, self.loader.steps_per_epoch)
+            epoch, partitioned = epoch + 1 + epochs, None
+        remaining = self._partition(partitioned).remaining(done) if self._partitionable else None
+        return DataPosition(step, epoch, done, self.ranks, self._steps(partitioned), partitioned, remaining)
 
     def batches(self, after: int | None = None) -> Iterator[Batch]:
-        """Batches from the step behind ``after`` on (the start if None), pass after pass, without end.
+        """Yield the batches after step ``after`` (the start if None), epoch after epoch, without end.
 
         Raises:
-            TrainingError: the loader ends a pass early.
+            TrainingError: the loader ends an epoch early.
         """
         at = self.position(self.start.step if after is None else after)
-        epoch, count, dealt = at.epoch, at.epoch_step, at.dealt
+        epoch, count, partitioned = at.epoch, at.epoch_step, at.partitioned
         while True:
-            steps = self._steps(dealt)
-            for batch in islice(self._epoch(epoch, count, dealt), steps - count):
+            steps = self._steps(partitioned)
+            for batch in islice(self._epoch(epoch, count, partitioned), steps - count):
                 count += 1
                 yield batch
             if count < steps:
@@ -149,56 +154,61 @@ class Course:
                     f"the loader gave {count} batches in epoch {epoch} on this rank instead of the "
                     f"{steps} of its steps_per_epoch"
                 )
-            epoch, count, dealt = epoch + 1, 0, None
+            epoch, count, partitioned = epoch + 1, 0, None
 
-    def _steps(self, dealt: Places | None) -> int:
-        if dealt is None:
-            return self.loader.steps_per_epoch
-        assert isinstance(self.loader, SharedLoader)
-        return self.loader.deal(dealt).steps
+    def _steps(self, ranges: Ranges | None) -> int:
+        return self.loader.steps_per_epoch if ranges is None else self._partition(ranges).steps
 
-    def _epoch(self, n: int, start: int, dealt: Places | None) -> Iterator[Batch]:
-        if dealt is None:
+    def _epoch(self, n: int, start: int, ranges: Ranges | None) -> Iterator[Batch]:
+        if ranges is None:
             return self.loader.epoch(n, start)
-        assert isinstance(self.loader, SharedLoader)
-        return self.loader.epoch(n, start, dealt)
+        assert self._partitionable is not None  # ranges come from its partition
+        return self._partitionable.epoch(n, start, ranges)
 
-    def _fit(self, found: Position) -> Position:
-        """The position in terms of these ranks."""
-        shared = isinstance(self.loader, SharedLoader)
-        if found.dealt is not None and not shared:
+    def _partition(self, ranges: Ranges | None) -> EpochPartition:
+        assert self._partitionable is not None  # ranges come from its partition
+        return self._partitionable.partition(ranges)
+
+    def _fit(self, found: DataPosition) -> DataPosition:
+        """Return the position in terms of the present ranks."""
+        if found.partitioned is not None and self._partitionable is None:
             raise TrainingError(self._refusal(found))
-        if shared and found.left is not None:
-            self._check_places(found.left)
-        if found.ranks == self.ranks and found.epoch_steps == self._steps(found.dealt):
+        if self._partitionable is not None and found.remaining is not None:
+            self._check_same_data(found.remaining)
+        if found.ranks == self.ranks and found.epoch_steps == self._steps(found.partitioned):
             return found
-        if found.epoch_step == 0 and found.dealt is None:  # between passes nothing is left over
+        if found.epoch_step == 0 and found.partitioned is None:  # between epochs nothing remains
             return replace(found, ranks=self.ranks, epoch_steps=self.loader.steps_per_epoch)
-        if not isinstance(self.loader, SharedLoader) or found.left is None:
+        if self._partitionable is None or found.remaining is None:
             raise TrainingError(self._refusal(found))
-        deal = self.loader.deal(found.left)
+        partition = self._partition(found.remaining)
         say(
-            f"{found.ranks} ranks were in epoch {found.epoch}; the {deal.count} requests that they left are "
-            f"shared among {self.ranks} now, in {deal.steps} steps"
+            f"{found.ranks} ranks stopped in epoch {found.epoch}; its remaining {partition.count} samples "
+            f"are shared among {self.ranks} ranks now, in {partition.steps} steps"
         )
-        if deal.count < self.ranks:
-            say("fewer requests are left in this epoch than there are ranks: some ranks repeat one")
-        return replace(found, epoch_step=0, ranks=self.ranks, epoch_steps=deal.steps, dealt=found.left)
+        if partition.count < self.ranks:
+            say("fewer samples remain in this epoch than there are ranks: some ranks repeat one")
+        return replace(
+            found,
+            epoch_step=0,
+            ranks=self.ranks,
+            epoch_steps=partition.steps,
+            partitioned=found.remaining,
+        )
 
-    def _check_places(self, left: Places) -> None:
-        assert isinstance(self.loader, SharedLoader)
-        count, last = self.loader.deal().count, left[-1][1] if left else 0
-        # What is left of a pass always holds its last request: the last rank has not come to its end.
+    def _check_same_data(self, remaining: Ranges) -> None:
+        count, last = self._partition(None).count, remaining[-1][1] if remaining else 0
+        # The last sample of an epoch always remains, as the last rank has not come to its end.
         if last != count:
             raise TrainingError(
-                f"the run to be resumed went through {last} requests an epoch, and the loader has {count}: "
-                "resume with the data that it was started with, or give another output folder"
+                f"the run to resume used {last} samples an epoch, and the loader has {count}: resume with "
+                "the data that it was started with, or give another output folder"
             )
 
-    def _refusal(self, found: Position) -> str:
+    def _refusal(self, found: DataPosition) -> str:
         return (
-            f"the run to be resumed stopped in the middle of an epoch of {found.epoch_steps} steps on "
+            f"the run to resume stopped in the middle of an epoch of {found.epoch_steps} steps on "
             f"{found.ranks} ranks; now there are {self.ranks} ranks and epochs of "
-            f"{self.loader.steps_per_epoch} steps, and {type(self.loader).__name__} has no method `deal` to "
-            "share what is left. Resume on as many ranks and with the same data, or add that method"
+            f"{self.loader.steps_per_epoch} steps, and {type(self.loader).__name__} has no method "
+            "`partition` to share what remains. Resume on as many ranks and with the same data, or add that method"
         )

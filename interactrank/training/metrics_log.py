@@ -1,4 +1,4 @@
-"""The history of a run: ``history.jsonl``, TensorBoard, and a line or a progress bar on the terminal."""
+"""The metrics of a run: ``metrics.jsonl``, TensorBoard, and a line or a progress bar on the terminal."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from interactrank.core.extras import require
 from interactrank.core.files import atomic_write_text
 from interactrank.core.progress import progress_bar
 
-__all__ = ["History", "ProgressReport", "read_history"]
+__all__ = ["MetricsLogger", "ProgressReport", "read_metrics"]
 
-Row = dict[str, float]
+MetricsRow = dict[str, float]
 
 
-def read_history(path: str | os.PathLike[str], until: int | None = None) -> list[Row]:
-    """Rows of a ``history.jsonl``, in order; none where there is no file.
+def read_metrics(path: str | os.PathLike[str], until: int | None = None) -> list[MetricsRow]:
+    """Rows of a ``metrics.jsonl``, in order; none where there is no file.
 
     Args:
         path: the file.
@@ -40,8 +40,8 @@ def read_history(path: str | os.PathLike[str], until: int | None = None) -> list
     return [row for row in rows if until is None or row["step"] <= until]
 
 
-class History:
-    """Rows of a run in memory, in ``history.jsonl`` and, if asked, for TensorBoard.
+class MetricsLogger:
+    """Rows of a run in memory, in ``metrics.jsonl`` and, if asked, for TensorBoard.
 
     Args:
         folder: where the files go.
@@ -54,21 +54,21 @@ class History:
     """
 
     def __init__(self, folder: Path, *, step: int = 0, write: bool = True, tensorboard: bool = False) -> None:
-        self.rows = read_history(folder / "history.jsonl", until=step)
+        self.rows = read_metrics(folder / "metrics.jsonl", until=step)
         self._file: Any = None
         self._scalars: Any = None
         if tensorboard:
             require("tensorboard", "report")
         if write:
             text = "".join(json.dumps(row) + "\n" for row in self.rows)
-            path = atomic_write_text(folder / "history.jsonl", text)
+            path = atomic_write_text(folder / "metrics.jsonl", text)
             self._file = path.open("a")
         if write and tensorboard:
             from torch.utils.tensorboard import SummaryWriter
 
             self._scalars = SummaryWriter(str(folder / "tensorboard"), purge_step=step + 1)
 
-    def add(self, row: Row) -> None:
+    def add(self, row: MetricsRow) -> None:
         """Appends a row; ``step`` is its key."""
         self.rows.append(row)
         if self._file is not None:
@@ -119,8 +119,8 @@ class ProgressReport:
         if self._bar is not None:
             self._bar.advance(self._task)
 
-    def row(self, row: Row) -> None:
-        """Shows a row of the history."""
+    def row(self, row: MetricsRow) -> None:
+        """Show a row of the metrics."""
         if self._bar is not None:
             self._bar.update(self._task, description=f"training, loss {row['loss']:.4f}")
         elif self.show:

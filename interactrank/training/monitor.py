@@ -1,4 +1,4 @@
-"""What happened since the last row of the history: mean losses, speed, and the first step that went wrong.
+"""What happened since the last row of metrics: mean losses, speed, and the first step that went wrong.
 
 Losses stay on the device until a row is written, so that checking them costs no synchronisation per step.
 """
@@ -35,11 +35,11 @@ class _Entry:
 
 
 class Window:
-    """The steps since the last row of the history."""
+    """The steps since the last row of metrics."""
 
     def __init__(self) -> None:
         self._entries: list[_Entry] = []
-        self._requests = 0
+        self._samples, self._unit = 0, "samples"
         self._start = time.perf_counter()
 
     def restart_clock(self) -> None:
@@ -47,11 +47,19 @@ class Window:
         self._start = time.perf_counter()
 
     def add(
-        self, *, step: int, loss: Tensor, parts: dict[str, Tensor], grad_norm: Tensor, requests: int
+        self,
+        *,
+        step: int,
+        loss: Tensor,
+        parts: dict[str, Tensor],
+        grad_norm: Tensor,
+        samples: int,
+        unit: str = "samples",
     ) -> None:
         """Notes a step."""
         self._entries.append(_Entry(step, loss, parts, grad_norm))
-        self._requests += requests
+        self._samples += samples
+        self._unit = unit
 
     def close(self, batch_of: Callable[[int], Batch]) -> dict[str, float]:
         """Means over the steps and ranks of the window, which starts anew. All ranks must call it.
@@ -60,7 +68,7 @@ class Window:
             batch_of: step -> this rank's batch of that step; called only where the loss went wrong.
 
         Returns:
-            ``loss``, each ``loss/<part>``, ``grad_norm`` and ``samples_per_s`` (requests of all ranks).
+            ``loss``, each ``loss/<part>``, ``grad_norm`` and ``<unit>_per_s`` (of all ranks).
 
         Raises:
             NonFiniteLossError: on all ranks, if the loss of any was NaN or infinite.
@@ -78,11 +86,11 @@ class Window:
             means[name] = float(torch.stack([e.parts[name].float() for e in self._entries]).mean())
         means["grad_norm"] = float(norms.mean())
         seconds = time.perf_counter() - self._start
-        everyone = gather((means, self._requests / max(seconds, 1e-9)))
+        everyone = gather((means, self._samples / max(seconds, 1e-9)))
         row = {name: sum(theirs[name] for theirs, _ in everyone) / len(everyone) for name in means}
-        row["samples_per_s"] = sum(rate for _, rate in everyone)
+        row[f"{self._unit}_per_s"] = sum(rate for _, rate in everyone)
         self._entries.clear()
-        self._requests = 0
+        self._samples, self._unit = 0, "samples"
         self._start = time.perf_counter()
         return row
 

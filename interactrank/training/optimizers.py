@@ -13,7 +13,7 @@ from torchrec.optim.keyed import CombinedOptimizer, KeyedOptimizer, KeyedOptimiz
 
 from interactrank.core.errors import TrainingError
 from interactrank.sharding.table_optimizer import table_optimizer
-from interactrank.training.settings import DenseOptimizer, Schedule, TrainingSettings
+from interactrank.training.settings import DenseOptimizer, LearningRateSchedule, TrainingSettings
 
 __all__ = ["TrainingOptimizer", "build_optimizer", "dense_optimizer"]
 
@@ -41,7 +41,7 @@ class TrainingOptimizer(OptimizerWrapper):
         *,
         optimizer: KeyedOptimizer,
         dense: dict[str, nn.Parameter],
-        schedule: Schedule,
+        schedule: LearningRateSchedule,
         total_steps: int,
         clip_norm: float | None,
         unused_parameters: bool,
@@ -113,7 +113,9 @@ def build_optimizer(
     if replicated:
         parts.append(("replicated", KeyedOptimizerWrapper(replicated, lambda ps: kind(ps, **arguments))))
     if dense:
-        parts.append(("dense", KeyedOptimizerWrapper(dense, lambda ps: dense_optimizer(ps, settings.dense))))
+        parts.append(
+            ("dense", KeyedOptimizerWrapper(dense, lambda ps: dense_optimizer(ps, settings.dense_optimizer)))
+        )
     for _, part in parts[1:]:
         _create_state(part)
     return TrainingOptimizer(

@@ -37,7 +37,8 @@ class Forward:
     Attributes:
         loss: the last step's loss, detached.
         parts: its outputs named ``loss/<part>``, detached.
-        requests: requests of its batch.
+        samples: number of samples of its batch.
+        unit: what a sample is called.
     """
 
     def __init__(self, model: nn.Module, device: torch.device, bf16: bool) -> None:
@@ -48,7 +49,7 @@ class Forward:
             say("training.autocast: bf16 is slower than none here: this CPU has no bf16 instructions")
         self.loss: Tensor = torch.zeros(())
         self.parts: dict[str, Tensor] = {}
-        self.requests = 0
+        self.samples, self.unit = 0, "samples"
 
     def __call__(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
         """Loss and outputs of a batch."""
@@ -56,7 +57,7 @@ class Forward:
             loss, outputs = self.model(batch)
         self.loss = loss.detach()
         self.parts = {name: value.detach() for name, value in outputs.items() if name.startswith("loss/")}
-        self.requests = batch.num_requests
+        self.samples, self.unit = batch.num_samples, batch.sample_unit
         return loss, outputs
 
 
@@ -75,7 +76,7 @@ class PlainPipeline:
         self.device = device
 
     @property
-    def under_way(self) -> int:
+    def prefetched(self) -> int:
         """Batches that were taken and not yet trained on: none."""
         return 0
 
@@ -94,10 +95,10 @@ class PlainPipeline:
         self.optimizer.step()
         return outputs
 
-    def pause(self) -> None:
+    def detach(self) -> None:
         """Nothing to do: the model can be called at any time."""
 
-    def go_on(self) -> None:
+    def attach(self) -> None:
         """Nothing to do."""
 
 
@@ -125,7 +126,7 @@ class OverlappedPipeline:
         self.pipeline = kind(dmp, optimizer, dmp.device, custom_model_fwd=forward)
 
     @property
-    def under_way(self) -> int:
+    def prefetched(self) -> int:
         """Batches that were taken and not yet trained on."""
         return len(self.pipeline.batches)
 
@@ -137,17 +138,19 @@ class OverlappedPipeline:
         """
         return self.pipeline.progress(batches)
 
-    def pause(self) -> None:
+    def detach(self) -> None:
         """Gives the model back its own forward, so that it can be called.
 
         Raises:
             RuntimeError: batches are under way, whose ids or rows a call would mix up with its own.
         """
-        if self.under_way:
-            raise RuntimeError(f"the pipeline has {self.under_way} batches under way; end its iterator first")
+        if self.prefetched:
+            raise RuntimeError(
+                f"the pipeline has {self.prefetched} batches under way; end its iterator first"
+            )
         self.pipeline.detach()
 
-    def go_on(self) -> None:
+    def attach(self) -> None:
         """Takes the model over again."""
         unlock_caches(self.dmp)
         self.pipeline.attach(self.dmp)
@@ -156,7 +159,7 @@ class OverlappedPipeline:
 def make_pipeline(
     dmp: DistributedModelParallel, forward: Forward, optimizer: TrainingOptimizer, settings: TrainingSettings
 ) -> PlainPipeline | OverlappedPipeline:
-    """The pipeline that the settings ask for; call ``pause`` before the model is called outside of it.
+    """The pipeline that the settings ask for; call ``detach`` before the model is called outside of it.
 
     Args:
         dmp: the sharded model.

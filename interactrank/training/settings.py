@@ -10,7 +10,7 @@ from pydantic import Field, model_validator
 from interactrank.core.settings import Config
 from interactrank.sharding.settings import ShardingSettings, check_betas
 
-__all__ = ["DenseOptimizer", "Schedule", "TrainingSettings"]
+__all__ = ["DenseOptimizer", "LearningRateSchedule", "TrainingSettings"]
 
 
 class DenseOptimizer(Config):
@@ -29,23 +29,23 @@ class DenseOptimizer(Config):
         return self
 
 
-class Schedule(Config):
+class LearningRateSchedule(Config):
     """Factor on the peak learning rates of tables and dense parameters alike.
 
     It grows linearly over ``warmup_steps``, then stays (``constant``) or falls along a half ``cosine`` or a
-    straight line (``linear``) to ``final`` at the last step.
+    straight line (``linear``) to ``min_lr_factor`` at the last step.
     """
 
-    shape: Literal["constant", "cosine", "linear"] = "constant"
+    decay: Literal["constant", "cosine", "linear"] = "constant"
     warmup_steps: int = Field(0, ge=0)
-    final: float | None = Field(
+    min_lr_factor: float | None = Field(
         None, ge=0, le=1, description="factor at the last step; 0 when left out; constant takes none"
     )
 
     @model_validator(mode="after")
-    def _check(self) -> Schedule:
-        if self.shape == "constant" and self.final is not None:
-            raise ValueError("final goes with shape cosine or linear, not with constant")
+    def _check(self) -> LearningRateSchedule:
+        if self.decay == "constant" and self.min_lr_factor is not None:
+            raise ValueError("min_lr_factor goes with decay cosine or linear, not with constant")
         return self
 
     def factor(self, step: int, total: int) -> float:
@@ -53,43 +53,43 @@ class Schedule(Config):
 
         Example::
 
-            >>> schedule = Schedule(shape="linear", warmup_steps=2)
+            >>> schedule = LearningRateSchedule(decay="linear", warmup_steps=2)
             >>> [schedule.factor(step, 6) for step in range(1, 7)]
             [0.5, 1.0, 0.75, 0.5, 0.25, 0.0]
         """
         if step <= self.warmup_steps:
             return step / self.warmup_steps
-        if self.shape == "constant":
+        if self.decay == "constant":
             return 1.0
         done = min(1.0, (step - self.warmup_steps) / max(1, total - self.warmup_steps))
-        falling = 1 - done if self.shape == "linear" else (1 + math.cos(math.pi * done)) / 2
-        final = self.final or 0.0
-        return final + (1 - final) * falling
+        falling = 1 - done if self.decay == "linear" else (1 + math.cos(math.pi * done)) / 2
+        lowest = self.min_lr_factor or 0.0
+        return lowest + (1 - lowest) * falling
 
 
 class TrainingSettings(ShardingSettings):
     """How to train; every field has a default."""
 
-    steps: int | None = Field(None, ge=1, description="stop after so many steps")
+    steps: int | None = Field(None, ge=1, description="maximum number of steps")
     epochs: int | None = Field(
-        None, ge=1, description="stop after so many passes; with steps, whichever ends first; 1 without both"
+        None, ge=1, description="maximum number of epochs; with steps, whichever ends first; 1 without both"
     )
     seed: int = Field(0, ge=0, description="seed of the initial weights and of dropout")
     device: Literal["auto", "cpu", "cuda"] = Field("auto", description="auto: cuda where there is one")
     autocast: Literal["none", "bf16"] = Field(
         "none", description="bf16: matrix products in bfloat16; slower on a CPU without bf16 instructions"
     )
-    dense: DenseOptimizer = Field(default_factory=lambda: DenseOptimizer())
-    schedule: Schedule = Field(default_factory=lambda: Schedule())
+    dense_optimizer: DenseOptimizer = Field(default_factory=lambda: DenseOptimizer())
+    schedule: LearningRateSchedule = Field(default_factory=lambda: LearningRateSchedule())
     clip_norm: float | None = Field(
         None, gt=0, description="scale the dense gradients down to this norm over all of them"
     )
-    log_every: int = Field(50, ge=1, description="steps between rows of the history")
-    evaluate_every: int | None = Field(None, ge=1, description="steps between evaluations; also at the end")
+    log_every: int = Field(50, ge=1, description="steps between rows of metrics.jsonl")
+    validate_every: int | None = Field(None, ge=1, description="steps between validations; also at the end")
     checkpoint_every: int | None = Field(None, ge=1, description="steps between checkpoints; also at the end")
-    keep_checkpoints: int = Field(2, ge=1, description="newest checkpoints that are kept")
+    keep_last: int = Field(2, ge=1, description="number of newest checkpoints to keep")
     tensorboard: bool = Field(False, description="write scalars for TensorBoard (extra: report)")
-    timeout_s: int = Field(1800, ge=1, description="a rank waits so long for the others, then gives up")
+    timeout_s: int = Field(1800, ge=1, description="timeout of collectives in seconds")
 
     def total_steps(self, steps_per_epoch: int, more: int = 0) -> int:
         """Steps of the whole run.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import Protocol
@@ -26,17 +26,17 @@ from interactrank.sharding.planner.plan import cluster_of, make_plan
 from interactrank.sharding.planner.plan_file import load_plan, plan_values, write_plan
 from interactrank.sharding.planner.print_plan import describe_plan, print_plan
 from interactrank.sharding.shard import shard_model
-from interactrank.training.data_position import Course, Loader, Position
-from interactrank.training.metrics_log import History, ProgressReport, Row
+from interactrank.training.data_position import DataPosition, DataSchedule, Loader
+from interactrank.training.metrics_log import MetricsLogger, MetricsRow, ProgressReport
 from interactrank.training.monitor import Window, check_finite_state
 from interactrank.training.optimizers import TrainingOptimizer, build_optimizer
 from interactrank.training.pipeline import Forward, make_pipeline
 from interactrank.training.settings import TrainingSettings
 
-__all__ = ["Evaluate", "Loader", "TrainingResult", "train"]
+__all__ = ["Loader", "TrainingResult", "Validate", "train"]
 
 
-class Evaluate(Protocol):
+class Validate(Protocol):
     """Called on all ranks at the same step with the model in evaluation mode; returns metrics by name."""
 
     def __call__(self, model: nn.Module, step: int) -> dict[str, float]:
@@ -49,12 +49,12 @@ class TrainingResult:
 
     Attributes:
         step: steps done, over all starts.
-        history: rows of ``history.jsonl``.
+        metrics: rows of ``metrics.jsonl``.
         dmp: the sharded model; usable while the process group is open.
     """
 
     step: int
-    history: list[Row]
+    metrics: list[MetricsRow]
     dmp: DistributedModelParallel
 
 
@@ -63,13 +63,13 @@ def train(
     loader: Loader,
     settings: TrainingSettings,
     output_dir: str | os.PathLike[str],
-    evaluate: Evaluate | None = None,
+    validate: Validate | None = None,
     resume: bool = True,
     plan: str | os.PathLike[str] | None = None,
 ) -> TrainingResult:
     """Trains ``model``; call it on every rank, within ``with process_group():``.
 
-    ``output_dir`` gets ``history.jsonl``, ``checkpoints/``, ``model.safetensors`` and, if asked,
+    ``output_dir`` gets ``metrics.jsonl``, ``checkpoints/``, ``model.safetensors`` and, if asked,
     ``tensorboard/``.
 
     Args:
@@ -78,12 +78,12 @@ def train(
         loader: this rank's batches.
         settings: how to train.
         output_dir: folder of the run, seen by all ranks.
-        evaluate: called every ``settings.evaluate_every`` steps and at the end.
+        validate: called every ``settings.validate_every`` steps and at the end.
         resume: go on from the newest checkpoint of ``output_dir``, if there is one.
         plan: a file of :mod:`interactrank.sharding.planner.plan_file`; the planner makes one when left out.
 
     Returns:
-        Steps done, history and sharded model.
+        Steps done, metrics and sharded model.
 
     Raises:
         RuntimeError: there is no process group.
@@ -95,13 +95,13 @@ def train(
     """
     current_world()  # raises where there is no process group
     with together("checking the arguments of train"):
-        _check(settings, loader, evaluate)
+        _check(settings, loader, validate)
     _check_equal_steps(loader)
     lock = FolderLock(Path(output_dir))
     on_main("locking the folder of the run", lock.acquire)
     try:
         with StopSignal() as stop:
-            return _train(model, loader, settings, lock.folder, evaluate, resume, plan, stop)
+            return _train(model, loader, settings, lock.folder, validate, resume, plan, stop)
     finally:
         lock.release()
 
@@ -111,49 +111,47 @@ def _train(
     loader: Loader,
     settings: TrainingSettings,
     output: Path,
-    evaluate: Evaluate | None,
+    validate: Validate | None,
     resume: bool,
     plan: str | os.PathLike[str] | None,
     stop: StopSignal,
 ) -> TrainingResult:
     world = current_world()
-    store = CheckpointStore(
-        output / "checkpoints", settings.keep_checkpoints, background=settings.checkpoint_async
-    )
+    store = CheckpointStore(output / "checkpoints", settings.keep_last, background=settings.checkpoint_async)
     checkpoint = store.latest()
     if checkpoint is not None and not resume:
         raise TrainingError(
             f"{output} holds a run with checkpoint {checkpoint.name}; resume it, or give another folder"
         )
-    position = None if checkpoint is None else Position.from_json(store.position(checkpoint))
-    course = Course(loader, settings, position, ranks=world.size)
+    position = None if checkpoint is None else DataPosition.from_json(store.position(checkpoint))
+    data = DataSchedule(loader, settings, position, ranks=world.size)
     _warn_of_restarts(settings)
-    for line in never_managed(model, course.total):
+    for line in never_managed(model, data.total):
         say(line)
     seed_everything(settings.seed, world.rank)
     dmp = _shard(model, settings, world, output, plan)
-    optimizer = build_optimizer(dmp, settings, course.schedule_steps)
-    start = course.start.step
+    optimizer = build_optimizer(dmp, settings, data.schedule_steps)
+    start = data.start.step
     if checkpoint is not None:
         if not store.load(checkpoint, dmp, optimizer):
             seed_everything(settings.seed, world.rank, start)
-        say(f"resuming from {checkpoint}: step {start}, epoch {course.start.epoch}")
-    with together("opening the history"):
-        history = History(output, step=start, write=world.is_main, tensorboard=settings.tensorboard)
-    if start < course.total:
-        store.prepare(dmp, optimizer)
-    run = _Run(dmp, optimizer, settings, store, history, evaluate, course)
+        say(f"resuming from {checkpoint}: step {start}, epoch {data.start.epoch}")
+    with together("opening the metrics log"):
+        metrics = MetricsLogger(output, step=start, write=world.is_main, tensorboard=settings.tensorboard)
+    if start < data.total:
+        store.allocate_staging(dmp, optimizer)
+    run = _Run(dmp, optimizer, settings, store, metrics, validate, data)
     try:
-        with ProgressReport(total=course.total, step=start, show=world.is_main) as bar:
+        with ProgressReport(total=data.total, step=start, show=world.is_main) as bar:
             run.steps(bar, stop)
         store.wait()
     finally:
-        store.join()
-        history.close()
-    for line in managed_totals(history.rows):
+        store.join_local()
+        metrics.close()
+    for line in managed_totals(metrics.rows):
         say(line)
     save_model(dmp, output / "model.safetensors")
-    return TrainingResult(max(course.total, start), history.rows, dmp)
+    return TrainingResult(max(data.total, start), metrics.rows, dmp)
 
 
 @dataclass
@@ -164,18 +162,18 @@ class _Run:
     optimizer: TrainingOptimizer
     settings: TrainingSettings
     store: CheckpointStore
-    history: History
-    evaluate: Evaluate | None
-    course: Course
+    metrics: MetricsLogger
+    validate: Validate | None
+    data: DataSchedule
 
     def steps(self, progress: ProgressReport, stop: StopSignal) -> None:
         """Runs the steps that are left, or those until a rank is asked to stop."""
         forward = Forward(self.dmp, self.dmp.device, bf16=self.settings.autocast == "bf16")
         pipeline = make_pipeline(self.dmp, forward, self.optimizer, self.settings)
-        start, total = self.course.start.step, self.course.total
+        start, total = self.data.start.step, self.data.total
         # One iterator over all passes, which need not end for a pipeline that takes batches ahead; it is
         # given parts, each up to where the model is evaluated or saved, as nothing may be under way then.
-        batches = self.course.batches()
+        batches = self.data.batches()
         part, part_end = islice(batches, 0), start
         window = Window()
         agreement = Agreement()
@@ -184,68 +182,72 @@ class _Run:
             if step > part_end:
                 part_end = self._next_break(step)
                 part = islice(batches, part_end - step + 1)
-            agreement.ask(stop.requested, self.store.failed)
-            self.optimizer.start_step(self.course.schedule_step(step))
+            agreement.ask(stop.requested, self.store.has_failed)
+            self.optimizer.start_step(self.data.schedule_step(step))
             pipeline.progress(part)
             window.add(
                 step=step,
                 loss=forward.loss,
                 parts=forward.parts,
                 grad_norm=self.optimizer.grad_norm,
-                requests=forward.requests,
+                samples=forward.samples,
+                unit=forward.unit,
             )
             progress.advance()
             asked, failed = agreement.answer()
             if failed:
                 self.store.wait()  # raises why
             if asked:
-                part, part_end = islice(batches, 0), step + pipeline.under_way
+                part, part_end = islice(batches, 0), step + pipeline.prefetched
             stopping = asked and step == part_end
-            evaluating = self.evaluate is not None and self._due(step, self.settings.evaluate_every)
+            validating = self.validate is not None and self._due(step, self.settings.validate_every)
             saving = stopping or self._due(step, self.settings.checkpoint_every)
-            if not (evaluating or saving or self._due(step, self.settings.log_every)):
+            if not (validating or saving or self._due(step, self.settings.log_every)):
                 continue
-            row: Row = {"step": step, "epoch": self.course.position(step - 1).epoch}
-            row |= window.close(lambda at: next(self.course.batches(at - 1)))
+            row: MetricsRow = {"step": step, "epoch": self.data.position(step - 1).epoch}
+            row |= window.close(lambda at: next(self.data.batches(at - 1)))
             row |= self._rates()
             row |= managed_report(self.dmp)
             if saving:
                 check_finite_state(self.dmp, step)
-            if evaluating:
-                pipeline.pause()
-                row |= self._evaluate(step)
-                pipeline.go_on()
-            self.history.add(row)
+            if validating:
+                pipeline.detach()
+                row |= self._validate(step)
+                pipeline.attach()
+            self.metrics.add(row)
             progress.row(row)
             if saving:
-                self.store.save(self.dmp, self.optimizer, step, asdict(self.course.position(step)))
+                self.store.save(self.dmp, self.optimizer, step, self.data.position(step).to_json())
             if stopping and step < total:
                 self.store.wait()
                 raise PreemptedError(
                     f"asked to stop (SIGTERM); step {step} of {total} is saved, start it again to go on"
                 )
             window.restart_clock()
-        pipeline.pause()  # the trained model can be called like any other
+        pipeline.detach()  # the trained model can be called like any other
 
     def _next_break(self, step: int) -> int:
         """The first step from ``step`` on after which the model is evaluated or saved."""
-        everies = [self.settings.checkpoint_every, self.settings.evaluate_every]
-        return min([self.course.total, *(-(-step // every) * every for every in everies if every)])
+        everies = [self.settings.checkpoint_every, self.settings.validate_every]
+        return min([self.data.total, *(-(-step // every) * every for every in everies if every)])
 
     def _due(self, step: int, every: int | None) -> bool:
-        return step == self.course.total or (every is not None and step % every == 0)
+        return step == self.data.total or (every is not None and step % every == 0)
 
-    def _evaluate(self, step: int) -> Row:
-        assert self.evaluate is not None
+    def _validate(self, step: int) -> MetricsRow:
+        assert self.validate is not None
         self.dmp.eval()
         with torch.no_grad():
-            metrics = self.evaluate(self.dmp.module, step)
+            metrics = self.validate(self.dmp.module, step)
         self.dmp.train()
-        return {f"eval/{name}": float(value) for name, value in metrics.items()}
+        return {f"validation/{name}": float(value) for name, value in metrics.items()}
 
-    def _rates(self) -> Row:
+    def _rates(self) -> MetricsRow:
         factor = self.optimizer.factor
-        return {"lr": self.settings.dense.lr * factor, "lr_tables": self.settings.tables.lr * factor}
+        return {
+            "lr": self.settings.dense_optimizer.lr * factor,
+            "lr_tables": self.settings.tables.lr * factor,
+        }
 
 
 def _shard(
@@ -265,9 +267,9 @@ def _shard(
     return dmp
 
 
-def _check(settings: TrainingSettings, loader: Loader, evaluate: Callable | None) -> None:
-    if settings.evaluate_every is not None and evaluate is None:
-        raise TrainingError("training.evaluate_every is set, but train was given nothing to evaluate with")
+def _check(settings: TrainingSettings, loader: Loader, validate: Callable | None) -> None:
+    if settings.validate_every is not None and validate is None:
+        raise TrainingError("training.validate_every is set, but train was given no function `validate`")
     if loader.steps_per_epoch < 1:
         raise TrainingError("the loader has no batch: fewer requests than ranks, or an empty split")
 

@@ -37,7 +37,7 @@ def test_the_model_of_each_name(model: str) -> None:
     heavy = model == "table_heavy"
     assert of.search.tables["item"].dim == (128 if heavy else 32)
     assert of.model.item_tower.block_dim == (8 if heavy else 64)
-    assert (of.training.log_every, of.training.evaluate_every) == (7, None)
+    assert (of.training.log_every, of.training.validate_every) == (7, None)
 
 
 def test_work_is_the_candidates_of_a_block_on_all_ranks(folder: Path) -> None:
@@ -79,7 +79,7 @@ def test_both_contestants_are_measured(folder: Path) -> None:
     before, peak = group.settings["peak_mb"][OURS]
     assert 0 < before <= peak
     assert STEPS == {}
-    rows = (folder / f"{OURS}_1" / "history.jsonl").read_text().splitlines()
+    rows = (folder / f"{OURS}_1" / "metrics.jsonl").read_text().splitlines()
     # Blocks of two steps: two after it was built, one to warm up, three rounds; each ends a row.
     assert [json.loads(row)["step"] for row in rows] == [2, 4, 6, 8, 10, 12]
 

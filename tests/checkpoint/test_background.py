@@ -26,7 +26,7 @@ from tests.toy import ROWS, ToyLoader, ToyModel
 
 
 def _train(output: str, background: bool) -> None:
-    settings = settings_for((TW, RW, RW), steps=5, checkpoint_every=2, keep_checkpoints=9)
+    settings = settings_for((TW, RW, RW), steps=5, checkpoint_every=2, keep_last=9)
     settings = settings.model_copy(update={"checkpoint_async": background})
     train(ToyModel(dropout=0.1), ToyLoader(current_world().rank), settings, output)
 
@@ -145,7 +145,7 @@ def _statistics(output: str, steps: int) -> tuple[list[float], list[float]]:
     settings = TrainingSettings(steps=steps, log_every=1, checkpoint_every=3)
     result = train(NormModel(), ToyLoader(rank), settings, output)
     buffer = dict(result.dmp.named_buffers())["rest.norm.running_mean"]
-    return buffer.tolist(), [row["loss"] for row in result.history]
+    return buffer.tolist(), [row["loss"] for row in result.metrics]
 
 
 def test_each_rank_gets_its_own_buffers_back(tmp_path: Path) -> None:

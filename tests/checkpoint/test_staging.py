@@ -58,9 +58,9 @@ def test_large_tensors_and_those_that_are_no_block_are_copied_whole(monkeypatch:
         assert copied[name].data_ptr() != value.data_ptr()
 
 
-def test_prepared_memory_is_used_and_what_is_new_gets_its_own() -> None:
+def test_allocated_memory_is_used_and_what_is_new_gets_its_own() -> None:
     source, staging = state(), Staging()
-    staging.prepare(source)
+    staging.allocate(source)
     first = staging.copy(source)
     held = {path: value.data_ptr() for path, value in staging._held.items()}
     assert first["a"].data_ptr() == held["a",]
@@ -81,7 +81,7 @@ def test_a_copy_waits_for_the_memory(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(staging, "_like", late)
     source, of = state(), Staging()
-    of.prepare(source)
+    of.allocate(source)
     done: list[dict[str, Any]] = []
     thread = threading.Thread(target=lambda: done.append(of.copy(source)))
     thread.start()
@@ -98,7 +98,7 @@ def test_no_memory_is_an_error_of_the_copy(monkeypatch: pytest.MonkeyPatch) -> N
 
     monkeypatch.setattr(staging, "_like", none)
     of = Staging()
-    of.prepare(state())
+    of.allocate(state())
     with pytest.raises(MemoryError, match="no room"):
         of.copy(state())
 

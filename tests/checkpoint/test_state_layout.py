@@ -2,11 +2,13 @@ from __future__ import annotations
 
 import torch
 
-from interactrank.checkpoint.state_layout import layout_free
+from interactrank.checkpoint.state_layout import canonicalize_optimizer_state
 
 
 def stored(of: dict[str, torch.Tensor]) -> dict:
-    state = layout_free({"model": {}, "optimizer": {"state": {"replicated.ebc.embedding_bags.a.weight": of}}})
+    state = canonicalize_optimizer_state(
+        {"model": {}, "optimizer": {"state": {"replicated.ebc.embedding_bags.a.weight": of}}}
+    )
     assert state["model"] == {}
     found: dict = state["optimizer"]["state"]
     return found

@@ -16,7 +16,7 @@ from interactrank.distributed.collectives import RankError
 from interactrank.distributed.world import current_world, process_group
 from interactrank.sharding.planner.plan import make_plan
 from interactrank.sharding.shard import shard_model
-from interactrank.training.data_position import Position
+from interactrank.training.data_position import DataPosition
 from interactrank.training.optimizers import build_optimizer
 from interactrank.training.settings import TrainingSettings
 from interactrank.training.trainer import train
@@ -81,7 +81,9 @@ def test_load_on_another_number_of_ranks_and_another_layout_is_bit_for_bit(tmp_p
     run_ranks(2, _train, settings_for((TW, RW, RW)), str(tmp_path / "two"))
     with process_group("cpu"):
         position = _copy(settings_for((RW, TW, TW)), str(two), str(one))
-    assert Position.from_json(position) == Position(step=3, epoch=0, epoch_step=3, ranks=2, epoch_steps=4)
+    assert DataPosition.from_json(position) == DataPosition(
+        step=3, epoch=0, epoch_step=3, ranks=2, epoch_steps=4
+    )
     assert_same_contents(two, one)
     assert run_ranks(2, _copy, settings_for((RW, RW, TW)), str(one), str(back)) == [position, position]
     assert_same_contents(two, back)
@@ -122,7 +124,7 @@ def test_a_replicated_table_goes_on_in_parts_as_it_would_have_by_itself(tmp_path
     for name, second in (("copies", "data_parallel"), ("parts", RW)):
         run_ranks(2, _train, settings_for(("data_parallel", RW, RW)), str(tmp_path / name))
         run_ranks(2, _train, settings_for((second, RW, RW), steps=6, log_every=1), str(tmp_path / name))
-        lines = (tmp_path / name / "history.jsonl").read_text().splitlines()
+        lines = (tmp_path / name / "metrics.jsonl").read_text().splitlines()
         losses[name] = [found["loss"] for line in lines if "loss" in (found := json.loads(line))]
     assert len(losses["copies"]) == 4  # at step 3, and at the three after it
     assert losses["parts"] == pytest.approx(losses["copies"], abs=1e-6)
@@ -164,13 +166,13 @@ def test_a_truncated_changed_or_missing_file_is_refused_by_name(trained: Path) -
         assert train(ToyModel(), ToyLoader(), TrainingSettings(steps=4), trained).step == 4
 
 
-def test_an_unreadable_or_newer_manifest_is_refused(trained: Path) -> None:
+def test_an_unreadable_or_older_manifest_is_refused(trained: Path) -> None:
     file = trained / "checkpoints" / "step_0000000003" / "manifest.json"
     text = file.read_text()
     file.write_text(text[:50])
     assert "no readable manifest.json" in resume(trained)
-    file.write_text(text.replace('"version": 3', '"version": 4'))
-    assert "format version 4, but this release reads 3" in resume(trained)
+    file.write_text(text.replace('"version": 4', '"version": 3'))
+    assert "format version 3, but this release reads 4" in resume(trained)
     file.write_text(text.replace('"step": 3', '"step": 2'))
     assert f"{file} has changed since it was written; delete the folder" in resume(trained)
     shutil.rmtree(trained / "checkpoints" / "step_0000000002")
@@ -258,7 +260,7 @@ def test_an_unfinished_checkpoint_does_not_count_and_is_cleared(trained: Path) -
     (store / "step_0000000010").mkdir()  # no manifest
     with process_group("cpu"):
         assert CheckpointStore(store).latest() == store / "step_0000000003"
-        train(ToyModel(), ToyLoader(), TrainingSettings(steps=4, keep_checkpoints=1), trained)
+        train(ToyModel(), ToyLoader(), TrainingSettings(steps=4, keep_last=1), trained)
     assert sorted(p.name for p in store.iterdir()) == ["step_0000000004", "step_0000000010"]
 
 

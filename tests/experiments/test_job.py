@@ -160,13 +160,13 @@ def test_the_metric_of_the_paper_is_always_measured(tmp_path: Path) -> None:
     _, report = ablate(
         raw_log(tmp_path / "log"),
         tmp_path / "out",
-        *("evaluation.ks=[1]", "evaluation.by_user=true", "training.evaluate_every=1"),
+        *("evaluation.ks=[1]", "evaluation.by_user=true", "training.validate_every=1"),
         seeds=1,
     )
     assert "hit@3" in report["models"]["full"]["metrics"]
     assert report["settings"]["resampled"] == "users"
-    history = (tmp_path / "out/models/full_seed0/history.jsonl").read_text()
-    assert "eval/" not in history  # nothing is evaluated while training
+    history = (tmp_path / "out/models/full_seed0/metrics.jsonl").read_text()
+    assert "validation/" not in history  # nothing is evaluated while training
 
 
 @pytest.mark.parametrize(

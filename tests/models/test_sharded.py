@@ -39,11 +39,11 @@ def _train(
         looks.append(evaluate(ModelScorer(sharded, log, 0, CPU, chunk=5), log, CATALOGUE))
         return {"mrr": float(looks[-1]["mrr"].mean())}
 
-    training = TrainingSettings(steps=4, log_every=1, evaluate_every=2, **changes)
-    result = train(model(log), loader, training, output, evaluate=look)
+    training = TrainingSettings(steps=4, log_every=1, validate_every=2, **changes)
+    result = train(model(log), loader, training, output, validate=look)
     sharded = result.dmp.module.eval()
     with torch.no_grad():
-        return [row["loss"] for row in result.history], looks[-1], sharded.score(batch(log))
+        return [row["loss"] for row in result.metrics], looks[-1], sharded.score(batch(log))
 
 
 ROW_WISE = {name: {"types": ["row_wise"]} for name in ("word", "category", "query", "item")}

@@ -87,10 +87,10 @@ def test_by_user_needs_users() -> None:
 
 def test_mistakes_between_sections_come_with_those_within() -> None:
     found = mistakes(
-        "evaluation.head=x", "training.dense.lr=0", "schema.sequence.item=y", "models=[bm25, bm25]"
+        "evaluation.head=x", "training.dense_optimizer.lr=0", "schema.sequence.item=y", "models=[bm25, bm25]"
     )
     assert [line.split(":")[0] for line in found] == [
-        "training.dense.lr", "models", "evaluation.head", "schema",
+        "training.dense_optimizer.lr", "models", "evaluation.head", "schema",
     ]  # fmt: skip
 
 

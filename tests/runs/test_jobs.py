@@ -16,7 +16,7 @@ from interactrank.models import InteractRank
 from interactrank.runs import jobs
 from interactrank.runs.config import RunConfig, load_config
 from interactrank.runs.run_directory import ModelFolderError, load
-from interactrank.training.metrics_log import read_history
+from interactrank.training.metrics_log import read_metrics
 from tests.data import logs
 from tests.ranks import run_ranks
 from tests.trained import VALUES, config, raw_log
@@ -69,7 +69,7 @@ def test_the_report_of_a_run(finished: tuple[Path, Path]) -> None:
     assert {
         "config.yaml", "metrics.json", "comparison.png",
         "training_interactrank.png", "training_two_tower.png",
-        "interactrank/model.safetensors", "interactrank/config.yaml", "interactrank/history.jsonl",
+        "interactrank/model.safetensors", "interactrank/config.yaml", "interactrank/metrics.jsonl",
         "two_tower/model.safetensors", "prepared/manifest.json",
     } <= files  # fmt: skip
     assert not [name for name in files if name.endswith(".png") and not (output / name).stat().st_size]
@@ -142,11 +142,11 @@ def test_a_run_goes_on_where_it_was_stopped(tmp_path: Path) -> None:
 
     with pytest.raises(Stopped):
         jobs.run_job(settings, log, output, stop)
-    rows = read_history(output / "interactrank/history.jsonl")
+    rows = read_metrics(output / "interactrank/metrics.jsonl")
     assert [row["step"] for row in rows] == [1, 2, 3]
     assert run(settings, log, output)[0] == ["interactrank"]
-    assert read_history(output / "interactrank/history.jsonl")[:3] == rows
-    assert len(read_history(output / "interactrank/history.jsonl")) == 4
+    assert read_metrics(output / "interactrank/metrics.jsonl")[:3] == rows
+    assert len(read_metrics(output / "interactrank/metrics.jsonl")) == 4
 
 
 def test_a_folder_that_is_not_ours_is_never_removed(tmp_path: Path) -> None:
@@ -244,36 +244,36 @@ def test_another_schema_than_the_prepared_one(finished: tuple[Path, Path], tmp_p
 
 
 def test_looking_while_training(finished: tuple[Path, Path], tmp_path: Path) -> None:
-    settings = config("training.evaluate_every=1")
+    settings = config("training.validate_every=1")
     jobs.train_job(settings, finished[1] / "prepared", tmp_path)
-    rows = read_history(tmp_path / "history.jsonl")
-    assert all({f"eval/{m}" for m in HEADLINE} <= row.keys() for row in rows)
+    rows = read_metrics(tmp_path / "metrics.jsonl")
+    assert all({f"validation/{m}" for m in HEADLINE} <= row.keys() for row in rows)
     assert len(rows) == 2
 
 
 def _train(values: RunConfig, data: Path, output: Path) -> list[dict[str, float]]:
     jobs.train_job(values, data, output)
-    return read_history(output / "history.jsonl")
+    return read_metrics(output / "metrics.jsonl")
 
 
 def test_looking_while_training_on_two_ranks(finished: tuple[Path, Path], tmp_path: Path) -> None:
     """The metrics at the end are those of the saved model in one process."""
     prepared = finished[1] / "prepared"
-    settings = config("training.evaluate_every=2")
+    settings = config("training.validate_every=2")
     first, second = run_ranks(2, _train, settings, prepared, tmp_path / "model")
     assert first == second
     validation = config("evaluation.split=validation", "models=[interactrank]")
     report = jobs.evaluate_job(validation, prepared, {"interactrank": tmp_path / "model"}, tmp_path)
     for name in HEADLINE:
         value = report["models"]["interactrank"][name]["value"]
-        assert first[-1][f"eval/{name}"] == pytest.approx(value, abs=1e-12), name
+        assert first[-1][f"validation/{name}"] == pytest.approx(value, abs=1e-12), name
 
 
 def test_looking_needs_validation_requests_and_says_so_before_training(tmp_path: Path) -> None:
     log = raw_log(tmp_path / "log")
-    none = config("prepare.split.validation_share=0", "training.evaluate_every=1")
+    none = config("prepare.split.validation_share=0", "training.validate_every=1")
     jobs.prepare_job(none, log, tmp_path / "prepared")
-    with pytest.raises(DatasetError, match=r"training\.evaluate_every needs validation requests, one a rank"):
+    with pytest.raises(DatasetError, match=r"training\.validate_every needs validation requests, one a rank"):
         jobs.train_job(none, tmp_path / "prepared", tmp_path / "model")
     assert not (tmp_path / "model").exists()
 

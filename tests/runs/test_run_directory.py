@@ -25,8 +25,8 @@ CHANGES = [
     "training.timeout_s=5",
     "training.checkpoint_every=7",
     "training.checkpoint_async=true",
-    "training.keep_checkpoints=4",
-    "training.evaluate_every=9",
+    "training.keep_last=4",
+    "training.validate_every=9",
     "training.pipeline=plain",
     "training.device=cpu",
     "training.sharding={item: {types: [row_wise]}}",
@@ -47,7 +47,7 @@ def test_operation_may_change(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        ("training.dense.lr=0.5", r"training\.dense\.lr was [\d.]+ and is 0\.5"),
+        ("training.dense_optimizer.lr=0.5", r"training\.dense_optimizer\.lr was [\d.]+ and is 0\.5"),
         ("loader.seed=4", r"loader\.seed was 0 and is 4"),
     ],
 )

@@ -100,11 +100,11 @@ def _train(output: Path, optimizer: str) -> None:
     for seed in range(9):
         _step(dmp, opt, seed)
         if seed == 6:
-            CheckpointStore(output / "checkpoints").save(dmp, opt, 7, {"step": 7})
+            CheckpointStore(output / "checkpoints").save(dmp, opt, step=7)
     save_model(dmp, output / "model.safetensors")
 
 
-def _go_on(checkpoints: Path, target: Path, optimizer: str) -> None:
+def _resume(checkpoints: Path, target: Path, optimizer: str) -> None:
     dmp, opt = _sharded(optimizer, seed=5)
     store = CheckpointStore(checkpoints)
     path = store.latest()
@@ -143,7 +143,7 @@ def test_any_ranks_have_the_same_rows_and_resume_each_others_checkpoints(
     if optimizer == "row_wise_adagrad":
         for ranks, source in ((2, two), (1, two), (2, one)):
             again = tmp_path / "again.safetensors"
-            run_ranks(ranks, _go_on, source / "checkpoints", again, optimizer)
+            run_ranks(ranks, _resume, source / "checkpoints", again, optimizer)
             assert_same(source / "model.safetensors", again, exact=(ranks, source) == (2, two))
 
 
@@ -195,18 +195,18 @@ def log(tmp_path_factory: pytest.TempPathFactory) -> PreparedDataset:
 def _search(
     folder: Path, output: Path, parts: bool = False, plan: Path | None = None, **changes: Any
 ) -> tuple[list[dict[str, float]], Tensor]:
-    """History, and scores of the sharded model."""
+    """Metrics, and scores of the sharded model."""
     world, log = current_world(), PreparedDataset(folder)
     settings = LoaderSettings(batch_requests=4, negatives=3)
     loader = SearchLoader(log, "train", settings, rank=world.rank, world_size=world.size)
-    values = {"steps": 6, "log_every": 1, "evaluate_every": 3, "checkpoint_every": 3, "keep_checkpoints": 9}
+    values = {"steps": 6, "log_every": 1, "validate_every": 3, "checkpoint_every": 3, "keep_last": 9}
     model = search.model(log)
     if parts:
         model = InteractRank(layout=log.layout, settings=model.settings, table_device=torch.device("meta"))
     training = TrainingSettings.model_validate(values | changes)
-    result = train(model, loader, training, output, evaluate=lambda model, step: {}, plan=plan)
+    result = train(model, loader, training, output, validate=lambda model, step: {}, plan=plan)
     with torch.no_grad():
-        return result.history, result.dmp.module.eval().score(search.batch(log))
+        return result.metrics, result.dmp.module.eval().score(search.batch(log))
 
 
 @pytest.fixture(scope="module")
@@ -248,7 +248,7 @@ def test_a_resumed_run_ends_as_the_undisturbed_one(
     shutil.rmtree(tmp_path / "again" / "checkpoints" / "step_0000000006")
     again = run_ranks(2, search_by, log.folder, tmp_path / "again")
     assert_same(output / "model.safetensors", tmp_path / "again" / "model.safetensors", exact=True)
-    clock = ("samples_per_s",)
+    clock = ("requests_per_s",)
     for (mine, _), (theirs, _) in zip(again, ranks, strict=True):
         assert [{k: v for k, v in row.items() if k not in clock} for row in mine] == [
             {k: v for k, v in row.items() if k not in clock} for row in theirs

@@ -16,7 +16,7 @@ from interactrank.distributed.world import current_world, process_group
 from interactrank.sharding.planner.plan import make_plan
 from interactrank.sharding.planner.print_plan import describe_plan, print_plan
 from interactrank.sharding.settings import TableOptimizer, TableSharding
-from interactrank.training.settings import Schedule, TrainingSettings
+from interactrank.training.settings import LearningRateSchedule, TrainingSettings
 from interactrank.training.trainer import train
 from tests.ranks import run_ranks
 from tests.toy import DIM, ToyLoader, ToyModel
@@ -30,8 +30,8 @@ def settings_for(sharding: dict[str, str], **more: object) -> TrainingSettings:
         "epochs": 2,
         "log_every": 1,
         "sharding": {table: {"types": [kind]} for table, kind in sharding.items()},
-        "schedule": {"shape": "linear", "warmup_steps": 2, "final": 0.5},
-        "dense": {"lr": 0.01, "weight_decay": 0.1},
+        "schedule": {"decay": "linear", "warmup_steps": 2, "min_lr_factor": 0.5},
+        "dense_optimizer": {"lr": 0.01, "weight_decay": 0.1},
         "tables": {"lr": 0.1},
         "clip_norm": 0.5,
     }
@@ -137,8 +137,8 @@ def _train(settings: TrainingSettings, output: str, machines: int = 1) -> Traine
             state[name.split(".")[0]] = parts
     return Trained(
         {table: of.sharding_type for part in result.dmp.plan.plan.values() for table, of in part.items()},
-        [row["loss"] for row in result.history],
-        [row["grad_norm"] for row in result.history],
+        [row["loss"] for row in result.metrics],
+        [row["grad_norm"] for row in result.metrics],
         state,
     )
 
@@ -310,7 +310,7 @@ def test_an_impossible_constraint_names_the_table_and_what_is_allowed(
 
 def _different_models() -> str:
     world = current_world()
-    settings = TrainingSettings(tables=TableOptimizer(lr=0.1), schedule=Schedule())
+    settings = TrainingSettings(tables=TableOptimizer(lr=0.1), schedule=LearningRateSchedule())
     try:
         train(ToyModel(dim=8 + 4 * world.rank), ToyLoader(), settings, "unused")
     except (ValueError, RuntimeError) as error:

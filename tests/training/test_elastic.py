@@ -40,7 +40,7 @@ class Job:
             "loader.batch_requests=6",
             "loader.negatives=2",
             "loader.prefetch=2",
-            "training.schedule.shape=linear",
+            "training.schedule.decay=linear",
             "training.timeout_s=120",
         )
         self.folder = folder
@@ -100,7 +100,7 @@ class Job:
         return dict(load_file(self.folder / output / "model.safetensors"))
 
     def history(self, output: str) -> list[tuple[float, float]]:
-        lines = (self.folder / output / "history.jsonl").read_text().splitlines()
+        lines = (self.folder / output / "metrics.jsonl").read_text().splitlines()
         return [(row["step"], row["loss"]) for row in map(json.loads, lines)]
 
     def close(self) -> None:
@@ -225,7 +225,7 @@ def test_a_lost_node_leaves_fewer_ranks_that_go_on_resharded(job: Job) -> None:
     _, shown = stays.communicate(timeout=WATCHDOG_S)
     assert stays.returncode == 0, shown
     assert re.search(
-        r"2 ranks were in epoch 0; the \d+ requests that they left are shared among 1 now", shown
+        r"2 ranks stopped in epoch 0; its remaining \d+ samples are shared among 1 ranks now", shown
     )
     newest = sorted((job.folder / "node" / "checkpoints").glob("step_*/manifest.json"))[-1]
     assert json.loads(newest.read_text())["world_size"] == 1

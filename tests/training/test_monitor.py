@@ -22,7 +22,7 @@ def test_batch_statistics_name_each_tensor_and_count_what_is_not_finite() -> Non
 def test_a_gradient_that_is_not_finite_stops_before_the_weights_are_saved() -> None:
     window = Window()
     for step, norm in ((1, 1.0), (2, float("inf")), (3, float("nan"))):
-        window.add(step=step, loss=torch.tensor(0.5), parts={}, grad_norm=torch.tensor(norm), requests=1)
+        window.add(step=step, loss=torch.tensor(0.5), parts={}, grad_norm=torch.tensor(norm), samples=1)
     with process_group("cpu"), pytest.raises(NonFiniteLossError) as error:
         window.close(lambda step: toy_batch(step))
     assert str(error.value).startswith("step 2: ")
@@ -34,7 +34,7 @@ def test_a_batch_that_cannot_be_read_again_does_not_hide_the_step() -> None:
         raise OSError("the file is gone")
 
     window = Window()
-    window.add(step=7, loss=torch.tensor(float("nan")), parts={}, grad_norm=torch.tensor(1.0), requests=1)
+    window.add(step=7, loss=torch.tensor(float("nan")), parts={}, grad_norm=torch.tensor(1.0), samples=1)
     with (
         process_group("cpu"),
         pytest.raises(NonFiniteLossError, match=r"step 7: (.|\n)*OSError: the file is gone"),

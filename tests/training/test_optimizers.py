@@ -17,7 +17,7 @@ from interactrank.sharding.table_optimizer import (
 )
 from interactrank.sharding.tables import table_parameters, tables_of
 from interactrank.training.optimizers import TrainingOptimizer, build_optimizer
-from interactrank.training.settings import Schedule, TrainingSettings
+from interactrank.training.settings import LearningRateSchedule, TrainingSettings
 from interactrank.training.trainer import train
 from tests.toy import ToyLoader, ToyModel, toy_batch
 
@@ -42,9 +42,9 @@ def rates(optimizer: TrainingOptimizer) -> tuple[set[float], set[float]]:
 def test_one_schedule_reaches_tables_and_dense_parameters() -> None:
     settings = TrainingSettings.model_validate(
         {
-            "dense": {"lr": 0.01, "weight_decay": 0.1},
+            "dense_optimizer": {"lr": 0.01, "weight_decay": 0.1},
             "tables": {"lr": 0.2},
-            "schedule": {"shape": "linear", "warmup_steps": 2},
+            "schedule": {"decay": "linear", "warmup_steps": 2},
         }
     )
     _, optimizer = sharded(settings, total=4)
@@ -57,7 +57,7 @@ def test_one_schedule_reaches_tables_and_dense_parameters() -> None:
 
 
 def test_at_factor_0_the_fused_kernels_leave_the_tables_alone() -> None:
-    settings = TrainingSettings(schedule=Schedule(shape="linear"))
+    settings = TrainingSettings(schedule=LearningRateSchedule(decay="linear"))
     with process_group("cpu") as world:
         model = ToyModel()
         dmp = shard_model(model, make_plan(model, settings, world), settings, world)
@@ -75,7 +75,9 @@ def test_at_factor_0_the_fused_kernels_leave_the_tables_alone() -> None:
 
 
 def test_building_the_optimizer_moves_no_weight_and_counts_no_step() -> None:
-    dmp, optimizer = sharded(TrainingSettings.model_validate({"dense": {"weight_decay": 0.5}}), total=2)
+    dmp, optimizer = sharded(
+        TrainingSettings.model_validate({"dense_optimizer": {"weight_decay": 0.5}}), total=2
+    )
     expected = ToyModel().state_dict()
     for name, parameter in dmp.named_parameters():
         assert torch.equal(parameter.detach(), expected[name]), name
@@ -133,7 +135,7 @@ def test_replicated_tables_have_the_optimizer_of_tables_not_adam() -> None:
     settings = TrainingSettings.model_validate(
         {
             "sharding": {"words": {"types": ["data_parallel"]}},
-            "dense": {"lr": 0.01, "weight_decay": 0.1},
+            "dense_optimizer": {"lr": 0.01, "weight_decay": 0.1},
             "tables": {"lr": 0.2},
             "clip_norm": 1e-6,
         }
@@ -160,7 +162,9 @@ def test_replicated_tables_have_the_optimizer_of_tables_not_adam() -> None:
 
 
 def test_only_matrices_decay() -> None:
-    _, optimizer = sharded(TrainingSettings.model_validate({"dense": {"weight_decay": 0.1}}), total=2)
+    _, optimizer = sharded(
+        TrainingSettings.model_validate({"dense_optimizer": {"weight_decay": 0.1}}), total=2
+    )
     names = {id(p): name.removeprefix("dense.") for name, p in optimizer.params.items()}
     groups = optimizer.param_groups
     decays = {names[id(p)]: g.get("weight_decay", 0) for g in groups for p in g["params"]}

@@ -53,11 +53,11 @@ def _in_parts(kind: str) -> list[tuple[int, float]]:
         part = islice(batches, size)
         for _ in range(size):
             pipeline.progress(part)
-            found.append((pipeline.under_way, float(forward.loss)))
-        pipeline.pause()
+            found.append((pipeline.prefetched, float(forward.loss)))
+        pipeline.detach()
         with torch.no_grad():
             forward.model(loader.batch(7, 0))  # of another size on each rank
-        pipeline.go_on()
+        pipeline.attach()
     with pytest.raises(StopIteration):
         pipeline.progress(batches)
     return found
@@ -65,9 +65,9 @@ def _in_parts(kind: str) -> list[tuple[int, float]]:
 
 def test_the_overlapped_pipeline_loses_no_batch_and_ends_every_part() -> None:
     expected = run_ranks(2, _in_parts, "plain")
-    assert {under_way for under_way, _ in expected[0]} == {0}
+    assert {prefetched for prefetched, _ in expected[0]} == {0}
     for found, plain in zip(run_ranks(2, _in_parts, "sparse_dist"), expected, strict=True):
-        assert [under_way for under_way, _ in found] == [0, *(2, 2, 2, 1, 0), *(1, 0)]
+        assert [prefetched for prefetched, _ in found] == [0, *(2, 2, 2, 1, 0), *(1, 0)]
         losses = [loss for _, loss in plain]
         assert [loss for _, loss in found] == pytest.approx(losses, rel=1e-6)
 
@@ -76,7 +76,7 @@ def _early_pause() -> str:
     pipeline, _ = _pipeline("sparse_dist")
     pipeline.progress(ToyLoader(current_world().rank).epoch(0))
     with pytest.raises(RuntimeError) as error:
-        pipeline.pause()
+        pipeline.detach()
     return str(error.value)
 
 
@@ -110,7 +110,7 @@ def test_caches_filled_ahead_change_nothing(tmp_path: Path) -> None:
             {
                 "epochs": 2,
                 "log_every": 1,
-                "evaluate_every": 3,
+                "validate_every": 3,
                 "checkpoint_every": 2,
                 "device": "cuda",
                 "pipeline": kind,
@@ -119,9 +119,9 @@ def test_caches_filled_ahead_change_nothing(tmp_path: Path) -> None:
         )
         with process_group("cuda"):
             result = train(
-                ToyModel(), ToyLoader(), settings, tmp_path / kind, evaluate=lambda model, step: {}
+                ToyModel(), ToyLoader(), settings, tmp_path / kind, validate=lambda model, step: {}
             )
-            losses[kind] = [row["loss"] for row in result.history]
+            losses[kind] = [row["loss"] for row in result.metrics]
     assert losses["sparse_dist"] == pytest.approx(losses["plain"], rel=1e-5)
     assert losses["prefetch"] == pytest.approx(losses["plain"], rel=1e-5)
 

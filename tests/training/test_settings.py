@@ -3,7 +3,7 @@ import math
 import pytest
 
 from interactrank.core.settings import ConfigError, parse_config
-from interactrank.training.settings import Schedule, TrainingSettings
+from interactrank.training.settings import LearningRateSchedule, TrainingSettings
 
 
 def test_one_epoch_without_steps_or_epochs() -> None:
@@ -17,7 +17,7 @@ def test_the_first_limit_ends_the_run() -> None:
 
 
 def test_warm_up_ends_at_the_peak_and_the_schedule_at_final() -> None:
-    schedule = Schedule(shape="cosine", warmup_steps=4, final=0.1)
+    schedule = LearningRateSchedule(decay="cosine", warmup_steps=4, min_lr_factor=0.1)
     assert [schedule.factor(s, 12) for s in (1, 2, 4)] == [0.25, 0.5, 1.0]
     # Half-way, (12 - 4) / 2 = 4 steps after the warm-up: 0.1 + 0.9 * (1 + cos(pi / 2)) / 2 = 0.55.
     assert math.isclose(schedule.factor(8, 12), 0.55)
@@ -26,7 +26,7 @@ def test_warm_up_ends_at_the_peak_and_the_schedule_at_final() -> None:
 
 
 def test_a_warm_up_longer_than_the_run_never_reaches_the_peak() -> None:
-    assert Schedule(shape="linear", warmup_steps=10).factor(5, 5) == 0.5
+    assert LearningRateSchedule(decay="linear", warmup_steps=10).factor(5, 5) == 0.5
 
 
 @pytest.mark.parametrize(
@@ -34,14 +34,20 @@ def test_a_warm_up_longer_than_the_run_never_reaches_the_peak() -> None:
     [
         ({"tables": {"name": "sgd", "eps": 1e-8}}, "eps has no meaning for sgd"),
         ({"tables": {"betas": [0.9, 0.99]}}, "betas go with adam, not with row_wise_adagrad"),
-        ({"dense": {"betas": [0.9, 1.0]}}, "each must be at least 0 and below 1"),
+        ({"dense_optimizer": {"betas": [0.9, 1.0]}}, "each must be at least 0 and below 1"),
         ({"tables": {"name": "adam", "betas": [2, 3]}}, "tables: betas [2.0, 3.0]: each must be at least 0"),
         ({"tables": {"lr": math.inf}}, "tables.lr: input should be a finite number, found inf"),
         ({"tables": {"eps": math.inf}}, "tables.eps: input should be a finite number, found inf"),
-        ({"dense": {"lr": math.inf}}, "dense.lr: input should be a finite number, found inf"),
-        ({"dense": {"betas": [0.9, math.nan]}}, "dense.betas.1: input should be a finite number, found nan"),
+        (
+            {"dense_optimizer": {"lr": math.inf}},
+            "dense_optimizer.lr: input should be a finite number, found inf",
+        ),
+        (
+            {"dense_optimizer": {"betas": [0.9, math.nan]}},
+            "dense_optimizer.betas.1: input should be a finite number, found nan",
+        ),
         ({"clip_norm": math.inf}, "clip_norm: input should be a finite number, found inf"),
-        ({"schedule": {"final": 0.1}}, "final goes with shape cosine or linear"),
+        ({"schedule": {"min_lr_factor": 0.1}}, "min_lr_factor goes with decay cosine or linear"),
         ({"sharding": {"queries": {"types": ["data_parallel", "row_wise"]}}}, "data_parallel stands alone"),
         ({"sharding": {"queries": {"types": ["rowwise"]}}}, "found 'rowwise'; did you mean 'row_wise'?"),
         ({"sharding": {"queries": {"kernels": ["fast"]}}}, "found 'fast'"),

@@ -42,7 +42,7 @@ def settings(**more: object) -> TrainingSettings:
         "epochs": 2,
         "log_every": 1,
         "checkpoint_every": 3,
-        "schedule": {"shape": "cosine", "warmup_steps": 2},
+        "schedule": {"decay": "cosine", "warmup_steps": 2},
         "sharding": {"queries": {"types": ["table_wise"]}, "words": {"types": ["row_wise"]}},
     }
     return TrainingSettings.model_validate(values | more)
@@ -52,7 +52,7 @@ def _run(output: str, stop: bool, more: dict[str, object]) -> list[dict[str, flo
     rank = current_world().rank
     loader = StoppingLoader(rank) if stop else ToyLoader(rank)
     try:
-        return train(ToyModel(dropout=0.2), loader, settings(**more), output).history
+        return train(ToyModel(dropout=0.2), loader, settings(**more), output).metrics
     except StopError:
         return []
 
@@ -67,7 +67,7 @@ def test_a_resumed_run_ends_as_the_uninterrupted_one(tmp_path: Path, more: dict[
     assert run_ranks(2, _run, str(tmp_path / "stopped"), True, more) == [[], []]
     found, _ = run_ranks(2, _run, str(tmp_path / "stopped"), False, more)
 
-    speed = {"samples_per_s"}
+    speed = {"requests_per_s"}
     strip = [[{k: v for k, v in row.items() if k not in speed} for row in rows] for rows in (expected, found)]
     assert [row["step"] for row in found] == list(range(1, 9))
     assert strip[0] == strip[1]
@@ -76,7 +76,7 @@ def test_a_resumed_run_ends_as_the_uninterrupted_one(tmp_path: Path, more: dict[
     assert whole.keys() == stopped.keys()
     for name, value in whole.items():
         assert torch.equal(value, stopped[name]), name
-    lines = (tmp_path / "stopped" / "history.jsonl").read_text().splitlines()
+    lines = (tmp_path / "stopped" / "metrics.jsonl").read_text().splitlines()
     assert [json.loads(line)["step"] for line in lines] == list(range(1, 9))
 
 
@@ -90,7 +90,7 @@ def test_a_finished_run_is_not_trained_further(tmp_path: Path) -> None:
             train(ToyModel(), ToyLoader(), settings(), tmp_path, resume=False)
     assert (first.step, again.step) == (8, 8)
     assert (tmp_path / "model.safetensors").read_bytes() == before
-    assert len(again.history) == 8
+    assert len(again.metrics) == 8
 
 
 class CountingLoader(ToyLoader):
@@ -104,24 +104,24 @@ class CountingLoader(ToyLoader):
             yield batch
 
 
-def test_every_batch_is_seen_once_and_history_says_what_happened(tmp_path: Path) -> None:
+def test_every_batch_is_seen_once_and_metrics_say_what_happened(tmp_path: Path) -> None:
     loader = CountingLoader()
     with process_group("cpu"):
         train(ToyModel(), loader, settings(log_every=3, checkpoint_every=None), tmp_path)
     assert loader.calls == [(epoch, number) for epoch in (0, 1) for number in range(4)]
-    rows = [json.loads(line) for line in (tmp_path / "history.jsonl").read_text().splitlines()]
+    rows = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
     assert [(row["step"], row["epoch"]) for row in rows] == [(3, 0), (6, 1), (8, 1)]
     # Cosine after a warm-up of 2 of 8 steps: (1 + cos(pi * (3 - 2) / 6)) / 2 = 0.9330127 at step 3.
     assert rows[0]["lr"] == pytest.approx(1e-3 * 0.9330127)
     assert rows[0]["lr_tables"] == pytest.approx(0.05 * 0.9330127)
     assert rows[-1]["lr"] == 0
-    assert {"loss", "loss/bce", "grad_norm", "samples_per_s"} <= rows[0].keys()
+    assert {"loss", "loss/bce", "grad_norm", "requests_per_s"} <= rows[0].keys()
 
 
-def test_losses_of_the_history_are_means_over_the_window(tmp_path: Path) -> None:
+def test_losses_of_the_metrics_are_means_over_the_window(tmp_path: Path) -> None:
     with process_group("cpu"):
-        each = train(ToyModel(), ToyLoader(), settings(checkpoint_every=None), tmp_path / "a").history
-        pairs = train(ToyModel(), ToyLoader(), settings(log_every=2), tmp_path / "b").history
+        each = train(ToyModel(), ToyLoader(), settings(checkpoint_every=None), tmp_path / "a").metrics
+        pairs = train(ToyModel(), ToyLoader(), settings(log_every=2), tmp_path / "b").metrics
     found = {row["step"]: row["loss"] for row in pairs}
     losses = [row["loss"] for row in each]
     assert found[2] == pytest.approx((losses[0] + losses[1]) / 2)
@@ -143,22 +143,22 @@ def _evaluating(output: str, pipeline: str, every: int | None) -> tuple[list, li
     result = train(
         ToyModel(dropout=0.5),
         ToyLoader(world.rank),
-        settings(evaluate_every=every, pipeline=pipeline, checkpoint_every=None),
+        settings(validate_every=every, pipeline=pipeline, checkpoint_every=None),
         output,
-        evaluate=evaluate if every else None,
+        validate=evaluate if every else None,
     )
     assert result.dmp.training
-    return seen, result.history
+    return seen, result.metrics
 
 
 @pytest.mark.parametrize("pipeline", ["plain", "sparse_dist"])
 def test_evaluation_between_steps_leaves_training_as_it_was(tmp_path: Path, pipeline: str) -> None:
-    (seen, history), (same, _) = run_ranks(2, _evaluating, str(tmp_path / "with"), pipeline, 3)
+    (seen, rows), (same, _) = run_ranks(2, _evaluating, str(tmp_path / "with"), pipeline, 3)
     assert seen == same
     assert [step for step, _ in seen] == [3, 6, 8]
-    assert {row["step"]: row["eval/loss"] for row in history if "eval/loss" in row} == dict(seen)
+    assert {row["step"]: row["validation/loss"] for row in rows if "validation/loss" in row} == dict(seen)
     (_, without), _ = run_ranks(2, _evaluating, str(tmp_path / "without"), pipeline, None)
-    assert [row["loss"] for row in history] == [row["loss"] for row in without]
+    assert [row["loss"] for row in rows] == [row["loss"] for row in without]
 
 
 def _called_afterwards(output: str, pipeline: str) -> float:
@@ -262,7 +262,7 @@ def test_a_loader_that_ends_early_is_named(tmp_path: Path) -> None:
 
 def test_evaluate_every_without_an_evaluation_is_refused(tmp_path: Path) -> None:
     with process_group("cpu"), pytest.raises(ValueError, match="given nothing to evaluate with"):
-        train(ToyModel(), ToyLoader(), settings(evaluate_every=2), tmp_path)
+        train(ToyModel(), ToyLoader(), settings(validate_every=2), tmp_path)
 
 
 def test_train_needs_a_process_group(tmp_path: Path) -> None:
@@ -273,11 +273,11 @@ def test_train_needs_a_process_group(tmp_path: Path) -> None:
 def test_tensorboard_scalars_are_written(tmp_path: Path) -> None:
     accumulator = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
     with process_group("cpu"):
-        history = train(ToyModel(), ToyLoader(), settings(tensorboard=True), tmp_path).history
+        rows = train(ToyModel(), ToyLoader(), settings(tensorboard=True), tmp_path).metrics
     events = accumulator.EventAccumulator(str(tmp_path / "tensorboard"))
     events.Reload()
     assert [e.step for e in events.Scalars("loss")] == list(range(1, 9))
-    assert [e.value for e in events.Scalars("loss")] == pytest.approx([row["loss"] for row in history])
+    assert [e.value for e in events.Scalars("loss")] == pytest.approx([row["loss"] for row in rows])
 
 
 def test_tensorboard_without_the_extra_gives_the_pip_line(

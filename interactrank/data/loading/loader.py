@@ -3,7 +3,7 @@
 An epoch is one order of all requests: row groups shuffled, then requests shuffled among neighbouring
 groups. Each rank takes a contiguous share of that order and cuts it into the same number of batches, so
 that all ranks end together, no request is left out and none comes twice, however the files are cut. What is
-left of an epoch can be dealt out anew to another number of ranks (:mod:`interactrank.core.epoch_partition`).
+left of an epoch can be repartitioned for another number of ranks (:mod:`interactrank.core.epoch_partition`).
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from interactrank.batch import SearchBatch
-from interactrank.core.epoch_partition import Deal, Places
+from interactrank.core.epoch_partition import EpochPartition, Ranges
 from interactrank.core.extras import require
 from interactrank.data.errors import DatasetError
 from interactrank.data.loading.collate import PreparedRequests, collate
@@ -97,22 +97,24 @@ class SearchLoader:
     @property
     def steps_per_epoch(self) -> int:
         """Batches of an epoch, the same on every rank."""
-        return self.deal().steps
+        return self.partition().steps
 
-    def deal(self, places: Places | None = None) -> Deal:
-        """How these ranks share the given places of an epoch's order; None for the whole epoch."""
+    def partition(self, ranges: Ranges | None = None) -> EpochPartition:
+        """Return how these ranks share the given ranges of an epoch's order; None for the whole epoch."""
         whole = ((0, self.num_requests),)
-        return Deal(whole if places is None else places, self.world_size, self.settings.batch_requests)
+        return EpochPartition(
+            whole if ranges is None else ranges, self.world_size, self.settings.batch_requests
+        )
 
-    def epoch(self, n: int = 0, start: int = 0, places: Places | None = None) -> Iterator[SearchBatch]:
+    def epoch(self, n: int = 0, start: int = 0, ranges: Ranges | None = None) -> Iterator[SearchBatch]:
         """Batches ``start``, ``start + 1``, ... of epoch ``n``; none from its last step on.
 
         Args:
             n: the epoch.
             start: batches to leave out.
-            places: what other ranks left of the epoch (see :meth:`deal`); None for the whole of it.
+            ranges: what other ranks left of the epoch (see :meth:`partition`); None for the whole of it.
         """
-        batches = self._batches(n, start, places)
+        batches = self._batches(n, start, ranges)
         return _ahead(batches, self.settings.prefetch) if self.settings.prefetch else batches
 
     def requests(self) -> Iterator[PreparedRequests]:
@@ -120,24 +122,24 @@ class SearchLoader:
         for _, requests in self._requests(0, 0, None, self._columns(everything=True)):
             yield requests
 
-    def _batches(self, epoch: int, start: int, places: Places | None) -> Iterator[SearchBatch]:
+    def _batches(self, epoch: int, start: int, ranges: Ranges | None) -> Iterator[SearchBatch]:
         columns = self._columns(everything=self._sampler is not None)
-        for step, requests in self._requests(epoch, start, places, columns):
+        for step, requests in self._requests(epoch, start, ranges, columns):
             candidates = requests.candidates()
             if self._sampler is not None:
                 # What is left of an epoch has other requests at this step than the whole epoch has.
-                rest = () if places is None else (places[0][0],)
+                rest = () if ranges is None else (ranges[0][0],)
                 seed = (self.settings.seed, self.rank, epoch, step, *rest)
                 candidates = self._sampler.add(requests, candidates, seed)
             yield collate(requests, candidates, self.log.items)
 
     def _requests(
-        self, epoch: int, start: int, places: Places | None, columns: list[str]
+        self, epoch: int, start: int, ranges: Ranges | None, columns: list[str]
     ) -> Iterator[tuple[int, PreparedRequests]]:
         """(step, its requests) from step ``start`` on."""
         pa = require("pyarrow", extra="data")
-        deal = self.deal(places)
-        mine = deal.share(self.rank, start)
+        partition = self.partition(ranges)
+        mine = partition.share(self.rank, start)
         held: Any = None  # read but not yet handed out: table and index
         step, position = start, 0
         for window in self._windows(epoch):
@@ -151,7 +153,7 @@ class SearchLoader:
                 table, index = table.take(order), index[order]
                 if held is not None:
                     table, index = pa.concat_tables([held[0], table]), np.concatenate([held[1], index])
-                while step < deal.steps and (rows := deal.size(self.rank, step)) <= len(index):
+                while step < partition.steps and (rows := partition.size(self.rank, step)) <= len(index):
                     yield (
                         step,
                         PreparedRequests(table.slice(0, rows), index[:rows], self._layout, self.log.items),
@@ -159,7 +161,7 @@ class SearchLoader:
                     table, index = table.slice(rows), index[rows:]
                     step += 1
                 held = (table, index)
-            if step >= deal.steps:
+            if step >= partition.steps:
                 return
             position += size
 
@@ -196,9 +198,9 @@ class SearchLoader:
         return [n for n in names if n in wanted or n.startswith(kinds)]
 
 
-def _within(places: Places, first: int, last: int) -> Places:
-    """The places from ``first`` up to ``last``, counted from ``first``."""
-    return tuple((max(a, first) - first, min(b, last) - first) for a, b in places if a < last and b > first)
+def _within(ranges: Ranges, first: int, last: int) -> Ranges:
+    """Return the positions from ``first`` up to ``last``, counted from ``first``."""
+    return tuple((max(a, first) - first, min(b, last) - first) for a, b in ranges if a < last and b > first)
 
 
 def _ahead(batches: Iterator[SearchBatch], depth: int) -> Iterator[SearchBatch]:

@@ -101,14 +101,14 @@ def test_a_change_of_ranks_in_an_epoch_shows_every_request_once(log: PreparedDat
     left = None
     for ranks, steps in ((2, 3), (1, 4), (2, None)):
         loaders = [loader(log, rank=r, ranks=ranks, negatives=2) for r in range(ranks)]
-        deal = loaders[0].deal(left)
+        partition = loaders[0].partition(left)
         for x in loaders:
-            got = order(x.epoch(2, places=left))
-            assert len(got) == deal.steps
-            assert order(x.epoch(2, start=2, places=left)) == got[2:]
-            assert order(x.epoch(2, start=deal.steps, places=left)) == []
+            got = order(x.epoch(2, ranges=left))
+            assert len(got) == partition.steps
+            assert order(x.epoch(2, start=2, ranges=left)) == got[2:]
+            assert order(x.epoch(2, start=partition.steps, ranges=left)) == []
             seen += got[:steps]
-        left = deal.left(deal.steps if steps is None else steps)
+        left = partition.remaining(partition.steps if steps is None else steps)
     assert left == ()
     assert sorted(flat(seen)) == list(range(53))
 
@@ -116,7 +116,7 @@ def test_a_change_of_ranks_in_an_epoch_shows_every_request_once(log: PreparedDat
 def test_fewer_requests_left_than_ranks(log: PreparedDataset) -> None:
     whole = flat(order(loader(log).epoch(2)))
     loaders = [loader(log, rank=r, ranks=3) for r in range(3)]
-    assert [order(x.epoch(2, places=((50, 51), (52, 53)))) for x in loaders] == [
+    assert [order(x.epoch(2, ranges=((50, 51), (52, 53)))) for x in loaders] == [
         [[whole[50]]],
         [[whole[52]]],
         [[whole[50]]],
@@ -125,8 +125,8 @@ def test_fewer_requests_left_than_ranks(log: PreparedDataset) -> None:
 
 def test_negatives_of_a_rest_are_its_own(log: PreparedDataset) -> None:
     x = loader(log, negatives=3, shuffle=False)
-    (rest,) = x.epoch(0, places=((4, 8),))
-    again = next(x.epoch(0, places=((4, 8), (9, 21))))
+    (rest,) = x.epoch(0, ranges=((4, 8),))
+    again = next(x.epoch(0, ranges=((4, 8), (9, 21))))
     assert torch.equal(rest.item_index[rest.candidate_item], again.item_index[again.candidate_item])
     first = next(x.epoch(0))  # the same step number in the whole epoch
     assert rest.item_index[rest.candidate_item].tolist() != first.item_index[first.candidate_item].tolist()
