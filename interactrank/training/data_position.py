@@ -210,5 +210,6 @@ class DataSchedule:
             f"the run to resume stopped in the middle of an epoch of {found.epoch_steps} steps on "
             f"{found.ranks} ranks; now there are {self.ranks} ranks and epochs of "
             f"{self.loader.steps_per_epoch} steps, and {type(self.loader).__name__} has no method "
-            "`partition` to share what remains. Resume on as many ranks and with the same data, or add that method"
+            "`partition` to share what remains. Resume on as many ranks and with the same data, or add "
+            "that method"
         )

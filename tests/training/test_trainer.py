@@ -260,8 +260,8 @@ def test_a_loader_that_ends_early_is_named(tmp_path: Path) -> None:
         train(ToyModel(), ShortLoader(), settings(), tmp_path)
 
 
-def test_evaluate_every_without_an_evaluation_is_refused(tmp_path: Path) -> None:
-    with process_group("cpu"), pytest.raises(ValueError, match="given nothing to evaluate with"):
+def test_train__validate_every_without_a_function_is_refused(tmp_path: Path) -> None:
+    with process_group("cpu"), pytest.raises(ValueError, match="given no function `validate`"):
         train(ToyModel(), ToyLoader(), settings(validate_every=2), tmp_path)
 
 
