@@ -95,7 +95,7 @@ class Batch(Pipelineable):
         """Nothing to keep: a CPU has no streams."""
 
     @property
-    def num_requests(self) -> int:
+    def num_samples(self) -> int:
         """B."""
         return len(self.labels)
 

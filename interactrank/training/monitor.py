@@ -117,7 +117,7 @@ class Window:
 def batch_statistics(batch: Batch) -> str:
     """A line for each tensor of a batch: shape, smallest and largest value, number of NaN and infinities."""
     lines = []
-    for field in fields(batch):
+    for field in fields(batch):  # type: ignore[arg-type]
         value: Any = getattr(batch, field.name)
         if isinstance(value, KeyedJaggedTensor):
             # SIM118: a KeyedJaggedTensor is no dict; iterating over it does not give its keys.

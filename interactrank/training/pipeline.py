@@ -19,7 +19,7 @@ from torchrec.distributed.train_pipeline.tracing import Tracer, _get_leaf_module
 from interactrank.core.errors import TrainingError
 from interactrank.distributed.collectives import say
 from interactrank.sharding.kernels import unlock_caches
-from interactrank.training.batch_protocol import Batch
+from interactrank.training.batch_protocol import Batch, count_samples, sample_unit
 from interactrank.training.optimizers import TrainingOptimizer
 from interactrank.training.settings import TrainingSettings
 
@@ -57,7 +57,7 @@ class Forward:
             loss, outputs = self.model(batch)
         self.loss = loss.detach()
         self.parts = {name: value.detach() for name, value in outputs.items() if name.startswith("loss/")}
-        self.samples, self.unit = batch.num_samples, batch.sample_unit
+        self.samples, self.unit = count_samples(batch), sample_unit(batch)
         return loss, outputs
 
 

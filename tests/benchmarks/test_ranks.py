@@ -20,7 +20,7 @@ def seen(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, float]]:
 
     def forward(self: ranks.Model, batch: ranks.Batch) -> object:
         loss, outputs = original(self, batch)
-        steps.append((batch.num_requests, float(loss.detach())))
+        steps.append((batch.num_samples, float(loss.detach())))
         return loss, outputs
 
     monkeypatch.setattr(ranks.Model, "forward", forward)
