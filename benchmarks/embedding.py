@@ -81,7 +81,7 @@ def sharded_tables(rows: int, kind: str) -> tuple[DistributedModelParallel, Trai
     """The library's tables, all of one sharding type."""
     settings = TrainingSettings.model_validate(
         {
-            "tables": {"lr": RATE, "eps": EPS},
+            "table_optimizer": {"lr": RATE, "eps": EPS},
             "sharding": {f"table{n}": {"types": [kind]} for n in range(TABLES)},
             "unused_parameters": True,
         }

@@ -191,7 +191,7 @@ def flat_two_tower(log: PreparedDataset, of: RunConfig, path: Path, world: World
     write_flat(SearchLoader(log, "train", of.loader, rank=world.rank, world_size=world.size), path)
     torch.manual_seed(0)
     model = FlatTwoTower(log.layout, of).to(world.device)
-    tables = torch.optim.Adagrad(model.tables.parameters(), lr=of.training.tables.lr)
+    tables = torch.optim.Adagrad(model.tables.parameters(), lr=of.training.table_optimizer.lr)
     rest = [p for name, p in model.named_parameters() if not name.startswith("tables.")]
     dense = torch.optim.AdamW(rest, lr=of.training.dense_optimizer.lr, fused=True)
     batches = read_flat(path, log.layout)

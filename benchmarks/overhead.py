@@ -36,7 +36,7 @@ from interactrank.data.loading.loader import SearchLoader
 from interactrank.data.prepare.prepare import prepare
 from interactrank.data.prepared.dataset import PreparedDataset
 from interactrank.data.simulator import simulate
-from interactrank.distributed.collectives import gather
+from interactrank.distributed.collectives import all_gather_objects
 from interactrank.distributed.world import current_world
 from interactrank.models import InteractRank
 from interactrank.runs.config import RunConfig, load_config
@@ -86,7 +86,9 @@ class BareLoop:
     def __init__(self, model: nn.Module, plan: ShardingPlan, of: RunConfig, batches: list[SearchBatch]):
         weights = {name: value.clone() for name, value in model.state_dict().items()}
         tables = [p for name, p in model.named_parameters() if ".embedding" in name]
-        apply_optimizer_in_backward(RowWiseAdagrad, tables, {"lr": of.training.tables.lr, "eps": 1e-8})
+        apply_optimizer_in_backward(
+            RowWiseAdagrad, tables, {"lr": of.training.table_optimizer.lr, "eps": 1e-8}
+        )
         self.model = DistributedModelParallel(model, device=CPU, plan=plan)
         with torch.no_grad():  # the trainer's first weights
             for name, value in self.model.state_dict().items():
@@ -178,7 +180,7 @@ def compete(folder: str, requests: int, block: int, rounds: int, clip: bool) -> 
         raise RuntimeError("the two loops had different plans")
     for number, row in enumerate(result.metrics[: rounds + 1]):
         mine = torch.stack(bare.losses[number * block : (number + 1) * block]).mean()
-        theirs = sum(gather(float(mine))) / world.size
+        theirs = sum(all_gather_objects(float(mine))) / world.size
         if abs(theirs - row["loss"]) > 1e-2 * abs(theirs):
             raise RuntimeError(
                 f"step {row['step']}: mean losses {row['loss']} of train, {theirs} of the bare"

@@ -30,7 +30,7 @@ from benchmarks.harness import Contestant, Group, Script, Step, main, peak_rss_m
 from interactrank.core.known_warnings import silence_known_warnings
 from interactrank.modules.embeddings import TableConfig, embedding_bag_collection
 from interactrank.sharding.planner.cluster import Cluster
-from interactrank.sharding.planner.constraints import Load
+from interactrank.sharding.planner.constraints import TableLoad
 from interactrank.sharding.planner.plan import place
 from interactrank.sharding.planner.report import PlanReport, plan_report
 from interactrank.sharding.sharders import sharders
@@ -71,7 +71,7 @@ class Case:
         self.bytes = int(rows.sum()) * 4 * DIM
         self.model = nn.ModuleDict({"bags": embedding_bag_collection(configs, device=torch.device("meta"))})
         ids = np.random.default_rng(0).integers(1, 31, tables)
-        self.loads = {name: Load((BATCH,), (float(n),)) for name, n in zip(names, ids, strict=True)}
+        self.loads = {name: TableLoad((BATCH,), (float(n),)) for name, n in zip(names, ids, strict=True)}
         self.cluster = Cluster(nodes=ranks // 8, ranks_per_node=8, hbm=80 * GIB, ddr=200 * GIB)
 
     def report(self, placement: list[ShardingOption]) -> PlanReport:

@@ -43,7 +43,7 @@ from interactrank.data.prepare.prepare import prepare
 from interactrank.data.prepared.dataset import PreparedDataset
 from interactrank.data.simulator import simulate
 from interactrank.distributed.world import process_group
-from interactrank.runs.plan_inputs import SizedModel, size_model
+from interactrank.runs.plan_inputs import ModelProfile, profile_model
 from interactrank.sharding.planner.cluster import Cluster, Speeds, parse_bytes, show_bytes
 
 QUESTION = "What would this model train at on 8, 64 and 1,024 GPUs?"
@@ -60,10 +60,12 @@ def sized(
     smoke: bool,
     rows: dict[str, int] | None = None,
     candidates: float | None = None,
-) -> SizedModel:
+) -> ModelProfile:
     """The model without weights, and what a step of B requests asks of its tables."""
     of = config(smoke, requests)
-    return size_model(of.search, of.model, batch_requests=requests, log=log, rows=rows, candidates=candidates)
+    return profile_model(
+        of.search, of.model, batch_requests=requests, log=log, rows=rows, candidates=candidates
+    )
 
 
 def measured_table(found: list[Measured], rate: float) -> report.Table:

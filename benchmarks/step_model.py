@@ -23,7 +23,7 @@ from interactrank.data.prepared.dataset import PreparedDataset
 from interactrank.distributed.world import current_world
 from interactrank.models import InteractRank
 from interactrank.runs.config import RunConfig, load_config
-from interactrank.runs.plan_inputs import SizedModel
+from interactrank.runs.plan_inputs import ModelProfile
 from interactrank.sharding.planner.cluster import Cluster
 from interactrank.sharding.planner.plan import make_plan, place
 from interactrank.sharding.planner.report import PARTS, PlanReport, plan_report
@@ -184,10 +184,10 @@ def gflop_of(found: list[Measured], requests: int, items: int) -> float:
     return float(each @ [requests, items])
 
 
-def planned(sized: SizedModel, of: RunConfig, cluster: Cluster) -> PlanReport:
+def planned(sized: ModelProfile, of: RunConfig, cluster: Cluster) -> PlanReport:
     """What the planner expects of the tables."""
     placement = place(sized.model, of.training, cluster, loads=sized.loads, dense_bytes=sized.dense_bytes)
-    return plan_report(sized.model, placement, cluster, of.training.tables, sized.dense_bytes)
+    return plan_report(sized.model, placement, cluster, of.training.table_optimizer, sized.dense_bytes)
 
 
 def step_of(plan: PlanReport, dense_ms: float) -> Step:

@@ -20,7 +20,7 @@ import torch
 import torch.distributed as dist
 
 from benchmarks.harness import Samples, Step, measured
-from interactrank.distributed.collectives import gather
+from interactrank.distributed.collectives import all_gather_objects
 from interactrank.distributed.world import current_world
 
 # What a rank has built: name -> step. Of a process that is a rank; elsewhere empty.
@@ -103,7 +103,7 @@ class JobRanks:
     def call(self, function: Callable[..., Any], *arguments: Any) -> list[Any]:
         """Of rank 0: calls a function of a module on all ranks at once; its results, rank by rank."""
         dist.broadcast_object_list([(function, arguments)], src=0)
-        return gather(function(*arguments))
+        return all_gather_objects(function(*arguments))
 
     def end(self) -> None:
         """Of rank 0: lets the others go."""
@@ -117,7 +117,7 @@ class JobRanks:
             if told[0] is None:
                 return
             function, arguments = told[0]
-            gather(function(*arguments))
+            all_gather_objects(function(*arguments))
 
 
 def take_turns(ranks: Mapping[str, Ranks], rounds: int, warmup: int) -> dict[str, Samples]:

@@ -12,7 +12,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from interactrank.distributed.collectives import gather
+from interactrank.distributed.collectives import all_gather_objects
 
 __all__ = ["buffers_of_ranks", "copy_buffers"]
 
@@ -30,7 +30,7 @@ def buffers_of_ranks(model: nn.Module) -> tuple[dict[str, Tensor], list[str]]:
         return {}, []
     saved = _saved_buffers(model)
     mine = {name: _digest(value) for name, value in saved.items()}
-    everyone = gather(mine)
+    everyone = all_gather_objects(mine)
     names = [name for name in mine if any(theirs.get(name) != mine[name] for theirs in everyone)]
     rank = dist.get_rank()
     return {f"{name}_{rank}": saved[name].detach() for name in names}, names

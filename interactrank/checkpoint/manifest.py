@@ -12,7 +12,7 @@ import torch.distributed as dist
 
 from interactrank.core.errors import UserError
 from interactrank.core.files import sha256
-from interactrank.distributed.collectives import gather
+from interactrank.distributed.collectives import all_gather_objects
 
 __all__ = [
     "MANIFEST",
@@ -47,7 +47,7 @@ def contents(state: dict[str, Any]) -> dict[str, list]:
     mine: dict[str, list] = {}
     walk("", {part: state[part] for part in ("model", "optimizer")})
     everyone: dict[str, list] = {}
-    for theirs in gather(mine):
+    for theirs in all_gather_objects(mine):
         everyone.update(theirs)
     return dict(sorted(everyone.items()))
 

@@ -14,6 +14,7 @@ Its checksum is compared before it is opened.
 
 from __future__ import annotations
 
+import logging
 import os
 import shutil
 import threading
@@ -46,11 +47,13 @@ from interactrank.checkpoint.staging import Staging
 from interactrank.checkpoint.state_layout import canonicalize_optimizer_state
 from interactrank.checkpoint.writer import HashingWriter, SharingPlanner
 from interactrank.core.files import atomic_write_text
-from interactrank.distributed.collectives import gather, on_main, say, together
+from interactrank.distributed.collectives import all_gather_objects, raise_on_all_ranks, run_on_rank0
 from interactrank.distributed.world import World, current_world
 from interactrank.sharding.kernels import set_table_steps, table_steps
 
 __all__ = ["CheckpointStore"]
+
+logger = logging.getLogger(__name__)
 
 _VISIBLE_S = 10.0  # how long a network file system may take to show a new folder to the other machines
 
@@ -79,14 +82,14 @@ class CheckpointStore:
         Raises:
             CheckpointError: there are only folders without a manifest, which is not how a save leaves them.
         """
-        found, damaged = on_main("looking for checkpoints", self._list)
+        found, damaged = run_on_rank0("looking for checkpoints", self._list)
         if damaged and not found:
             raise CheckpointError(
                 f"{self.folder / damaged[-1]} has no {MANIFEST}, and there is no other checkpoint; without "
                 "the folder training begins anew"
             )
         for name in damaged:
-            say(f"{self.folder / name} has no {MANIFEST} and is left out; it is of no use, delete it")
+            logger.info(f"{self.folder / name} has no {MANIFEST} and is left out; it is of no use, delete it")
         return found[-1] if found else None
 
     def _list(self) -> tuple[list[Path], list[str]]:
@@ -120,8 +123,8 @@ class CheckpointStore:
         world = current_world()
         final = self.folder / f"step_{step:010d}"
         temporary = self.folder / f".unfinished_{final.name}"
-        on_main("preparing the checkpoint's folder", lambda: self._make_directory(temporary))
-        with together("looking for the checkpoint's folder"):
+        run_on_rank0("preparing the checkpoint's folder", lambda: self._make_directory(temporary))
+        with raise_on_all_ranks("looking for the checkpoint's folder"):
             _check_visible(temporary)
         state = canonicalize_optimizer_state(_state(dmp, optimizer))
         manifest: dict[str, Any] = {
@@ -165,7 +168,7 @@ class CheckpointStore:
             return
         self.join_local()
         self._thread, error, self._error = None, self._error, None
-        with together("writing a checkpoint in the background"):
+        with raise_on_all_ranks("writing a checkpoint in the background"):
             if error is not None:
                 raise error
 
@@ -180,7 +183,7 @@ class CheckpointStore:
         Raises:
             CheckpointError: its manifest is missing, unreadable or of another format.
         """
-        with together(f"reading the manifest of {path}"):
+        with raise_on_all_ranks(f"reading the manifest of {path}"):
             manifest = read_manifest(path)
         return manifest["position"]
 
@@ -203,7 +206,7 @@ class CheckpointStore:
         """
         world = current_world()
         manifest: dict[str, Any] = {}
-        with together(f"checking the checkpoint {path}"):
+        with raise_on_all_ranks(f"checking the checkpoint {path}"):
             manifest = read_manifest(path)
             verify(path, sorted(manifest["files"].items())[world.rank :: world.size])
         own_state = _state(dmp, optimizer)
@@ -211,7 +214,7 @@ class CheckpointStore:
             own_state
         )  # other names for the same memory, which is filled in place
         expected = contents(state)
-        with together(f"comparing the checkpoint {path}"):
+        with raise_on_all_ranks(f"comparing the checkpoint {path}"):
             compare(path, manifest, expected, _sharding(dmp))
         same_ranks = bool(manifest["world_size"] == world.size)
         same_random = same_ranks and manifest["random_state"] == sorted(random_state())
@@ -253,7 +256,7 @@ class CheckpointStore:
         finally:
             writer.close()
         files: dict[str, dict[str, Any]] = {}
-        for theirs in gather(writer.digests, group):
+        for theirs in all_gather_objects(writer.digests, group):
             files.update(theirs)
         text = manifest_text({**manifest, "files": dict(sorted(files.items()))})
 
@@ -266,7 +269,7 @@ class CheckpointStore:
             for old in complete_checkpoints(self.folder)[: -self.keep]:
                 _remove(old)
 
-        on_main("finishing the checkpoint", finish, group)
+        run_on_rank0("finishing the checkpoint", finish, group)
 
     def _make_directory(self, temporary: Path) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)

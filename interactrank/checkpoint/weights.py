@@ -20,7 +20,7 @@ from torch.distributed._shard.sharded_tensor import ShardedTensor
 
 from interactrank.core.errors import UserError
 from interactrank.core.files import atomic_write
-from interactrank.distributed.collectives import together
+from interactrank.distributed.collectives import raise_on_all_ranks
 from interactrank.modules import ManagedIds
 
 __all__ = ["WeightsError", "load_model", "save_model"]
@@ -58,7 +58,7 @@ def save_model(dmp: nn.Module, path: str | os.PathLike[str]) -> None:
     header = _header(state)
     # Rank 0 keeps receiving after a failed write, as the others keep sending; then all ranks raise.
     if dist.get_rank() == 0:
-        with together("writing the weights"):
+        with raise_on_all_ranks("writing the weights"):
             blocks = _blocks(state)
             try:
                 atomic_write(path, lambda temporary: _write(temporary, header, blocks))
@@ -68,7 +68,7 @@ def save_model(dmp: nn.Module, path: str | os.PathLike[str]) -> None:
     else:
         for _ in _blocks(state):
             pass
-        with together("writing the weights"):
+        with raise_on_all_ranks("writing the weights"):
             pass
 
 

@@ -1,6 +1,11 @@
 """The ranks of a job: process group, collectives of objects, failures and preemption. Knows no search."""
 
-from interactrank.distributed.collectives import RankError, gather, on_main, say, together
+from interactrank.distributed.collectives import (
+    RankError,
+    all_gather_objects,
+    raise_on_all_ranks,
+    run_on_rank0,
+)
 from interactrank.distributed.preemption import EXIT_PREEMPTED, PreemptedError
 from interactrank.distributed.world import World, current_world, process_group
 
@@ -9,10 +14,9 @@ __all__ = [
     "PreemptedError",
     "RankError",
     "World",
+    "all_gather_objects",
     "current_world",
-    "gather",
-    "on_main",
     "process_group",
-    "say",
-    "together",
+    "raise_on_all_ranks",
+    "run_on_rank0",
 ]

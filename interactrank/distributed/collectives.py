@@ -11,7 +11,7 @@ import torch.distributed as dist
 
 from interactrank.core.errors import UserError
 
-__all__ = ["RankError", "gather", "on_main", "say", "together"]
+__all__ = ["RankError", "all_gather_objects", "raise_on_all_ranks", "run_on_rank0", "say"]
 
 T = TypeVar("T")
 
@@ -20,16 +20,16 @@ class RankError(UserError, RuntimeError):
     """Another rank failed; the message names it and says why."""
 
 
-def gather(value: T, group: dist.ProcessGroup | None = None) -> list[T]:
-    """The ``value`` of every rank, in the order of the ranks, on every rank. All ranks must call it."""
+def all_gather_objects(value: T, group: dist.ProcessGroup | None = None) -> list[T]:
+    """Return the ``value`` of every rank, in the order of the ranks. All ranks must call it."""
     values: list[Any] = [None] * dist.get_world_size()
     dist.all_gather_object(values, value, group=group)
     return values
 
 
 @contextmanager
-def together(doing: str, group: dist.ProcessGroup | None = None) -> Iterator[None]:
-    """A block without collectives that fails on all ranks if it fails on any.
+def raise_on_all_ranks(doing: str, group: dist.ProcessGroup | None = None) -> Iterator[None]:
+    """Run a block without collectives that fails on all ranks if it fails on any.
 
     All ranks must enter it. Without it a rank that fails leaves the others waiting in their next collective.
 
@@ -46,7 +46,7 @@ def together(doing: str, group: dist.ProcessGroup | None = None) -> Iterator[Non
         yield
     except Exception as caught:
         error = caught
-    failures = gather(None if error is None else f"{type(error).__name__}: {error}", group)
+    failures = all_gather_objects(None if error is None else f"{type(error).__name__}: {error}", group)
     if error is not None:
         raise error
     for rank, failure in enumerate(failures):
@@ -54,19 +54,19 @@ def together(doing: str, group: dist.ProcessGroup | None = None) -> Iterator[Non
             raise RankError(f"rank {rank} failed while {doing}: {failure}")
 
 
-def on_main(doing: str, function: Callable[[], T], group: dist.ProcessGroup | None = None) -> T:
-    """Calls ``function`` on rank 0 alone and gives its result to every rank. All ranks must call it.
+def run_on_rank0(doing: str, function: Callable[[], T], group: dist.ProcessGroup | None = None) -> T:
+    """Call ``function`` on rank 0 alone and return its result on every rank. All ranks must call it.
 
     Args:
         doing: what it does, for the message.
         function: called without arguments; must use no collectives, and its result must be picklable.
-        group: as of :func:`together`.
+        group: see :func:`raise_on_all_ranks`.
 
     Raises:
         Exception: on rank 0, what ``function`` raised; on the others a :class:`RankError` that quotes it.
     """
     result: list[Any] = [None]
-    with together(doing, group):
+    with raise_on_all_ranks(doing, group):
         if dist.get_rank() == 0:
             result[0] = function()
     dist.broadcast_object_list(result, src=0, group=group)
@@ -74,6 +74,6 @@ def on_main(doing: str, function: Callable[[], T], group: dist.ProcessGroup | No
 
 
 def say(message: str) -> None:
-    """Prints a line to stderr on rank 0."""
+    """Print a line to stderr on rank 0."""
     if dist.get_rank() == 0:
         print(message, file=sys.stderr, flush=True)

@@ -10,10 +10,10 @@ import torch.distributed as dist
 
 from interactrank.core.errors import TrainingError
 
-__all__ = ["meeting_place"]
+__all__ = ["rendezvous_arguments"]
 
 
-def meeting_place(timeout: datetime.timedelta) -> dict[str, Any]:
+def rendezvous_arguments(timeout: datetime.timedelta) -> dict[str, Any]:
     """Where ranks exchange their addresses: a fresh place for each start of the ranks by torchrun.
 
     In torch 2.13 torchrun keeps one store for all starts. Ranks that it restarts find the addresses of their

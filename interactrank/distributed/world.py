@@ -19,7 +19,7 @@ import torch.distributed as dist
 from interactrank.core.errors import TrainingError
 from interactrank.distributed.collectives import RankError
 from interactrank.distributed.failures import broken
-from interactrank.distributed.rendezvous import meeting_place
+from interactrank.distributed.rendezvous import rendezvous_arguments
 
 __all__ = ["World", "current_world", "process_group"]
 
@@ -93,7 +93,7 @@ def process_group(device: Literal["auto", "cpu", "cuda"] = "auto", timeout_s: in
     # Objects and checkpoints travel over gloo even where tensors go over NCCL.
     backend = "cpu:gloo,cuda:nccl" if device == "cuda" else "gloo"
     if "RANK" in os.environ:
-        dist.init_process_group(backend, timeout=timeout, **meeting_place(timeout))
+        dist.init_process_group(backend, timeout=timeout, **rendezvous_arguments(timeout))
     else:
         dist.init_process_group(backend, store=dist.HashStore(), rank=0, world_size=1, timeout=timeout)
     world = current_world()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ from interactrank.data.loading.loader import SearchLoader
 from interactrank.data.prepare.prepare import prepare
 from interactrank.data.prepared.dataset import PreparedDataset
 from interactrank.data.simulator import simulate
-from interactrank.distributed.collectives import on_main, say, together
+from interactrank.distributed.collectives import raise_on_all_ranks, run_on_rank0
 from interactrank.distributed.world import World, current_world, process_group
 from interactrank.evaluation.comparison import HEADLINE, compare
 from interactrank.evaluation.evaluator import evaluate, ranking_head
@@ -37,10 +38,10 @@ from interactrank.models import InteractRank
 from interactrank.models.tables import collection_name, table_bytes
 from interactrank.runs import run_directory
 from interactrank.runs.config import BASELINES, RunConfig
-from interactrank.runs.plan_inputs import size_model
+from interactrank.runs.plan_inputs import profile_model
 from interactrank.serving.item_embeddings import export_items
 from interactrank.sharding.planner.cluster import Cluster
-from interactrank.sharding.planner.for_cluster import plan_for_cluster
+from interactrank.sharding.planner.offline import plan_for_cluster
 from interactrank.sharding.planner.plots import plot_plan
 from interactrank.sharding.planner.report import PlanReport
 from interactrank.sharding.table_init import table_device
@@ -48,6 +49,8 @@ from interactrank.training.metrics_log import read_metrics
 from interactrank.training.settings import TrainingSettings
 from interactrank.training.trainer import Validate, train
 from interactrank.version import __version__
+
+logger = logging.getLogger(__name__)
 
 LOOK_REQUESTS = 2000  # validation requests of an evaluation while training, about
 
@@ -138,7 +141,7 @@ def train_job(
         log = _open(config, data)
         look = _look_while_training(config, log, world)
         wanted = run_directory.origin(model, config, log)
-        on_main("checking the folder of the model", lambda: run_directory.claim(output, wanted))
+        run_on_rank0("checking the folder of the model", lambda: run_directory.claim(output, wanted))
         torch.manual_seed(config.training.seed)
         device = table_device(config.training, table_bytes(log.layout), world)
         built = InteractRank(layout=log.layout, settings=config.model, table_device=device)
@@ -183,7 +186,7 @@ def plan_job(
     """
     config = config.for_model(model)
     log = None if data is None else _open(config, data)
-    sized = size_model(
+    sized = profile_model(
         config.search,
         config.model,
         batch_requests=config.loader.batch_requests,
@@ -285,7 +288,7 @@ def export_items_job(config: RunConfig, data: Path, run: Path, output: Path, *, 
     """
     with process_group(config.training.device, config.training.timeout_s) as world:
         log = _open(config, data)
-        with together("loading the model"):
+        with raise_on_all_ranks("loading the model"):
             trained = run_directory.load(model, run, log)
         if world.is_main:
             _say_passed_over(model, run, config)
@@ -300,7 +303,7 @@ def export_items_job(config: RunConfig, data: Path, run: Path, output: Path, *, 
                 origin=origin,
                 progress=lambda done, total: bar.update(task, completed=done, total=total),
             )
-        say(f"embedded {manifest['items']:,} items of {manifest['dim']} numbers each: {output}")
+        logger.info(f"embedded {manifest['items']:,} items of {manifest['dim']} numbers each: {output}")
         return manifest
 
 

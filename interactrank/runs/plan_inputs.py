@@ -22,10 +22,10 @@ from interactrank.data.prepared.dataset import PreparedDataset
 from interactrank.models import InteractRank, ModelSettings
 from interactrank.models.tables import collection_name
 from interactrank.schema import SearchSchema
-from interactrank.sharding.planner.constraints import Load
-from interactrank.sharding.planner.sized_model import SizedModel
+from interactrank.sharding.planner.constraints import TableLoad
+from interactrank.sharding.planner.offline import ModelProfile
 
-__all__ = ["Demand", "expected_demand", "layout_of", "measured_demand", "size_model"]
+__all__ = ["RequestProfile", "expected_profile", "layout_of", "measured_profile", "profile_model"]
 
 EXPECTED_IDS = {"id": 1.0, "words": 5.0, "trigrams": 15.0}
 CANDIDATES = 20.0
@@ -34,7 +34,7 @@ PLAIN_STATS = {"minimum": 0.0, "maximum": 1.0, "mean": 0.5, "std": 1.0}
 
 
 @dataclass(frozen=True)
-class Demand:
+class RequestProfile:
     """What a request asks for, on average.
 
     Attributes:
@@ -47,10 +47,10 @@ class Demand:
     ids: dict[str, float] = field(default_factory=dict)
     events: float = 0.0
 
-    def loads(self, layout: BatchLayout, batch_requests: int) -> dict[str, Load]:
+    def loads(self, layout: BatchLayout, batch_requests: int) -> dict[str, TableLoad]:
         """Table -> what a step asks of it on each rank; every candidate is taken for an item of its own."""
         requests, items = batch_requests, max(1, round(batch_requests * self.candidates))
-        loads: dict[str, Load] = {}
+        loads: dict[str, TableLoad] = {}
 
         def add(slots: list[Slot], sections: dict[str, int]) -> None:
             for slot in slots:
@@ -58,8 +58,8 @@ class Demand:
                 found = {s: self._ids(slot, s) for s in filled}
                 rows = sum(filled.values())
                 ids = sum(filled[s] * found[s] for s in filled) / rows
-                old = loads.get(collection_name(slot.table), Load((), ()))
-                loads[collection_name(slot.table)] = Load((*old.rows, rows), (*old.ids, ids))
+                old = loads.get(collection_name(slot.table), TableLoad((), ()))
+                loads[collection_name(slot.table)] = TableLoad((*old.rows, rows), (*old.ids, ids))
 
         add(layout.request_slots, {"request": requests})
         add(layout.item_slots, {"item": items})
@@ -121,7 +121,7 @@ def _uneven(name: str, rows: int, schema: SearchSchema) -> str:
     )
 
 
-def expected_demand(schema: SearchSchema, negatives: int) -> Demand:
+def expected_profile(schema: SearchSchema, negatives: int) -> RequestProfile:
     """What a request will ask for, by the kinds of the features alone."""
     ids = {
         f.name: EXPECTED_IDS[f.kind]
@@ -130,10 +130,10 @@ def expected_demand(schema: SearchSchema, negatives: int) -> Demand:
         if f.is_sparse
     }
     events = 0 if schema.sequence is None else schema.sequence.length
-    return Demand(CANDIDATES + negatives, ids, float(events))
+    return RequestProfile(CANDIDATES + negatives, ids, float(events))
 
 
-def measured_demand(log: PreparedDataset, negatives: int) -> Demand:
+def measured_profile(log: PreparedDataset, negatives: int) -> RequestProfile:
     """What the first training requests of a prepared log ask for."""
     request, item = log.layout.sparse("request"), log.layout.sparse("item")
     columns = ["candidates", "events.item", *(f"feature.{f.name}" for f in request)]
@@ -142,10 +142,10 @@ def measured_demand(log: PreparedDataset, negatives: int) -> Demand:
     mean = {name: float(np.mean(from_arrow(table[name]).lengths)) for name in columns}
     ids = {f.name: mean[f"feature.{f.name}"] for f in request}
     ids |= {f.name: float(np.mean(log.items.features[f.name].lengths)) for f in item}
-    return Demand(mean["candidates"] + negatives, ids, mean["events.item"])
+    return RequestProfile(mean["candidates"] + negatives, ids, mean["events.item"])
 
 
-def size_model(
+def profile_model(
     schema: SearchSchema,
     settings: ModelSettings,
     *,
@@ -155,7 +155,7 @@ def size_model(
     rows: Mapping[str, int] | None = None,
     ids: Mapping[str, float] | None = None,
     candidates: float | None = None,
-) -> SizedModel:
+) -> ModelProfile:
     """The model of a config, sized.
 
     Args:
@@ -171,7 +171,7 @@ def size_model(
     Raises:
         TrainingError: as of :func:`layout_of`, or ``ids`` names no such feature.
     """
-    demand = expected_demand(schema, negatives)
+    demand = expected_profile(schema, negatives)
     wrong = [
         f"--ids {name}: no such feature{near(name, demand.ids)}"
         for name in ids or {}
@@ -184,11 +184,11 @@ def size_model(
     if wrong:
         raise TrainingError("\n".join(wrong))
     if log is not None:
-        demand = measured_demand(log, negatives)
-    demand = Demand(candidates or demand.candidates, {**demand.ids, **(ids or {})}, demand.events)
+        demand = measured_profile(log, negatives)
+    demand = RequestProfile(candidates or demand.candidates, {**demand.ids, **(ids or {})}, demand.events)
     device = torch.device("meta")
     with device:
         model = InteractRank(layout=layout, settings=settings, table_device=device)
     tables = {id(p) for p in model.tables.parameters()}
     dense = sum(p.numel() * p.element_size() for p in model.parameters() if id(p) not in tables)
-    return SizedModel(model, demand.loads(layout, batch_requests), 4 * dense)
+    return ModelProfile(model, demand.loads(layout, batch_requests), 4 * dense)

@@ -22,7 +22,7 @@ from interactrank.core.files import atomic_write
 from interactrank.core.manifest import MANIFEST, Manifest, ManifestError, describe
 from interactrank.data.loading.collate import item_batch
 from interactrank.data.prepared.dataset import PreparedDataset
-from interactrank.distributed.collectives import gather, on_main, together
+from interactrank.distributed.collectives import all_gather_objects, raise_on_all_ranks, run_on_rank0
 from interactrank.distributed.world import World
 from interactrank.models import InteractRank
 from interactrank.version import __version__
@@ -80,11 +80,11 @@ def export_items(
         for old in output.glob("items-*.parquet"):
             old.unlink()
 
-    on_main("preparing the folder of the item embeddings", begin)
+    run_on_rank0("preparing the folder of the item embeddings", begin)
     mine = starts[world.rank :: world.size]
     files: dict[str, dict[str, Any]] = {}
     dim = 0
-    with together("embedding items"):
+    with raise_on_all_ranks("embedding items"):
         for done, first in enumerate(mine, 1):
             rows = np.arange(first, min(first + file_items, items))
             path = output / f"items-{first // file_items:05d}.parquet"
@@ -93,12 +93,12 @@ def export_items(
             _write(path, [log.items.ids[row] for row in rows], embeddings)
             files[path.name] = {"first": first, "items": len(rows), **describe(path)}
             progress(done, len(mine))
-    for theirs, width in gather((files, dim)):
+    for theirs, width in all_gather_objects((files, dim)):
         files |= theirs
         dim = max(dim, width)
     facts = {"format": FORMAT, "version": __version__, "items": items, "dim": dim, "model": origin}
     manifest = Manifest(facts, dict(sorted(files.items())))
-    on_main("writing the manifest of the item embeddings", lambda: manifest.write(output))
+    run_on_rank0("writing the manifest of the item embeddings", lambda: manifest.write(output))
     return manifest.to_json()
 
 

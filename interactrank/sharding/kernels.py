@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import torch
 from torch import nn
 
-from interactrank.distributed.collectives import gather
+from interactrank.distributed.collectives import all_gather_objects
 
 __all__ = ["set_table_steps", "table_steps", "unlock_caches"]
 
@@ -30,7 +30,7 @@ def table_steps(model: nn.Module) -> int:
     optimizers count nothing.
     """
     counts = [int(kernel.iter_cpu) for kernel in _counting(model)]
-    return max(gather(max(counts, default=0)))
+    return max(all_gather_objects(max(counts, default=0)))
 
 
 @torch.no_grad()

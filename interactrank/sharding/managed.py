@@ -21,7 +21,7 @@ from torchrec.distributed.mc_embeddingbag import (
     ShardedManagedCollisionEmbeddingBagCollection,
 )
 
-from interactrank.distributed.collectives import gather
+from interactrank.distributed.collectives import all_gather_objects
 from interactrank.modules.managed import ManagedIds
 
 __all__ = ["managed_report", "managed_sharders", "managed_totals", "never_managed"]
@@ -90,7 +90,7 @@ def managed_report(model: nn.Module) -> dict[str, float]:
             module.statistics.zero_()
     if not mine:
         return {}
-    everyone = gather(mine)
+    everyone = all_gather_objects(mine)
     row: dict[str, float] = {}
     for table in mine:
         lookups, own, evicted, inserted = (

@@ -142,7 +142,7 @@ class ShardingSettings(Config):
         "the next rows into the caches of tables with kernel fused_uvm_caching; auto: plain for one rank on "
         "cpu, else sparse_dist",
     )
-    tables: TableOptimizer = Field(default_factory=lambda: TableOptimizer())
+    table_optimizer: TableOptimizer = Field(default_factory=lambda: TableOptimizer())
     unused_parameters: bool = Field(
         False,
         description="True where a batch may leave dense parameters without a gradient; costs a walk "
@@ -159,8 +159,9 @@ class ShardingSettings(Config):
         description="write checkpoints in the background, from a copy in memory, while steps go on; plans "
         "count the copy",
     )
-    first_weights: Literal["auto", "whole", "parts"] = Field(
+    table_init: Literal["auto", "replicated", "sharded"] = Field(
         "auto",
-        description="whole: each rank makes all tables, then keeps its parts, so that they are the same on "
-        "any ranks; parts: it makes its own parts; auto: parts of tables beyond a quarter of its memory",
+        description="replicated: each rank initializes all tables in full, then keeps its shards, so that "
+        "they are the same on any number of ranks; sharded: it initializes its own shards only; auto: "
+        "sharded for tables beyond a quarter of its memory",
     )

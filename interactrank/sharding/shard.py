@@ -11,7 +11,7 @@ from torchrec.distributed.model_parallel import DefaultDataParallelWrapper, Dist
 from torchrec.distributed.types import ShardingPlan
 
 from interactrank.core.errors import TrainingError
-from interactrank.distributed.collectives import gather
+from interactrank.distributed.collectives import all_gather_objects
 from interactrank.distributed.world import World
 from interactrank.sharding.settings import ShardingSettings
 from interactrank.sharding.sharders import sharders
@@ -53,7 +53,7 @@ def shard_model(
         for table, of in sharding.items()
         if of.sharding_type == "data_parallel"
     }
-    apply_table_optimizer(table_parameters(model), settings.tables, world.device.type, replicated)
+    apply_table_optimizer(table_parameters(model), settings.table_optimizer, world.device.type, replicated)
     check_table_optimizers(table_parameters(model), replicated)
     weights = {key: value.detach() for key, value in model.state_dict().items()}
     dmp = DistributedModelParallel(
@@ -91,7 +91,7 @@ def _copy_weights(weights: Mapping[str, Tensor], dmp: DistributedModelParallel) 
 
 def _check_same_model(model: nn.Module) -> None:
     mine = [(key, tuple(value.shape), str(value.dtype)) for key, value in model.state_dict().items()]
-    for rank, theirs in enumerate(gather(mine)):
+    for rank, theirs in enumerate(all_gather_objects(mine)):
         if theirs != mine:
             key = min(set(mine) ^ set(theirs), default=("the order of the parameters",))[0]
             raise TrainingError(

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import logging
+
 import torch
 
-from interactrank.distributed.collectives import say
 from interactrank.distributed.world import World
 from interactrank.sharding.planner.cluster import show_bytes
 from interactrank.sharding.planner.plan import cluster_of
 from interactrank.sharding.settings import ShardingSettings
 
 __all__ = ["table_device"]
+
+logger = logging.getLogger(__name__)
 
 SHARE = 0.25  # of a rank's memory, beyond which tables are not made whole
 
@@ -19,16 +22,16 @@ def table_device(settings: ShardingSettings, size: int, world: World) -> torch.d
     """The device to build the tables on: ``meta`` if each rank is to make its own parts, None for the host.
 
     Args:
-        settings: ``first_weights`` is read.
+        settings: ``table_init`` is read.
         size: bytes of all tables, as :func:`table_bytes` counts them.
         world: the ranks.
     """
-    how = settings.first_weights
+    how = settings.table_init
     if how == "auto":
-        how = "parts" if size > SHARE * cluster_of(world).ddr else "whole"
-        if how == "parts":
-            say(
-                f"tables of {show_bytes(size)}: each rank makes its own parts, so that the first "
-                "weights depend on the number of ranks and the plan (training.first_weights)"
+        how = "sharded" if size > SHARE * cluster_of(world).ddr else "replicated"
+        if how == "sharded":
+            logger.info(
+                f"tables of {show_bytes(size)}: each rank initializes its own shards, so that the first "
+                "weights depend on the number of ranks and the plan (training.table_init)"
             )
-    return torch.device("meta") if how == "parts" else None
+    return torch.device("meta") if how == "sharded" else None

@@ -39,7 +39,7 @@ def table_optimizer(settings: TableOptimizer, device_type: str) -> tuple[type[Op
     """
     if device_type == "cpu" and settings.name not in _ON_CPU:
         raise TrainingError(
-            f"training.tables.name: {settings.name} cannot run inside the backward pass on cpu; "
+            f"training.table_optimizer.name: {settings.name} cannot run inside the backward pass on cpu; "
             f"allowed there: {', '.join(_ON_CPU)}"
         )
     arguments: dict[str, Any] = {"lr": settings.lr}

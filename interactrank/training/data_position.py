@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from itertools import islice
@@ -9,11 +10,12 @@ from typing import Any, Protocol, runtime_checkable
 
 from interactrank.core.epoch_partition import EpochPartition, Ranges
 from interactrank.core.errors import TrainingError
-from interactrank.distributed.collectives import say
 from interactrank.training.batch_protocol import Batch
 from interactrank.training.settings import TrainingSettings
 
 __all__ = ["DataPosition", "DataSchedule", "Loader", "PartitionableLoader"]
+
+logger = logging.getLogger(__name__)
 
 
 class Loader(Protocol):
@@ -182,12 +184,12 @@ class DataSchedule:
         if self._partitionable is None or found.remaining is None:
             raise TrainingError(self._refusal(found))
         partition = self._partition(found.remaining)
-        say(
+        logger.info(
             f"{found.ranks} ranks stopped in epoch {found.epoch}; its remaining {partition.count} samples "
             f"are shared among {self.ranks} ranks now, in {partition.steps} steps"
         )
         if partition.count < self.ranks:
-            say("fewer samples remain in this epoch than there are ranks: some ranks repeat one")
+            logger.info("fewer samples remain in this epoch than there are ranks: some ranks repeat one")
         return replace(
             found,
             epoch_step=0,

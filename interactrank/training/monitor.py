@@ -16,7 +16,7 @@ from torchrec.distributed.model_parallel import DistributedModelParallel
 from torchrec.sparse.jagged_tensor import KeyedJaggedTensor
 
 from interactrank.core.errors import UserError
-from interactrank.distributed.collectives import gather
+from interactrank.distributed.collectives import all_gather_objects
 from interactrank.training.batch_protocol import Batch
 
 __all__ = ["NonFiniteLossError", "Window", "batch_statistics", "check_finite_state"]
@@ -77,7 +77,7 @@ class Window:
         norms = torch.stack([e.grad_norm.float() for e in self._entries]).cpu()
         bad = ~(losses.isfinite() & norms.isfinite())
         first = self._entries[int(bad.nonzero()[0])].step if bad.any() else None
-        steps = [step for step in gather(first) if step is not None]
+        steps = [step for step in all_gather_objects(first) if step is not None]
         if steps:
             self._explain(min(steps), batch_of)
         names = list(self._entries[0].parts)
@@ -86,7 +86,7 @@ class Window:
             means[name] = float(torch.stack([e.parts[name].float() for e in self._entries]).mean())
         means["grad_norm"] = float(norms.mean())
         seconds = time.perf_counter() - self._start
-        everyone = gather((means, self._samples / max(seconds, 1e-9)))
+        everyone = all_gather_objects((means, self._samples / max(seconds, 1e-9)))
         row = {name: sum(theirs[name] for theirs, _ in everyone) / len(everyone) for name in means}
         row[f"{self._unit}_per_s"] = sum(rate for _, rate in everyone)
         self._entries.clear()
@@ -97,7 +97,7 @@ class Window:
     def _explain(self, step: int, batch_of: Callable[[int], Batch]) -> None:
         entry = next(e for e in self._entries if e.step == step)
         wrong_loss = not bool(entry.loss.isfinite())
-        anywhere = any(gather(wrong_loss))
+        anywhere = any(all_gather_objects(wrong_loss))
         mine = None
         if wrong_loss or not anywhere:  # a bad gradient is the same on all ranks: any batch may be the cause
             parts = "".join(f", {name} {float(value):g}" for name, value in entry.parts.items())
@@ -106,7 +106,9 @@ class Window:
                 mine += batch_statistics(batch_of(step))
             except Exception as error:
                 mine += f"  its batch could not be read again: {type(error).__name__}: {error}"
-        reports = [f"rank {rank}: {text}" for rank, text in enumerate(gather(mine)) if text is not None]
+        reports = [
+            f"rank {rank}: {text}" for rank, text in enumerate(all_gather_objects(mine)) if text is not None
+        ]
         raise NonFiniteLossError(
             f"step {step}: the loss or a gradient is not finite. The last checkpoint is from before it. "
             "Look for inputs out of range below, lower the learning rates, or set training.clip_norm.\n"
@@ -151,7 +153,9 @@ def check_finite_state(dmp: DistributedModelParallel, step: int) -> None:
             low, high = parameter.detach().aminmax()  # one pass without a copy; NaN wins
             if not (low.isfinite() and high.isfinite()):
                 wrong.append(name)
-    reports = [f"rank {rank}: {', '.join(names)}" for rank, names in enumerate(gather(wrong)) if names]
+    reports = [
+        f"rank {rank}: {', '.join(names)}" for rank, names in enumerate(all_gather_objects(wrong)) if names
+    ]
     if reports:
         raise NonFiniteLossError(
             f"step {step}: weights are not finite and were not saved; the last checkpoint is from before it. "

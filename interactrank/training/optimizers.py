@@ -108,7 +108,7 @@ def build_optimizer(
             continue
         short = key.replace(".embedding_bags.", ".").replace(".embeddings.", ".")
         (replicated if short in tables else dense)[key] = parameter
-    kind, arguments = table_optimizer(settings.tables, dmp.device.type)
+    kind, arguments = table_optimizer(settings.table_optimizer, dmp.device.type)
     parts: list[tuple[str, KeyedOptimizer]] = [("fused", dmp.fused_optimizer)]
     if replicated:
         parts.append(("replicated", KeyedOptimizerWrapper(replicated, lambda ps: kind(ps, **arguments))))

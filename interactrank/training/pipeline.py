@@ -6,6 +6,7 @@ be evaluated or saved: it trains on all that it took, and nothing is under way t
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from typing import Any
 
@@ -17,13 +18,14 @@ from torchrec.distributed.train_pipeline import PrefetchTrainPipelineSparseDist,
 from torchrec.distributed.train_pipeline.tracing import Tracer, _get_leaf_module_names
 
 from interactrank.core.errors import TrainingError
-from interactrank.distributed.collectives import say
 from interactrank.sharding.kernels import unlock_caches
 from interactrank.training.batch_protocol import Batch, count_samples, sample_unit
 from interactrank.training.optimizers import TrainingOptimizer
 from interactrank.training.settings import TrainingSettings
 
 __all__ = ["Forward", "OverlappedPipeline", "PlainPipeline", "make_pipeline"]
+
+logger = logging.getLogger(__name__)
 
 
 class Forward:
@@ -46,7 +48,7 @@ class Forward:
         self.device = device
         self.bf16 = bf16
         if bf16 and device.type == "cpu" and not _cpu_has_bf16():
-            say("training.autocast: bf16 is slower than none here: this CPU has no bf16 instructions")
+            logger.info("training.autocast: bf16 is slower than none here: this CPU has no bf16 instructions")
         self.loss: Tensor = torch.zeros(())
         self.parts: dict[str, Tensor] = {}
         self.samples, self.unit = 0, "samples"
@@ -189,7 +191,7 @@ def make_pipeline(
                 f"{message}; set training.pipeline to plain, or let forward only pass attributes of the "
                 "batch to the collections of tables, and their results to one other module"
             )
-        say(f"{message}; the plain pipeline is used")
+        logger.info(f"{message}; the plain pipeline is used")
     return PlainPipeline(forward, optimizer, dmp.device)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -18,7 +19,7 @@ from interactrank.checkpoint.rng import seed_everything
 from interactrank.checkpoint.store import CheckpointStore
 from interactrank.checkpoint.weights import save_model
 from interactrank.core.errors import TrainingError
-from interactrank.distributed.collectives import gather, on_main, say, together
+from interactrank.distributed.collectives import all_gather_objects, raise_on_all_ranks, run_on_rank0
 from interactrank.distributed.preemption import Agreement, PreemptedError, StopSignal
 from interactrank.distributed.world import World, current_world
 from interactrank.sharding.managed import managed_report, managed_totals, never_managed
@@ -34,6 +35,8 @@ from interactrank.training.pipeline import Forward, make_pipeline
 from interactrank.training.settings import TrainingSettings
 
 __all__ = ["Loader", "TrainingResult", "Validate", "train"]
+
+logger = logging.getLogger(__name__)
 
 
 class Validate(Protocol):
@@ -94,11 +97,11 @@ def train(
         PreemptedError: SIGTERM came to some rank; a checkpoint of this step was written.
     """
     current_world()  # raises where there is no process group
-    with together("checking the arguments of train"):
+    with raise_on_all_ranks("checking the arguments of train"):
         _check(settings, loader, validate)
     _check_equal_steps(loader)
     lock = FolderLock(Path(output_dir))
-    on_main("locking the folder of the run", lock.acquire)
+    run_on_rank0("locking the folder of the run", lock.acquire)
     try:
         with StopSignal() as stop:
             return _train(model, loader, settings, lock.folder, validate, resume, plan, stop)
@@ -127,7 +130,7 @@ def _train(
     data = DataSchedule(loader, settings, position, ranks=world.size)
     _warn_of_restarts(settings)
     for line in never_managed(model, data.total):
-        say(line)
+        logger.info(line)
     seed_everything(settings.seed, world.rank)
     dmp = _shard(model, settings, world, output, plan)
     optimizer = build_optimizer(dmp, settings, data.schedule_steps)
@@ -135,8 +138,8 @@ def _train(
     if checkpoint is not None:
         if not store.load(checkpoint, dmp, optimizer):
             seed_everything(settings.seed, world.rank, start)
-        say(f"resuming from {checkpoint}: step {start}, epoch {data.start.epoch}")
-    with together("opening the metrics log"):
+        logger.info(f"resuming from {checkpoint}: step {start}, epoch {data.start.epoch}")
+    with raise_on_all_ranks("opening the metrics log"):
         metrics = MetricsLogger(output, step=start, write=world.is_main, tensorboard=settings.tensorboard)
     if start < data.total:
         store.allocate_staging(dmp, optimizer)
@@ -149,7 +152,7 @@ def _train(
         store.join_local()
         metrics.close()
     for line in managed_totals(metrics.rows):
-        say(line)
+        logger.info(line)
     save_model(dmp, output / "model.safetensors")
     return TrainingResult(max(data.total, start), metrics.rows, dmp)
 
@@ -246,7 +249,7 @@ class _Run:
         factor = self.optimizer.factor
         return {
             "lr": self.settings.dense_optimizer.lr * factor,
-            "lr_tables": self.settings.tables.lr * factor,
+            "lr_tables": self.settings.table_optimizer.lr * factor,
         }
 
 
@@ -263,7 +266,7 @@ def _shard(
     per_node = cluster_of(world).ranks_per_node
     values = plan_values(model, plan, ranks=world.size, ranks_per_node=per_node)
     dmp = shard_model(model, plan, settings, world)
-    on_main("writing the plan", lambda: write_plan(output / "plan.json", values))
+    run_on_rank0("writing the plan", lambda: write_plan(output / "plan.json", values))
     return dmp
 
 
@@ -275,7 +278,7 @@ def _check(settings: TrainingSettings, loader: Loader, validate: Callable | None
 
 
 def _check_equal_steps(loader: Loader) -> None:
-    steps = gather(loader.steps_per_epoch)
+    steps = all_gather_objects(loader.steps_per_epoch)
     if len(set(steps)) > 1:
         listed = ", ".join(f"rank {rank} {n}" for rank, n in enumerate(steps))
         raise TrainingError(
@@ -287,7 +290,7 @@ def _check_equal_steps(loader: Loader) -> None:
 def _warn_of_restarts(settings: TrainingSettings) -> None:
     restarts = int(os.environ.get("TORCHELASTIC_MAX_RESTARTS", 0))
     if restarts and settings.checkpoint_every is None:
-        say(
+        logger.info(
             f"training.checkpoint_every is not set: up to {restarts} restarts are allowed, and each would "
             "begin from the start"
         )

@@ -90,7 +90,7 @@ def test_load_on_another_number_of_ranks_and_another_layout_is_bit_for_bit(tmp_p
 
 
 def test_column_wise_with_element_wise_state_loads_anywhere(tmp_path: Path) -> None:
-    more = {"tables": {"name": "adagrad"}}
+    more = {"table_optimizer": {"name": "adagrad"}}
     run_ranks(2, _train, settings_for((CW, CW, CW), **more), str(tmp_path))
     with process_group("cpu"):
         _copy(settings_for((RW, TW, TW), **more), str(tmp_path / "checkpoints"), str(tmp_path / "one"))
@@ -108,7 +108,7 @@ def test_column_wise_row_wise_adagrad_on_other_ranks_is_refused_by_table(tmp_pat
 
 @pytest.mark.parametrize("optimizer", ["row_wise_adagrad", "adagrad", "sgd"])
 def test_replicated_tables_load_into_parts_and_back_bit_for_bit(tmp_path: Path, optimizer: str) -> None:
-    more = {"tables": {"name": optimizer}}
+    more = {"table_optimizer": {"name": optimizer}}
     two, one, back = (tmp_path / name for name in ("two/checkpoints", "one", "back"))
     run_ranks(2, _train, settings_for(("data_parallel", RW, RW), **more), str(tmp_path / "two"))
     with process_group("cpu"):
@@ -228,7 +228,7 @@ def test_a_checkpoint_of_another_model_is_refused_with_the_first_difference(trai
     extra = ToyModel()
     extra.rest.bias = torch.nn.Parameter(torch.zeros(2))
     assert "'model/rest.bias' is in this run but not in the checkpoint" in resume(trained, extra)
-    other = resume(trained, tables={"name": "sgd"})
+    other = resume(trained, table_optimizer={"name": "sgd"})
     assert "momentum1' is in the checkpoint but not in this run" in other
 
 

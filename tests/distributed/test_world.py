@@ -6,9 +6,14 @@ import pytest
 import torch
 import torch.distributed as dist
 
-from interactrank.distributed.collectives import RankError, gather, on_main, together
+from interactrank.distributed.collectives import (
+    RankError,
+    all_gather_objects,
+    raise_on_all_ranks,
+    run_on_rank0,
+)
 from interactrank.distributed.failures import broken, silent_ranks
-from interactrank.distributed.rendezvous import meeting_place
+from interactrank.distributed.rendezvous import rendezvous_arguments
 from interactrank.distributed.world import current_world, process_group
 from tests.ranks import RankFailure, run_ranks
 
@@ -16,7 +21,7 @@ from tests.ranks import RankFailure, run_ranks
 def test_one_process_is_a_group_of_its_own() -> None:
     with process_group("cpu") as world:
         assert (world.rank, world.size, world.is_main, world.device) == (0, 1, True, torch.device("cpu"))
-        assert gather("a") == ["a"]
+        assert all_gather_objects("a") == ["a"]
         with process_group("cpu") as inner:  # an open group is used and left open
             assert inner == world
         assert dist.is_initialized()
@@ -49,11 +54,11 @@ def test_ranks_that_torchrun_restarts_do_not_meet_their_predecessors(monkeypatch
     for key, value in (RESTARTED | {"MASTER_PORT": str(agent.port)}).items():
         monkeypatch.setenv(key, value)
     timeout = datetime.timedelta(seconds=10)
-    first = meeting_place(timeout)
+    first = rendezvous_arguments(timeout)
     assert (first["rank"], first["world_size"]) == (0, 1)
     first["store"].set("address", "of the first start")
     monkeypatch.setenv("TORCHELASTIC_RESTART_COUNT", "2")
-    assert not meeting_place(timeout)["store"].check(["address"])
+    assert not rendezvous_arguments(timeout)["store"].check(["address"])
     with process_group("cpu") as world:
         assert world.size == 1
     monkeypatch.setenv("GROUP_WORLD_SIZE", "2")
@@ -63,7 +68,7 @@ def test_ranks_that_torchrun_restarts_do_not_meet_their_predecessors(monkeypatch
     ):
         pass
     monkeypatch.setenv("TORCHELASTIC_USE_AGENT_STORE", "False")  # what that variable leads to
-    assert meeting_place(timeout) == {}
+    assert rendezvous_arguments(timeout) == {}
 
 
 def _silent(late: int) -> list[int]:
@@ -101,7 +106,7 @@ def test_errors_about_something_else_stay_what_they_are() -> None:
 
 def _fail_on(rank: int) -> str:
     try:
-        with together("reading"):
+        with raise_on_all_ranks("reading"):
             if dist.get_rank() == rank:
                 raise ValueError("unreadable")
     except (ValueError, RankError) as error:
@@ -117,9 +122,9 @@ def test_an_error_of_one_rank_is_raised_on_all() -> None:
 
 
 def _main_only() -> tuple[list[int], str]:
-    pids = gather(on_main("asking", os.getpid))
+    pids = all_gather_objects(run_on_rank0("asking", os.getpid))
     try:
-        on_main("planning", lambda: 1 // 0)
+        run_on_rank0("planning", lambda: 1 // 0)
     except ZeroDivisionError:
         return pids, "own"
     except RankError as error:

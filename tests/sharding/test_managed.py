@@ -25,9 +25,9 @@ from interactrank.data.settings import LoaderSettings
 from interactrank.distributed.world import current_world, process_group
 from interactrank.models import InteractRank
 from interactrank.modules import Eviction, TableConfig, embedding_bag_collection, embedding_collection, manage
-from interactrank.runs.plan_inputs import SizedModel
+from interactrank.runs.plan_inputs import ModelProfile
 from interactrank.sharding.planner.cluster import Cluster
-from interactrank.sharding.planner.for_cluster import plan_for_cluster
+from interactrank.sharding.planner.offline import plan_for_cluster
 from interactrank.sharding.planner.plan import PlanError, make_plan, place
 from interactrank.sharding.planner.report import PlanReport
 from interactrank.sharding.shard import shard_model
@@ -81,7 +81,9 @@ def own_batch(seed: int) -> KeyedJaggedTensor:
 
 def _sharded(optimizer: str, **model: Any) -> Any:
     world = current_world()
-    settings = TrainingSettings.model_validate({"steps": 9, "tables": {"name": optimizer, "lr": 0.1}})
+    settings = TrainingSettings.model_validate(
+        {"steps": 9, "table_optimizer": {"name": optimizer, "lr": 0.1}}
+    )
     toy = Toy(**model)
     dmp = shard_model(toy, make_plan(toy, settings, world), settings, world)
     return dmp, build_optimizer(dmp, settings, 9)
@@ -342,7 +344,7 @@ def test_plans_count_the_managed_ids(tmp_path: Path, device: str) -> None:
     def plan(model: nn.Module, memory: int) -> PlanReport:
         other = 2**30 if device == "cuda" else memory
         cluster = Cluster(ranks_per_node=2, device=device, hbm=memory, ddr=other)
-        sized = SizedModel(model, {}, dense_bytes=0)
+        sized = ModelProfile(model, {}, dense_bytes=0)
         return plan_for_cluster(sized, settings, cluster, tmp_path / "plan.json")
 
     without, with_ids = plan(plain, 64 * mib), plan(managed, 64 * mib)

@@ -32,7 +32,7 @@ def settings_for(sharding: dict[str, str], **more: object) -> TrainingSettings:
         "sharding": {table: {"types": [kind]} for table, kind in sharding.items()},
         "schedule": {"decay": "linear", "warmup_steps": 2, "min_lr_factor": 0.5},
         "dense_optimizer": {"lr": 0.01, "weight_decay": 0.1},
-        "tables": {"lr": 0.1},
+        "table_optimizer": {"lr": 0.1},
         "clip_norm": 0.5,
     }
     return TrainingSettings.model_validate(values | more)
@@ -82,7 +82,7 @@ def reference(settings: TrainingSettings, world_size: int, columns: int = DIM) -
         "adagrad": lambda: torch.optim.Adagrad(weights, lr=0.1, eps=1e-8),
         "sgd": lambda: torch.optim.SGD(weights, lr=0.1),
     }
-    table = kinds[settings.tables.name]()
+    table = kinds[settings.table_optimizer.name]()
     loaders = [ToyLoader(rank) for rank in range(world_size)]
     means, norms = [], []
     # Factors by hand: warm-up 1/2, 1; then from 1 to 0.5 over 3 steps.
@@ -102,10 +102,10 @@ def reference(settings: TrainingSettings, world_size: int, columns: int = DIM) -
     state = {}
     for name, weight in tables.items():
         of = table.state[weight]
-        if settings.tables.name == "row_wise_adagrad":
+        if settings.table_optimizer.name == "row_wise_adagrad":
             # One number for each row of each block of columns, blocks one after the other.
             state[name] = torch.cat([of[start][:, 0] for start in range(0, DIM, columns)])
-        elif settings.tables.name == "adagrad":
+        elif settings.table_optimizer.name == "adagrad":
             state[name] = of["sum"]
     weights_after = {name: value.detach().clone() for name, value in model.state_dict().items()}
     return Reference(weights_after, means, norms, state)
@@ -194,7 +194,7 @@ def test_every_sharding_type_trains_as_the_unsharded_model(
 ) -> None:
     """Two ranks with batches of different sizes, one of them at times without any event."""
     sharding = {"queries": pooled, "words": pooled, "products": sequence}
-    settings = settings_for(sharding, tables={"name": optimizer, "lr": 0.1})
+    settings = settings_for(sharding, table_optimizer={"name": optimizer, "lr": 0.1})
     ranks = run_ranks(2, _train, settings, str(tmp_path))
     assert [trained.sharding for trained in ranks] == [sharding] * 2
     assert_equal_to_reference(tmp_path, ranks, settings)
@@ -202,7 +202,7 @@ def test_every_sharding_type_trains_as_the_unsharded_model(
 
 def test_types_can_be_mixed(tmp_path: Path) -> None:
     sharding = {"queries": DP, "words": RW, "products": CW}
-    settings = settings_for(sharding, tables={"name": "sgd", "lr": 0.1})
+    settings = settings_for(sharding, table_optimizer={"name": "sgd", "lr": 0.1})
     ranks = run_ranks(2, _train, settings, str(tmp_path))
     assert_equal_to_reference(tmp_path, ranks, settings)
 
@@ -210,7 +210,7 @@ def test_types_can_be_mixed(tmp_path: Path) -> None:
 @pytest.mark.parametrize("pooled", [TWRW, TWCW, GRID])
 def test_types_that_know_machines_work_on_two_of_them(tmp_path: Path, pooled: str) -> None:
     sharding = {"queries": pooled, "words": TW, "products": RW}
-    settings = settings_for(sharding, tables={"name": "adagrad", "lr": 0.1})
+    settings = settings_for(sharding, table_optimizer={"name": "adagrad", "lr": 0.1})
     ranks = run_ranks(2, _train, settings, str(tmp_path), 2)
     assert [trained.sharding for trained in ranks] == [sharding] * 2
     assert_equal_to_reference(tmp_path, ranks, settings)
@@ -310,7 +310,7 @@ def test_an_impossible_constraint_names_the_table_and_what_is_allowed(
 
 def _different_models() -> str:
     world = current_world()
-    settings = TrainingSettings(tables=TableOptimizer(lr=0.1), schedule=LearningRateSchedule())
+    settings = TrainingSettings(table_optimizer=TableOptimizer(lr=0.1), schedule=LearningRateSchedule())
     try:
         train(ToyModel(dim=8 + 4 * world.rank), ToyLoader(), settings, "unused")
     except (ValueError, RuntimeError) as error:

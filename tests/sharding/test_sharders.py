@@ -20,7 +20,7 @@ TW, RW, CW = "table_wise", "row_wise", "column_wise"
 
 def trained(folder: Path, sharding: str, **comms: str) -> tuple[list[Trained], dict[str, torch.Tensor]]:
     tables = dict.fromkeys(("queries", "words", "products"), sharding)
-    settings = settings_for(tables, comms=comms, tables={"name": "adagrad", "lr": 0.1})
+    settings = settings_for(tables, comms=comms, table_optimizer={"name": "adagrad", "lr": 0.1})
     ranks = run_ranks(2, _train, settings, str(folder))
     model = ToyModel()
     load_model(model, folder / "model.safetensors")

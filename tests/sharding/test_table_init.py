@@ -29,8 +29,8 @@ def test_only_large_tables_are_made_in_parts() -> None:
         quarter = cluster_of(world).ddr // 4
         assert table_device(TrainingSettings(), quarter - 1, world) is None
         assert table_device(TrainingSettings(), quarter + 1, world) == torch.device("meta")
-        assert table_device(TrainingSettings(first_weights="whole"), 10 * quarter, world) is None
-        assert table_device(TrainingSettings(first_weights="parts"), 1, world) == torch.device("meta")
+        assert table_device(TrainingSettings(table_init="replicated"), 10 * quarter, world) is None
+        assert table_device(TrainingSettings(table_init="sharded"), 1, world) == torch.device("meta")
 
 
 def test_bytes_of_tables_by_hand(tmp_path: Path) -> None:

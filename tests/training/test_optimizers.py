@@ -43,7 +43,7 @@ def test_one_schedule_reaches_tables_and_dense_parameters() -> None:
     settings = TrainingSettings.model_validate(
         {
             "dense_optimizer": {"lr": 0.01, "weight_decay": 0.1},
-            "tables": {"lr": 0.2},
+            "table_optimizer": {"lr": 0.2},
             "schedule": {"decay": "linear", "warmup_steps": 2},
         }
     )
@@ -136,7 +136,7 @@ def test_replicated_tables_have_the_optimizer_of_tables_not_adam() -> None:
         {
             "sharding": {"words": {"types": ["data_parallel"]}},
             "dense_optimizer": {"lr": 0.01, "weight_decay": 0.1},
-            "tables": {"lr": 0.2},
+            "table_optimizer": {"lr": 0.2},
             "clip_norm": 1e-6,
         }
     )

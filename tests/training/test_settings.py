@@ -32,12 +32,18 @@ def test_a_warm_up_longer_than_the_run_never_reaches_the_peak() -> None:
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ({"tables": {"name": "sgd", "eps": 1e-8}}, "eps has no meaning for sgd"),
-        ({"tables": {"betas": [0.9, 0.99]}}, "betas go with adam, not with row_wise_adagrad"),
+        ({"table_optimizer": {"name": "sgd", "eps": 1e-8}}, "eps has no meaning for sgd"),
+        ({"table_optimizer": {"betas": [0.9, 0.99]}}, "betas go with adam, not with row_wise_adagrad"),
         ({"dense_optimizer": {"betas": [0.9, 1.0]}}, "each must be at least 0 and below 1"),
-        ({"tables": {"name": "adam", "betas": [2, 3]}}, "tables: betas [2.0, 3.0]: each must be at least 0"),
-        ({"tables": {"lr": math.inf}}, "tables.lr: input should be a finite number, found inf"),
-        ({"tables": {"eps": math.inf}}, "tables.eps: input should be a finite number, found inf"),
+        (
+            {"table_optimizer": {"name": "adam", "betas": [2, 3]}},
+            "tables: betas [2.0, 3.0]: each must be at least 0",
+        ),
+        ({"table_optimizer": {"lr": math.inf}}, "tables.lr: input should be a finite number, found inf"),
+        (
+            {"table_optimizer": {"eps": math.inf}},
+            "table_optimizer.eps: input should be a finite number, found inf",
+        ),
         (
             {"dense_optimizer": {"lr": math.inf}},
             "dense_optimizer.lr: input should be a finite number, found inf",
@@ -57,7 +63,7 @@ def test_a_warm_up_longer_than_the_run_never_reaches_the_peak() -> None:
             "column_width goes with types of column_wise, grid_shard, table_column_wise",
         ),
         (
-            {"tables": {"weight_decay": 0.1}},
+            {"table_optimizer": {"weight_decay": 0.1}},
             "tables have none, as FBGEMM's CPU kernels would silently ignore it",
         ),
         ({"checkpoint_evry": 3}, "checkpoint_evry: unknown key; did you mean 'checkpoint_every'?"),

@@ -23,7 +23,7 @@ from interactrank.sharding.settings import Kernel, ShardingSettings, ShardingTyp
 from interactrank.sharding.tables import TableInfo, tables_of
 
 __all__ = [
-    "Load",
+    "TableLoad",
     "allowed_kernels",
     "allowed_types",
     "buckets_problems",
@@ -46,7 +46,7 @@ UNPOOLED: list[ShardingType] = ["table_wise", "row_wise", "column_wise"]
 
 
 @dataclass(frozen=True)
-class Load:
+class TableLoad:
     """What a step asks of a table, on each rank; for the expected times and the memory of batches.
 
     Attributes:
@@ -143,7 +143,7 @@ def table_constraints(
     ranks: int,
     ranks_per_node: int,
     kernels: Sequence[Kernel],
-    loads: Mapping[str, Load] | None = None,
+    loads: Mapping[str, TableLoad] | None = None,
     defaults: Mapping[str, Sequence[ShardingType]] | None = None,
 ) -> dict[str, ParameterConstraints]:
     """Table -> constraints in TorchRec's form.

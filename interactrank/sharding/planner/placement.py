@@ -7,7 +7,7 @@ with tables x ranks, to minutes for 45 tables on 1,024 ranks. Three things keep 
 - a table only gets the layouts that suit its size (``plan.suited_types``): a part on every rank for tables
   that need it, the ranks of one machine for those that fit there, one rank for small ones;
 - few whole plans are placed and compared, from "least work in total" to "no part that others wait for"
-  (:class:`WeighedProposer`), instead of changing one table at a time.
+  (:class:`WeightedProposer`), instead of changing one table at a time.
 
 Up to SMALL_WORLD ranks TorchRec's own search runs unchanged.
 """
@@ -43,7 +43,14 @@ from interactrank.sharding.settings import TableOptimizer
 from interactrank.sharding.table_optimizer import state_bytes
 from interactrank.sharding.tables import TableInfo, table_parameters, tables_of
 
-__all__ = ["GRADIENTS", "SMALL_WORLD", "WeighedProposer", "find_placement", "held_bytes", "last_obstacle"]
+__all__ = [
+    "GRADIENTS",
+    "SMALL_WORLD",
+    "WeightedProposer",
+    "find_placement",
+    "held_bytes",
+    "planner_error_summary",
+]
 
 SMALL_WORLD = 4
 # Of a replicated table, each as large as it: the one that the ranks exchange, and at its peak a step has a
@@ -75,13 +82,13 @@ def find_placement(
         PlannerError: the tables cannot be placed.
     """
     estimators = [
-        _OncePerSize(
+        CachedPerfEstimator(
             EmbeddingPerfEstimatorFactory.create(
                 DEFAULT_PERF_ESTIMATOR, topology=topology, constraints=constraints
             )
         ),
         EmbeddingStorageEstimator(topology=topology, constraints=constraints),
-        _MoreThanWeights(topology.compute_device, tables_of(model), copied),
+        ExtraMemoryEstimator(topology.compute_device, tables_of(model), copied),
     ]
     large = topology.world_size > SMALL_WORLD
     planner = EmbeddingShardingPlanner(
@@ -91,7 +98,7 @@ def find_placement(
         enumerator=EmbeddingEnumerator(topology, batch_size, constraints, estimators),
         # What is reserved was taken off the topology's memory already, on CPU as well as on CUDA.
         storage_reservation=FixedPercentageStorageReservation(0.0),
-        proposer=[WeighedProposer(topology)] if large else None,
+        proposer=[WeightedProposer(topology)] if large else None,
         stats=[],
         debug=False,
     )
@@ -100,7 +107,7 @@ def find_placement(
     return list(planner._best_plan or [])  # TorchRec shows sizes and times nowhere else
 
 
-class WeighedProposer(Proposer):
+class WeightedProposer(Proposer):
     """Few proposals: for each weight, every table's layout of the least (mean work + weight x largest part).
 
     The step waits for the busiest rank. Its work is at least the mean over the ranks, and at least that of
@@ -165,7 +172,7 @@ class WeighedProposer(Proposer):
         self._proposals.pop(0)
 
 
-class _OncePerSize(ShardEstimator):
+class CachedPerfEstimator(ShardEstimator):
     """Estimates the time of one part of each size and takes it for all parts of that size.
 
     TorchRec's estimate of a part depends on nothing of it but its size.
@@ -185,7 +192,7 @@ class _OncePerSize(ShardEstimator):
                 shard.perf = first[tuple(shard.size)].perf
 
 
-class _MoreThanWeights(ShardEstimator):
+class ExtraMemoryEstimator(ShardEstimator):
     """Adds what tables hold beside weights and optimizer state, of which TorchRec's estimate knows nothing.
 
     The ids of managed tables and the gradients of replicated ones, which lie in the device's memory as the
@@ -239,12 +246,13 @@ def _counted(model: nn.Module, optimizer: type[Optimizer]) -> Iterator[None]:
             del weight._optimizer_classes  # type: ignore[attr-defined]
 
 
-def last_obstacle(error: Exception) -> str:
+def planner_error_summary(error: Exception) -> str:
     """What the planner met last, in one line.
 
     Example::
 
-        >>> last_obstacle(ValueError("... Last planner error: Shard of size Storage(hbm=0, ddr=2048, ssd=0)"))
+        >>> error = ValueError("... Last planner error: Shard of size Storage(hbm=0, ddr=2048, ssd=0)")
+        >>> planner_error_summary(error)
         'Shard of size 0 B of HBM and 2.0 KiB of DDR'
     """
     text = str(error)

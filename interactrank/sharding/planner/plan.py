@@ -17,11 +17,11 @@ from torchrec.distributed.planner.types import PlannerError, ShardingOption
 from torchrec.distributed.types import ShardingPlan
 
 from interactrank.core.errors import TrainingError
-from interactrank.distributed.collectives import on_main
+from interactrank.distributed.collectives import run_on_rank0
 from interactrank.distributed.world import World
 from interactrank.sharding.planner.cluster import Cluster
-from interactrank.sharding.planner.constraints import Load, allowed_kernels, table_constraints
-from interactrank.sharding.planner.placement import find_placement, held_bytes, last_obstacle
+from interactrank.sharding.planner.constraints import TableLoad, allowed_kernels, table_constraints
+from interactrank.sharding.planner.placement import find_placement, held_bytes, planner_error_summary
 from interactrank.sharding.settings import ShardingSettings, ShardingType
 from interactrank.sharding.sharders import sharders
 from interactrank.sharding.table_optimizer import table_optimizer
@@ -53,7 +53,7 @@ def make_plan(model: nn.Module, settings: ShardingSettings, world: World) -> Sha
         placement = place(model, settings, cluster)
         return to_sharding_plan(placement, cluster.topology())
 
-    return on_main("planning the sharding", plan)
+    return run_on_rank0("planning the sharding", plan)
 
 
 def place(
@@ -61,7 +61,7 @@ def place(
     settings: ShardingSettings,
     cluster: Cluster,
     *,
-    loads: Mapping[str, Load] | None = None,
+    loads: Mapping[str, TableLoad] | None = None,
     dense_bytes: int = 0,
 ) -> list[ShardingOption]:
     """The planner's best placement; needs no process group, and tables may be on the ``meta`` device.
@@ -85,8 +85,8 @@ def place(
     tables = tables_of(model)
     if not tables:
         return []
-    optimizer, _ = table_optimizer(settings.tables, cluster.device)
-    sizes = {t.name: held_bytes(t, settings.tables) for t in tables}
+    optimizer, _ = table_optimizer(settings.table_optimizer, cluster.device)
+    sizes = {t.name: held_bytes(t, settings.table_optimizer) for t in tables}
     kernels = allowed_kernels(["row_wise"], cluster.device)
     obstacle = ""
     for number in range(1, len(kernels) + 1):
@@ -107,10 +107,10 @@ def place(
                 cluster.topology(dense_bytes, settings.checkpoint_async),
                 optimizer,
                 sharders(settings),
-                copied=settings.tables if settings.checkpoint_async else None,
+                copied=settings.table_optimizer if settings.checkpoint_async else None,
             )
         except PlannerError as error:
-            obstacle = last_obstacle(error)
+            obstacle = planner_error_summary(error)
     raise PlanError(
         f"no sharding plan for tables {', '.join(sizes)} over {cluster}. Last obstacle: {obstacle}"
     )
@@ -120,7 +120,7 @@ def suited_types(
     tables: Sequence[TableInfo],
     cluster: Cluster,
     sizes: Mapping[str, int],
-    loads: Mapping[str, Load],
+    loads: Mapping[str, TableLoad],
 ) -> dict[str, list[ShardingType]]:
     """Table -> sharding types to try where the user names none.
 
@@ -175,7 +175,7 @@ def cluster_of(world: World) -> Cluster:
     )
 
 
-def _work(table: TableInfo, load: Load | None) -> float:
+def _work(table: TableInfo, load: TableLoad | None) -> float:
     """Bytes that a step reads of a table, for each rank's batch."""
     ids = sum(r * i for r, i in zip(load.rows, load.ids, strict=True)) if load else len(table.features)
     return float(ids * table.dim)

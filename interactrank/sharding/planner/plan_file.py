@@ -22,7 +22,7 @@ from torchrec.distributed.types import CacheParams, ShardingPlan
 
 from interactrank.core.files import atomic_write_text
 from interactrank.core.settings import near
-from interactrank.distributed.collectives import on_main
+from interactrank.distributed.collectives import run_on_rank0
 from interactrank.distributed.world import World
 from interactrank.sharding.planner.cluster import Cluster
 from interactrank.sharding.planner.constraints import (
@@ -87,7 +87,7 @@ def load_plan(
         PlanError: the file cannot be read, or its plan does not fit (on other ranks a RankError quotes it).
     """
     cluster = cluster_of(world)
-    return on_main(f"reading the plan {path}", lambda: read_plan(path, model, settings, cluster))
+    return run_on_rank0(f"reading the plan {path}", lambda: read_plan(path, model, settings, cluster))
 
 
 def read_plan(

@@ -10,20 +10,22 @@ from torch import nn
 
 from interactrank.core.errors import TrainingError
 from interactrank.sharding.planner.cluster import Cluster, show_bytes
-from interactrank.sharding.planner.constraints import Load, can_share
+from interactrank.sharding.planner.constraints import TableLoad, can_share
 from interactrank.sharding.planner.placement import held_bytes
 from interactrank.sharding.planner.plan import PlanError, place
 from interactrank.sharding.settings import ShardingSettings
 from interactrank.sharding.tables import tables_of
 
-__all__ = ["explain", "smallest"]
+__all__ = ["smallest_feasible", "suggest"]
 
 TRIED_RANKS = 4096
 GIB = 2**30
 MOST_GIB = 4096  # memory of a rank
 
 
-def smallest(numbers: Sequence[int], fits: Callable[[int], bool], tolerance: float = 0.0) -> int | None:
+def smallest_feasible(
+    numbers: Sequence[int], fits: Callable[[int], bool], tolerance: float = 0.0
+) -> int | None:
     """The smallest of some numbers that fits; None if none does.
 
     Args:
@@ -33,11 +35,11 @@ def smallest(numbers: Sequence[int], fits: Callable[[int], bool], tolerance: flo
 
     Example::
 
-        >>> smallest(range(8, 1001), lambda n: n >= 21)
+        >>> smallest_feasible(range(8, 1001), lambda n: n >= 21)
         21
-        >>> smallest([8, 16, 64], lambda n: n >= 21)
+        >>> smallest_feasible([8, 16, 64], lambda n: n >= 21)
         64
-        >>> smallest(range(8, 21), lambda n: n >= 21) is None
+        >>> smallest_feasible(range(8, 21), lambda n: n >= 21) is None
         True
     """
     low, high, last = 0, 0, len(numbers) - 1
@@ -51,12 +53,12 @@ def smallest(numbers: Sequence[int], fits: Callable[[int], bool], tolerance: flo
     return numbers[high]
 
 
-def explain(
+def suggest(
     error: PlanError,
     model: nn.Module,
     settings: ShardingSettings,
     cluster: Cluster,
-    loads: Mapping[str, Load],
+    loads: Mapping[str, TableLoad],
     dense_bytes: int,
 ) -> PlanError:
     """The error with sizes, and with the nearest fix of each kind that makes a plan possible.
@@ -80,7 +82,7 @@ def explain(
     fixes = []
     if settings.sharding and fits(cluster, settings.model_copy(update={"sharding": {}})):
         fixes.append(f"no constraint on {', '.join(settings.sharding)} (training.sharding)")
-    nodes = smallest(_nodes(model, settings, cluster), lambda n: fits(cluster.with_nodes(n)))
+    nodes = smallest_feasible(_nodes(model, settings, cluster), lambda n: fits(cluster.with_nodes(n)))
     if nodes is not None:
         fixes.append(f"{nodes} machines of this kind (--nodes {nodes})")
     if cluster.device == "cuda":
@@ -109,7 +111,7 @@ def _nodes(model: nn.Module, settings: ShardingSettings, cluster: Cluster) -> li
 
 def _memory(now: int, fits: Callable[[int], bool]) -> str | None:
     """The smallest memory that fits, to a twentieth."""
-    enough = smallest(range(now // GIB, MOST_GIB + 1), lambda gib: fits(gib * GIB), tolerance=0.05)
+    enough = smallest_feasible(range(now // GIB, MOST_GIB + 1), lambda gib: fits(gib * GIB), tolerance=0.05)
     return None if enough is None else f"{enough}GiB"
 
 
@@ -117,7 +119,7 @@ def _sizes(model: nn.Module, settings: ShardingSettings, cluster: Cluster, dense
     """What is needed, what there is, and how much smaller the tables would have to be."""
     tables = tables_of(model)
     copied = settings.checkpoint_async
-    sizes = {t.path: held_bytes(t, settings.tables) * (2 if copied else 1) for t in tables}
+    sizes = {t.path: held_bytes(t, settings.table_optimizer) * (2 if copied else 1) for t in tables}
     also = [
         "optimizer state",
         *(["managed ids"] if any(t.managed_bytes for t in tables) else []),

@@ -5,7 +5,7 @@ import re
 import pytest
 
 from interactrank.core.errors import TrainingError
-from interactrank.sharding.planner.constraints import Load, checked_sharding, table_constraints
+from interactrank.sharding.planner.constraints import TableLoad, checked_sharding, table_constraints
 from interactrank.training.settings import TrainingSettings
 from tests.toy import ToyModel
 
@@ -26,7 +26,7 @@ def test_constraints_reach_the_planner() -> None:
         ranks=2,
         ranks_per_node=2,
         kernels=["fused"],
-        loads={"words": Load((7,), (2.5,))},
+        loads={"words": TableLoad((7,), (2.5,))},
         defaults={"words": ["table_row_wise"], "products": ["row_wise"]},
     )
     queries, words, products = (found[name] for name in ("queries", "words", "products"))

@@ -44,7 +44,7 @@ def _memory(field: str) -> float:
 
 def _planned_and_held(optimizer: str) -> tuple[float, float]:
     """MiB of the plan, and the most that steps held."""
-    asked = {"tables": {"name": optimizer}, "sharding": {"t": {"types": ["data_parallel"]}}}
+    asked = {"table_optimizer": {"name": optimizer}, "sharding": {"t": {"types": ["data_parallel"]}}}
     settings, world, model = TrainingSettings.model_validate(asked), current_world(), Model()
     (option,) = place(model, settings, cluster_of(world))
     plan = make_plan(model, settings, world)

@@ -16,8 +16,8 @@ from torchrec.optim.rowwise_adagrad import RowWiseAdagrad
 
 from interactrank.distributed.world import World
 from interactrank.sharding.planner.cluster import Cluster
-from interactrank.sharding.planner.constraints import Load
-from interactrank.sharding.planner.placement import WeighedProposer, _OncePerSize, find_placement
+from interactrank.sharding.planner.constraints import TableLoad
+from interactrank.sharding.planner.placement import CachedPerfEstimator, WeightedProposer, find_placement
 from interactrank.sharding.planner.plan import FEW_PARTS, PlanError, cluster_of, place, suited_types
 from interactrank.sharding.sharders import sharders
 from interactrank.sharding.tables import tables_of
@@ -60,7 +60,7 @@ def test_one_estimate_for_each_size_is_torchrecs_own() -> None:
         DEFAULT_PERF_ESTIMATOR, topology=topology, constraints=constraints
     )
     found = []
-    for estimator in (own, _OncePerSize(own)):
+    for estimator in (own, CachedPerfEstimator(own)):
         options = EmbeddingEnumerator(topology, 512, constraints, [estimator]).enumerate(model, SHARDERS)
         found.append(
             {
@@ -80,7 +80,7 @@ def option(kind: str, ms: list[float], hbm: int = 1, table: str = "t") -> Shardi
 
 def test_proposals_run_from_least_work_to_smallest_parts() -> None:
     topology = Cluster(nodes=1, ranks_per_node=4, hbm=1000, ddr=1000).topology()
-    proposer = WeighedProposer(topology)
+    proposer = WeightedProposer(topology)
     # Work 8 in one part; 12 in four parts of 3; the third has a part that no rank of 850 can hold.
     proposer.load([option("whole", [8.0]), option("spread", [3.0] * 4), option("vast", [1.0], hbm=851)])
     found = []
@@ -93,7 +93,7 @@ def test_proposals_run_from_least_work_to_smallest_parts() -> None:
 
 def test_a_table_too_many_for_a_rank_does_not_spread_all_others() -> None:
     """Ranks of 850. Whole is less work for both; 800 is above 0.9 of a rank, 300 above 0.25, 50 never."""
-    proposer = WeighedProposer(Cluster(nodes=1, ranks_per_node=4, hbm=1000, ddr=1000).topology())
+    proposer = WeightedProposer(Cluster(nodes=1, ranks_per_node=4, hbm=1000, ddr=1000).topology())
     proposer.load(
         [
             option("whole", [1.0], hbm=800, table="large"),
@@ -118,7 +118,7 @@ def test_a_table_larger_than_a_machine_leaves_others_on_theirs() -> None:
     total, share = 2.5e12 / (4 * 128), [1, 1 / 2, 1 / 3, 1 / 4, 1 / 5]
     model = Model({f"t{n}": int(total * s / sum(share)) for n, s in enumerate(share)}, dim=128)
     cluster = Cluster(nodes=32, ranks_per_node=8, hbm=80 * GIB, ddr=200 * GIB)
-    loads = {f"t{n}": Load((512,), (10.0,)) for n in range(5)}
+    loads = {f"t{n}": TableLoad((512,), (10.0,)) for n in range(5)}
     placed = place(model, TrainingSettings(), cluster, loads=loads)
     assert [o.sharding_type for o in placed] == ["row_wise"] * 2 + ["table_row_wise"] * 3
 
@@ -132,7 +132,7 @@ def test_layouts_suit_the_size_of_a_table_and_the_machines() -> None:
     # A rank has 68 GiB for tables, a machine 544 GiB; machine takes 238 GiB, huge 1.16 TiB.
     cluster = Cluster(nodes=64, ranks_per_node=8, hbm=80 * GIB, ddr=200 * GIB)
     assert len(tables) * cluster.ranks > FEW_PARTS
-    loads = {name: Load((8,), (0.001,)) for name in rows} | {"busy": Load((8,), (50.0,))}
+    loads = {name: TableLoad((8,), (0.001,)) for name in rows} | {"busy": TableLoad((8,), (50.0,))}
     types = suited_types(tables, cluster, sizes, loads)
     assert types["small_3"] == ["table_wise"]
     assert types["busy"] == types["machine"] == ["table_wise", "table_row_wise"]
@@ -187,7 +187,7 @@ def test_a_thousand_ranks_and_ten_terabytes() -> None:
     model = Model(rows)
     assert sum(t.bytes for t in tables_of(model)) > 9.8e12
     cluster = Cluster(nodes=128, ranks_per_node=8, hbm=80 * GIB, ddr=200 * GIB)
-    placed = place(model, TrainingSettings(), cluster, loads={n: Load((512,), (2.0,)) for n in rows})
+    placed = place(model, TrainingSettings(), cluster, loads={n: TableLoad((512,), (2.0,)) for n in rows})
     assert {o.name for o in placed} == set(rows)
     used = [0] * cluster.ranks
     for o in placed:

@@ -16,15 +16,21 @@ from interactrank.batch.layout import BatchLayout
 from interactrank.core.errors import TrainingError
 from interactrank.core.settings import parse_config
 from interactrank.models import ModelSettings
-from interactrank.runs.plan_inputs import Demand, SizedModel, layout_of, measured_demand, size_model
+from interactrank.runs.plan_inputs import (
+    ModelProfile,
+    RequestProfile,
+    layout_of,
+    measured_profile,
+    profile_model,
+)
 from interactrank.schema import SearchSchema
 from interactrank.sharding.planner.cluster import Cluster, Speeds, parse_bytes
-from interactrank.sharding.planner.constraints import Load
-from interactrank.sharding.planner.for_cluster import plan_for_cluster
+from interactrank.sharding.planner.constraints import TableLoad
+from interactrank.sharding.planner.offline import plan_for_cluster
 from interactrank.sharding.planner.plan import PlanError
 from interactrank.sharding.planner.plan_file import read_plan
 from interactrank.sharding.planner.plots import plot_plan
-from interactrank.sharding.planner.suggestions import smallest
+from interactrank.sharding.planner.suggestions import smallest_feasible
 from interactrank.training.settings import TrainingSettings
 from tests.models.search import SMALL, prepared
 
@@ -67,9 +73,9 @@ SETTINGS = parse_config(ModelSettings, SMALL)
 ROWS = {"query": 10**6, "item": 10**7, "shop": 10**5}
 
 
-def sized(**changes: object) -> SizedModel:
+def sized(**changes: object) -> ModelProfile:
     values = {"batch_requests": 100, "rows": ROWS, "candidates": 3.0} | changes
-    return size_model(SCHEMA, SETTINGS, **values)  # type: ignore[arg-type]
+    return profile_model(SCHEMA, SETTINGS, **values)  # type: ignore[arg-type]
 
 
 def gpus(nodes: int = 2, hbm: int = 80 * GIB, ddr: int = 200 * GIB) -> Cluster:
@@ -103,29 +109,29 @@ def test_rows_that_buckets_cannot_share_are_refused(rows: int, enough: int | Non
 def test_loads_by_hand() -> None:
     layout: BatchLayout = layout_of(SCHEMA, None, ROWS)
     ids = {"query": 1.0, "query_words": 2.0, "item": 1.0, "title_words": 6.0, "shop": 1.0}
-    loads = Demand(candidates=3.0, ids=ids, events=20.0).loads(layout, 100)
+    loads = RequestProfile(candidates=3.0, ids=ids, events=20.0).loads(layout, 100)
     assert loads == {
-        "query": Load((100,), (1.0,)),
-        "shop": Load((300,), (1.0,)),
+        "query": TableLoad((100,), (1.0,)),
+        "shop": TableLoad((300,), (1.0,)),
         # 100 rows of 2 and 300 of 6: 2000 ids in 400 rows.
-        "word": Load((400,), (5.0,)),
+        "word": TableLoad((400,), (5.0,)),
         # No request feature, 300 rows of 1 and 100 sequences of 20: 2300 ids in 500 rows.
-        "item": Load((500,), (4.6,)),
+        "item": TableLoad((500,), (4.6,)),
     }
 
 
 def test_loads_of_a_prepared_log(tmp_path: Path) -> None:
     log = prepared(tmp_path)
-    demand = measured_demand(log, negatives=5)
+    demand = measured_profile(log, negatives=5)
     table = log.read("train", ["candidates", "events.item", "feature.query_words"])
     lengths = {name: [len(row) for row in table[name].to_pylist()] for name in table.column_names}
     assert demand.candidates == pytest.approx(5 + np.mean(lengths["candidates"]))
     assert demand.events == pytest.approx(np.mean(lengths["events.item"]))
     assert demand.ids["query_words"] == pytest.approx(np.mean(lengths["feature.query_words"]))
-    model = size_model(log.schema, SETTINGS, batch_requests=4, log=log)
+    model = profile_model(log.schema, SETTINGS, batch_requests=4, log=log)
     assert {n: tuple(p.shape) for n, p in model.model.tables.named_parameters()} == {
         n: tuple(p.shape)
-        for n, p in size_model(
+        for n, p in profile_model(
             log.schema, SETTINGS, batch_requests=4, rows=log.layout.table_rows
         ).model.tables.named_parameters()
     }
@@ -139,7 +145,7 @@ def test_a_model_of_any_size_takes_no_memory() -> None:
         sized(ids={"itm": 3.0})
     with pytest.raises(TrainingError, match=r"--rows itm: no such table.*\n(.*\n)*--ids itm.*\n--ids x: no"):
         sized(rows={"itm": 3}, ids={"itm": 3.0, "x": 1.0})
-    assert sized(ids={"title_words": 9.0}).loads["word"] == Load((400,), (8.0,))  # 100 x 5, 300 x 9
+    assert sized(ids={"title_words": 9.0}).loads["word"] == TableLoad((400,), (8.0,))  # 100 x 5, 300 x 9
 
 
 def test_a_plan_is_costed_written_drawn_and_read_back(tmp_path: Path) -> None:
@@ -281,15 +287,17 @@ def test_a_constraint_that_is_in_the_way_is_named(tmp_path: Path) -> None:
 
 
 def test_a_gigantic_table_kept_whole_has_no_fix_in_machines() -> None:
-    assert smallest(range(1, 513), lambda n: False) is None
-    assert smallest([1], lambda n: True) is None
-    assert smallest(range(100, 10_001), lambda n: n >= 777, tolerance=0.05) in range(777, 817)
+    assert smallest_feasible(range(1, 513), lambda n: False) is None
+    assert smallest_feasible([1], lambda n: True) is None
+    assert smallest_feasible(range(100, 10_001), lambda n: n >= 777, tolerance=0.05) in range(777, 817)
 
 
 def test_the_smallest_of_numbers_with_gaps() -> None:
     numbers = [3, 4, 6, 7, 50, 51, 200]
     for least in range(4, 201):
-        assert smallest(numbers, lambda n, least=least: n >= least) == min(n for n in numbers if n >= least)
+        assert smallest_feasible(numbers, lambda n, least=least: n >= least) == min(
+            n for n in numbers if n >= least
+        )
 
 
 def test_clusters_that_cannot_share_a_table_are_no_fixes(tmp_path: Path) -> None:
@@ -298,7 +306,7 @@ def test_clusters_that_cannot_share_a_table_are_no_fixes(tmp_path: Path) -> None
     for buckets, fix in ((8, None), (16, 2), (32, 2), (24, 3)):
         tables = {**SCHEMA.model_dump()["tables"], "item": {**item, "buckets": buckets}}
         schema = parse_config(SearchSchema, {**SCHEMA.model_dump(), "tables": tables})
-        model = size_model(schema, SETTINGS, batch_requests=100, rows={"query": 10**6, "shop": 10**5})
+        model = profile_model(schema, SETTINGS, batch_requests=100, rows={"query": 10**6, "shop": 10**5})
         with pytest.raises(PlanError, match="the tables take") as error:
             plan_for_cluster(model, TrainingSettings(), gpus(1, 40 * GIB, 20 * GIB), tmp_path / "plan.json")
         assert re.findall(r"--nodes (\d+)", str(error.value)) == ([] if fix is None else [str(fix)])
