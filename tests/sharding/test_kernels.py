@@ -62,7 +62,7 @@ def test_a_step_on_a_gpu_is_that_of_the_unsharded_model(kernel: str, optimizer: 
     expected = Bags(("mean", "sum"))
     tables = {"name": optimizer, "lr": 0.1}
     sharding = {name: {"types": ["table_wise"], "kernels": [kernel]} for name in "ab"}
-    settings = TrainingSettings.model_validate({"tables": tables, "sharding": sharding})
+    settings = TrainingSettings.model_validate({"table_optimizer": tables, "sharding": sharding})
     with process_group("cuda") as world:
         model = Bags(("mean", "sum"))
         dmp = shard_model(model, make_plan(model, settings, world), settings, world)

@@ -37,9 +37,12 @@ def test_a_warm_up_longer_than_the_run_never_reaches_the_peak() -> None:
         ({"dense_optimizer": {"betas": [0.9, 1.0]}}, "each must be at least 0 and below 1"),
         (
             {"table_optimizer": {"name": "adam", "betas": [2, 3]}},
-            "tables: betas [2.0, 3.0]: each must be at least 0",
+            "table_optimizer: betas [2.0, 3.0]: each must be at least 0",
         ),
-        ({"table_optimizer": {"lr": math.inf}}, "tables.lr: input should be a finite number, found inf"),
+        (
+            {"table_optimizer": {"lr": math.inf}},
+            "table_optimizer.lr: input should be a finite number, found inf",
+        ),
         (
             {"table_optimizer": {"eps": math.inf}},
             "table_optimizer.eps: input should be a finite number, found inf",
