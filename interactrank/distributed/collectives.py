@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, TypeVar
@@ -11,7 +10,7 @@ import torch.distributed as dist
 
 from interactrank.core.errors import UserError
 
-__all__ = ["RankError", "all_gather_objects", "raise_on_all_ranks", "run_on_rank0", "say"]
+__all__ = ["RankError", "all_gather_objects", "raise_on_all_ranks", "run_on_rank0"]
 
 T = TypeVar("T")
 
@@ -71,9 +70,3 @@ def run_on_rank0(doing: str, function: Callable[[], T], group: dist.ProcessGroup
             result[0] = function()
     dist.broadcast_object_list(result, src=0, group=group)
     return result[0]
-
-
-def say(message: str) -> None:
-    """Print a line to stderr on rank 0."""
-    if dist.get_rank() == 0:
-        print(message, file=sys.stderr, flush=True)

@@ -180,14 +180,15 @@ def test_an_unreadable_or_older_manifest_is_refused(trained: Path) -> None:
 
 
 def test_a_checkpoint_without_its_manifest_is_not_passed_over_in_silence(
-    trained: Path, capsys: pytest.CaptureFixture[str]
+    trained: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
+    caplog.set_level("INFO", "interactrank")
     store = trained / "checkpoints"
     (store / "step_0000000003" / "manifest.json").unlink()
     with process_group("cpu"):
         assert CheckpointStore(store).latest() == store / "step_0000000002"
     said = "step_0000000003 has no manifest.json and is left out; it is of no use, delete it"
-    assert said in capsys.readouterr().err
+    assert said in caplog.text
     (store / "step_0000000002" / "manifest.json").unlink()
     assert "step_0000000003 has no manifest.json, and there is no other checkpoint" in resume(trained)
 

@@ -287,12 +287,14 @@ def test_tables_made_by_each_rank(log: PreparedDataset, tmp_path: Path) -> None:
 
 
 def test_a_training_too_short_for_a_table_says_so(
-    log: PreparedDataset, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+    log: PreparedDataset, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Rows of words change every 2 steps, those of items every 4 and those of queries in each."""
+    caplog.set_level("INFO", "interactrank")
     with process_group("cpu"):
         _search(log.folder, tmp_path, steps=3)
-    lines = [line for line in capfd.readouterr().err.splitlines() if "share one row" in line]
+    lines = [record.getMessage() for record in caplog.records]
+    lines = [line for line in lines if "share one row" in line]
     assert len(lines) == 1
     assert (
         "managed table item: rows are given to values every 4 steps, and the whole training has 3:"
