@@ -27,7 +27,7 @@ from torch import Tensor, nn
 
 from benchmarks import report
 from benchmarks.harness import Contestant, Group, Script, Step, main
-from benchmarks.scoring_data import DIM, DOT_WEIGHT, SCHEMA, Engine, Request, engine, fused_score
+from benchmarks.scoring_data import DIM, DOT_WEIGHT, SCHEMA, Engine, Request, engine, score_head_of
 from benchmarks.scoring_tables import bandwidth_table, flops_table, parts_table
 from benchmarks.train_step import BLOCK, BLOCKS, HIDDEN, ITEM, QUERY
 from interactrank.core.extras import require
@@ -61,14 +61,14 @@ def two_tower(of: Engine, keep: int) -> Keep:
 
 def pre_ranker(of: Engine, keep: int, *, history: bool) -> Keep:
     """The library's score."""
-    fuse = fused_score(history=history).to(of.device)
+    head = score_head_of(history=history).to(of.device)
     nothing = np.empty((0, len(SCHEMA.iqp)), np.float32), np.empty((1, len(SCHEMA.iqp)), np.float32)
 
     def run(request: Request) -> NDArray[np.int64]:
         found = of.features.history(request.keys, request.candidates) if history else nothing
         rate, support = (torch.from_numpy(x).to(of.device) for x in found)
         pairs = request.zeros, request.rows
-        scores = fuse(request.vector, of.items, *pairs, rate, support, rate.new_empty(len(rate), 0))
+        scores = head(request.vector, of.items, *pairs, rate, support, rate.new_empty(len(rate), 0))
         return best(scores[:, 0], request.rows, keep)
 
     return run

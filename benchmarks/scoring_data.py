@@ -16,10 +16,10 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from interactrank.cross_features.count_store import HistoryStore
+from interactrank.cross_features.count_store import EngagementCountStore
 from interactrank.cross_features.features import CrossFeatures, RequestKeys, key_spaces
 from interactrank.cross_features.jagged import Jagged
-from interactrank.models.scoring import FusedScore
+from interactrank.models.scoring import ScoreHead
 from interactrank.models.settings import ModelSettings
 from interactrank.schema import SearchSchema
 
@@ -89,7 +89,7 @@ class Engine:
         self.events = [self._events() for _ in key_spaces(SCHEMA)]
         with tempfile.TemporaryDirectory() as folder:  # its files stay mapped
             stores = {
-                space: HistoryStore.from_events(Path(folder) / space.name, *events)
+                space: EngagementCountStore.from_events(Path(folder) / space.name, *events)
                 for space, events in zip(key_spaces(SCHEMA), self.events, strict=True)
             }
         self.features = CrossFeatures(schema=SCHEMA, stores=stores, lexical={}, num_items=items)
@@ -148,7 +148,7 @@ def engine(items: int, device: str) -> Engine:
     return Engine(items, torch.device(device))
 
 
-def fused_score(*, history: bool, heads: int = 1) -> FusedScore:
+def score_head_of(*, history: bool, heads: int = 1) -> ScoreHead:
     """The library's score with its first weights: 20 for the dot product, 1 for each history feature."""
     settings = ModelSettings.model_validate(
         {
@@ -160,4 +160,4 @@ def fused_score(*, history: bool, heads: int = 1) -> FusedScore:
         }
     )
     priors = {feature.name: PRIOR for feature in SCHEMA.iqp}
-    return FusedScore(heads=heads, history=priors, lexical=[], settings=settings).eval()
+    return ScoreHead(heads=heads, history=priors, lexical=[], settings=settings).eval()

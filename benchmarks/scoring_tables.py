@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks import machine, report
-from benchmarks.scoring_data import DIM, SCHEMA, Engine, fused_score
+from benchmarks.scoring_data import DIM, SCHEMA, Engine, score_head_of
 from benchmarks.train_step import BLOCKS, HEADS, HIDDEN, ITEM, QUERY
 from interactrank.modules import candidate_dots, mask_net_tower
 
@@ -56,12 +56,12 @@ def bandwidth_table(options: argparse.Namespace, result: dict[str, Any]) -> repo
 def parts_table(options: argparse.Namespace, of: Engine, size: int) -> report.Table:
     """Where the time of a request goes."""
     requests = itertools.cycle(of.requests(size))
-    fuse = fused_score(history=True).to(of.device)
+    score_head = score_head_of(history=True).to(of.device)
     found = of.features.history((first := next(requests)).keys, first.candidates)
     rate, support = (torch.from_numpy(x).to(of.device) for x in found)
     no_text = rate.new_empty(size, 0)
     dots = candidate_dots(first.vector, of.items, first.zeros, first.rows)
-    whole = fuse(first.vector, of.items, first.zeros, first.rows, rate, support, no_text)[:, 0]
+    whole = score_head(first.vector, of.items, first.zeros, first.rows, rate, support, no_text)[:, 0]
 
     def look_up() -> None:
         request = next(requests)
@@ -72,9 +72,9 @@ def parts_table(options: argparse.Namespace, of: Engine, size: int) -> report.Ta
         candidate_dots(request.vector, of.items, request.zeros, request.rows)
 
     def fuse_history() -> None:
-        assert fuse.transform is not None
-        history = fuse.transform(rate, support, fuse.priors)
-        fuse.project(dots, history, fuse.transform.missing(support))
+        assert score_head.transform is not None
+        history = score_head.transform(rate, support, score_head.priors)
+        score_head.project(dots, history, score_head.transform.missing(support))
 
     def keep() -> None:
         torch.topk(whole, min(options.keep, size // 2))
@@ -104,14 +104,14 @@ def flops_table(candidates: int, block: int, early: Callable[[int, int], nn.Modu
     query, items, vectors = torch.randn(1, QUERY), torch.randn(some, ITEM), torch.randn(some, DIM)
     rows, features = torch.arange(some), len(SCHEMA.iqp)
     cross = torch.rand(some, features), torch.ones(1, features), torch.empty(some, 0)
-    fuse = fused_score(history=True, heads=HEADS)
+    score_head = score_head_of(history=True, heads=HEADS)
     heads, head = torch.randn(1, HEADS, DIM), torch.randn(1, 1, DIM)
 
     def tower(width: int, heads: int, x: Tensor) -> int:
         return flops(lambda: mask_net_tower(in_dim=width, heads=heads, **sizes)(x))
 
     exported, run = "item embeddings exported", "item tower for each candidate"
-    score = flops(lambda: fuse(heads, vectors, rows, rows, *cross))
+    score = flops(lambda: score_head(heads, vectors, rows, rows, *cross))
     item_tower, query_tower = tower(ITEM, 1, items), tower(QUERY, HEADS, query)
     counted = {  # once for the request, for some candidates
         f"InteractRank, {exported}": (query_tower, score),

@@ -1,4 +1,4 @@
-"""HistoryStore: every engagement by key and item: counts C(p, key) and C(key) as of any moment."""
+"""EngagementCountStore: every engagement by key and item: counts C(p, key) and C(key) as of any moment."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import numpy as np
 from interactrank.cross_features.pair_index import Int64s, Ints, PairIndex, search_segments
 
 
-class HistoryStore(PairIndex):
+class EngagementCountStore(PairIndex):
     """A :class:`PairIndex` whose pairs and keys also have their engagement times.
 
     Args:
@@ -69,14 +69,14 @@ class HistoryStore(PairIndex):
         (folder / "index.json").write_text(json.dumps(sizes))
 
     @classmethod
-    def from_events(cls, folder: Path, keys: Int64s, items: Ints, times: Int64s) -> HistoryStore:
+    def from_events(cls, folder: Path, keys: Int64s, items: Ints, times: Int64s) -> EngagementCountStore:
         """Build and open a store from engagements in memory, in any order.
 
         Example::
 
             >>> import tempfile
             >>> key, item, time = np.array([[7, 7, 7], [1, 2, 1], [10, 20, 30]])
-            >>> store = HistoryStore.from_events(Path(tempfile.mkdtemp()), key, item, time)
+            >>> store = EngagementCountStore.from_events(Path(tempfile.mkdtemp()), key, item, time)
             >>> rows = store.rows(np.array([7, 7]))
             >>> store.key_counts(rows, before=np.array([20, 99])).tolist()
             [1, 3]

@@ -17,14 +17,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from interactrank.cross_features.bm25 import LexicalIndex
-from interactrank.cross_features.count_store import HistoryStore
+from interactrank.cross_features.count_store import EngagementCountStore
 from interactrank.cross_features.jagged import Jagged
 from interactrank.cross_features.pair_index import Int64s, PairIndex, ranges
 from interactrank.cross_features.query_cosine import query_cosine
 from interactrank.schema import IqpFeature, SearchSchema
 
 Floats = NDArray[np.float32]
-MAX_PLACES = 1 << 24  # (request, item) places that one look-up may fill: 64 MiB
+MAX_DENSE_SLOTS = 1 << 24  # (request, item) places that one look-up may fill: 64 MiB
 
 
 class KeySpace(NamedTuple):
@@ -91,7 +91,7 @@ class CrossFeatures:
         self,
         *,
         schema: SearchSchema,
-        stores: dict[KeySpace, HistoryStore],
+        stores: dict[KeySpace, EngagementCountStore],
         lexical: dict[str, LexicalIndex],
         num_items: int,
     ) -> None:
@@ -102,7 +102,9 @@ class CrossFeatures:
         """Open the stores that ``prepare`` wrote; nothing is read until it is looked up."""
         return cls(
             schema=schema,
-            stores={s: HistoryStore.open(folder / "history" / s.store.name) for s in key_spaces(schema)},
+            stores={
+                s: EngagementCountStore.open(folder / "history" / s.store.name) for s in key_spaces(schema)
+            },
             lexical={f.name: LexicalIndex.open(folder / "lexical" / f.name) for f in schema.lexical},
             num_items=num_items,
         )
@@ -127,7 +129,7 @@ class CrossFeatures:
         size = num_requests * self.num_items if candidates is None else len(candidates.values)
         rate = np.zeros((size, len(self.schema.iqp)), np.float32)
         support = np.zeros((num_requests, len(self.schema.iqp)), np.float32)
-        asked = _Asked(candidates, num_requests, self.num_items)
+        asked = _CandidateIndex(candidates, num_requests, self.num_items)
         for space, store in self.stores.items():
             columns = [
                 j
@@ -145,7 +147,7 @@ class CrossFeatures:
                     store, requests.keys[space], end, candidates, self.num_items
                 )
                 continue
-            lookup = _Lookup(store, requests.keys[space], end, asked)
+            lookup = _StoreQuery(store, requests.keys[space], end, asked)
             for j in columns:
                 feature = self.schema.iqp[j]
                 if feature.average == "cosine":
@@ -177,7 +179,7 @@ class CrossFeatures:
     def match_one(self, name: str, parts: Jagged, candidates: Jagged | None = None) -> Floats:
         """Match [C] by the lexical feature ``name`` of requests whose text has the hashed ``parts``."""
         index = self.lexical[name]
-        asked = _Asked(candidates, len(parts.lengths), self.num_items)
+        asked = _CandidateIndex(candidates, len(parts.lengths), self.num_items)
         key_rows = index.rows(parts.values)
         _, pairs, rows = _locate(index, key_rows, parts.lengths, asked)
         bm25 = np.bincount(rows, index.scores[pairs], int(asked.lengths.sum()))
@@ -186,7 +188,7 @@ class CrossFeatures:
         return (bm25 / np.repeat(np.maximum(weight, 1e-9), asked.lengths)).astype(np.float32)
 
 
-class _Asked:
+class _CandidateIndex:
     """What is asked for: candidates of R requests (None for all items of the catalogue).
 
     Args:
@@ -213,10 +215,12 @@ class _Asked:
         return self._candidate[places].astype(np.int64)
 
 
-class _Lookup:
+class _StoreQuery:
     """The pairs of one store that the candidates of some requests meet; counted once for each window."""
 
-    def __init__(self, store: HistoryStore, keys: Jagged, end: Int64s, asked: _Asked) -> None:
+    def __init__(
+        self, store: EngagementCountStore, keys: Jagged, end: Int64s, asked: _CandidateIndex
+    ) -> None:
         self.store, self.num_requests, self.num_items = store, len(end), asked.num_items
         self.keys, self.rows = keys.values, store.rows(keys.values)
         self.request = np.repeat(np.arange(len(end)), keys.lengths)
@@ -279,7 +283,7 @@ class _Lookup:
 Located = tuple[Int64s, Int64s, Int64s]
 
 
-def _locate(index: PairIndex, rows: Int64s, key_lengths: Int64s, asked: _Asked) -> Located:
+def _locate(index: PairIndex, rows: Int64s, key_lengths: Int64s, asked: _CandidateIndex) -> Located:
     """Pairs of the index that candidates meet: (which request key, which pair, which candidate)."""
     request = np.repeat(np.arange(len(key_lengths)), key_lengths)
     candidates = asked.candidates
@@ -289,7 +293,7 @@ def _locate(index: PairIndex, rows: Int64s, key_lengths: Int64s, asked: _Asked) 
     searches = int((candidates.lengths[request] * (rows >= 0)).sum())
     pairs_of_keys = index.num_pairs(rows)
     halvings = (pairs_of_keys // max(int((rows >= 0).sum()), 1)).bit_length()
-    if asked.places <= MAX_PLACES and _cheaper_to_filter(
+    if asked.places <= MAX_DENSE_SLOTS and _cheaper_to_filter(
         pairs_of_keys, asked.new_places, searches * halvings
     ):
         return _filter(index, rows, request, asked)
@@ -301,7 +305,7 @@ def _cheaper_to_filter(pairs: int, new_places: int, halvings: int) -> bool:
     return pairs + new_places // 16 < halvings * 5 // 2
 
 
-def _filter(index: PairIndex, rows: Int64s, request: Int64s, asked: _Asked) -> Located:
+def _filter(index: PairIndex, rows: Int64s, request: Int64s, asked: _CandidateIndex) -> Located:
     """Go through all pairs of the keys and keep those that are asked for: cheap where most are."""
     which, pairs = index.pairs_of(rows)
     out = asked.candidate_at(request[which] * asked.num_items + index.items[pairs])

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from interactrank.cross_features.count_store import HistoryStore
+from interactrank.cross_features.count_store import EngagementCountStore
 from interactrank.cross_features.jagged import Jagged
 from interactrank.cross_features.pair_index import Int64s, ranges
 
@@ -27,7 +27,7 @@ class _Profiles(NamedTuple):
 
 
 def query_cosine(
-    store: HistoryStore, keys: Jagged, end: Int64s, candidates: Jagged | None, num_items: int
+    store: EngagementCountStore, keys: Jagged, end: Int64s, candidates: Jagged | None, num_items: int
 ) -> tuple[Floats64, Floats64]:
     """Mean cosine [C] of each candidate and the items of the request's history, and whether there is one [R].
 
@@ -62,7 +62,9 @@ def query_cosine(
     return rate, support
 
 
-def _history_vectors(store: HistoryStore, keys: Jagged, end: Int64s) -> tuple[_Profiles, NDArray[np.bool_]]:
+def _history_vectors(
+    store: EngagementCountStore, keys: Jagged, end: Int64s
+) -> tuple[_Profiles, NDArray[np.bool_]]:
     """The mean unit vector of each request's items, and whether any has a history."""
     request = np.repeat(np.arange(len(end)), keys.lengths)
     each = _profiles(store, keys.values.astype(np.int64), end[request])
@@ -71,7 +73,7 @@ def _history_vectors(store: HistoryStore, keys: Jagged, end: Int64s) -> tuple[_P
     return _Profiles(request[each.row], each.query, weight), known > 0
 
 
-def _profiles(store: HistoryStore, items: Int64s, end: Int64s) -> _Profiles:
+def _profiles(store: EngagementCountStore, items: Int64s, end: Int64s) -> _Profiles:
     which, pairs = store.pairs_of(store.rows(items))
     counts = store.pair_counts(pairs, end[which])
     some = np.flatnonzero(counts)
@@ -81,7 +83,12 @@ def _profiles(store: HistoryStore, items: Int64s, end: Int64s) -> _Profiles:
 
 
 def _dots(
-    store: HistoryStore, vectors: _Profiles, request: Int64s, items: Int64s, end: Int64s, num_items: int
+    store: EngagementCountStore,
+    vectors: _Profiles,
+    request: Int64s,
+    items: Int64s,
+    end: Int64s,
+    num_items: int,
 ) -> Floats64:
     """Dot product of each (request, item) pair's vectors."""
     queries, column = np.unique(vectors.query, return_inverse=True)

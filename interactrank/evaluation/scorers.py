@@ -76,7 +76,7 @@ class ModelScorer:
         chunk: int = 1 << 13,
         cross: CrossBlock | None = None,
     ) -> None:
-        self.cross = cross or CrossBlock(log, model.fuse.reads)
+        self.cross = cross or CrossBlock(log, model.score_head.reads)
         self.model, self.log, self.head, self.device, self.chunk = model, log, head, device, chunk
         rows = np.arange(len(log.items))
         blocks = (rows[first : first + chunk] for first in range(0, len(rows), chunk))
@@ -101,7 +101,7 @@ class ModelScorer:
         if candidates is None:
             shape = (len(requests), len(self.items))
             dense = (rate.view(*shape, rate.shape[1]), support, lexical.view(*shape, lexical.shape[1]))
-            scores = self.model.fuse.catalogue(query, self.items, *(x.to(self.device) for x in dense))
+            scores = self.model.score_head.catalogue(query, self.items, *(x.to(self.device) for x in dense))
             return scores[..., self.head].cpu()
         request = torch.from_numpy(np.repeat(np.arange(len(requests)), candidates.lengths))
         item = torch.from_numpy(candidates.values.astype(np.int64))
@@ -109,7 +109,7 @@ class ModelScorer:
         for first in range(0, len(item), self.chunk):
             c = slice(first, first + self.chunk)
             pairs = (request[c], item[c], rate[c], support, lexical[c])
-            scores = self.model.fuse(query, self.items, *(x.to(self.device) for x in pairs))
+            scores = self.model.score_head(query, self.items, *(x.to(self.device) for x in pairs))
             blocks.append(scores[:, self.head].cpu())
         return torch.cat(blocks)
 
@@ -120,7 +120,7 @@ class ModelScorer:
         size = len(requests) * len(self.items) if candidates is None else len(candidates.values)
         rate, support = np.empty((size, 0), np.float32), np.empty((len(requests), 0), np.float32)
         lexical = np.empty((size, 0), np.float32)
-        uses = self.model.fuse
+        uses = self.model.score_head
         if not (uses.uses_history or uses.uses_lexical):
             return rate, support, lexical
         found = self.cross(requests, candidates)

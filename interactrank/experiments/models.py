@@ -123,7 +123,7 @@ def evaluate_grid(
         for name, seed in there
         if name not in _BASELINES
     }
-    cross = CrossBlock(log, {name for model in loaded.values() for name in model.fuse.reads})
+    cross = CrossBlock(log, {name for model in loaded.values() for name in model.score_head.reads})
     scorers: dict[str, Scorer] = {}
     for name, seed in there:
         if name in _BASELINES:

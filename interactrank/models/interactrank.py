@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from interactrank.batch import SearchBatch
 from interactrank.batch.layout import BatchLayout
 from interactrank.models.loss import RankingLoss
-from interactrank.models.scoring import FusedScore
+from interactrank.models.scoring import ScoreHead
 from interactrank.models.sequence import SequenceEncoder
 from interactrank.models.settings import HistorySettings, ModelSettings
 from interactrank.models.tables import Looked, SearchTables
@@ -59,7 +59,7 @@ class InteractRank(nn.Module):
         self.item_tower = SideEncoder(
             layout=layout, side="item", settings=settings.item_tower, heads=1, dim=settings.dim
         )
-        self.fuse = FusedScore(
+        self.score_head = ScoreHead(
             heads=self.heads,
             history=_priors(layout, settings.history),
             lexical=[f.name for f in schema.lexical],
@@ -103,7 +103,7 @@ class InteractRank(nn.Module):
         return self.item_tower(looked.item, batch.item_dense, []).squeeze(1)
 
     def _score(self, batch: SearchBatch, query: Tensor, item: Tensor, request: Tensor) -> Tensor:
-        return self.fuse(
+        return self.score_head(
             query, item, request, batch.candidate_item, batch.iqp_rate, batch.iqp_support, batch.lexical
         )
 

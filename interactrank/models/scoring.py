@@ -17,7 +17,7 @@ from interactrank.modules import CountSmoothing, CrossInteraction, candidate_dot
 LEXICAL_FLOOR = 0.1  # log(match + 0.1): no shared word lies 2.4 below a full match
 
 
-class FusedScore(nn.Module):
+class ScoreHead(nn.Module):
     """score = w <query, item> + v [history, lexical] + c for every candidate (paper, section 3).
 
     Candidates come as pairs (:meth:`forward`) or as all items for all requests (:meth:`catalogue`); the
@@ -96,7 +96,7 @@ class FusedScore(nn.Module):
         """
         dots = candidate_dots(query, item, candidate_request, candidate_item)
         support = iqp_support if len(iqp_support) == 1 else iqp_support[candidate_request]
-        return self._fuse(dots, iqp_rate, support, lexical)
+        return self._score(dots, iqp_rate, support, lexical)
 
     def catalogue(
         self, query: Tensor, item: Tensor, iqp_rate: Tensor, iqp_support: Tensor, lexical: Tensor
@@ -114,9 +114,9 @@ class FusedScore(nn.Module):
             [R, N, H] float32 logits.
         """
         dots = (query.float() @ item.float().t()).transpose(1, 2)
-        return self._fuse(dots, iqp_rate, iqp_support.unsqueeze(1), lexical)
+        return self._score(dots, iqp_rate, iqp_support.unsqueeze(1), lexical)
 
-    def _fuse(self, dots: Tensor, rate: Tensor, support: Tensor, lexical: Tensor) -> Tensor:
+    def _score(self, dots: Tensor, rate: Tensor, support: Tensor, lexical: Tensor) -> Tensor:
         """[..., H] scores; ``support`` may be one for several candidates."""
         parts, missing = [], []
         if self.transform is not None:

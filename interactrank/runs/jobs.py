@@ -146,7 +146,7 @@ def train_job(
         device = table_device(config.training, table_bytes(log.layout), world)
         built = InteractRank(layout=log.layout, settings=config.model, table_device=device)
         loader = SearchLoader(
-            log, "train", config.loader, rank=world.rank, world_size=world.size, only=built.fuse.reads
+            log, "train", config.loader, rank=world.rank, world_size=world.size, only=built.score_head.reads
         )
         if world.is_main:
             atomic_write_text(output / "config.yaml", given.dump())

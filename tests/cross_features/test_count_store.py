@@ -1,4 +1,4 @@
-"""HistoryStore against a list of events, however the sorted stream is cut into blocks."""
+"""EngagementCountStore against a list of events, however the sorted stream is cut into blocks."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from interactrank.cross_features.count_store import HistoryStore
+from interactrank.cross_features.count_store import EngagementCountStore
 
 events = st.lists(st.tuples(st.integers(0, 3), st.integers(0, 3), st.integers(-5, 10)), max_size=25)
 
@@ -30,8 +30,8 @@ def test_counts_are_those_of_a_loop(
         zip(np.split(key, cuts), np.split(item, cuts), np.split(time, cuts), strict=True)
     )  # some are empty; keys and pairs go on in the next one
     folder = tmp_path_factory.mktemp("store")
-    HistoryStore.build(folder, blocks, np.split(by_key, cuts))
-    store = HistoryStore.open(folder)
+    EngagementCountStore.build(folder, blocks, np.split(by_key, cuts))
+    store = EngagementCountStore.open(folder)
     asked = [(k, i) for k in range(-1, 5) for i in range(5)]
     at = store.rows(np.array([k for k, _ in asked]))
     moment = np.full(len(asked), before)
@@ -47,7 +47,7 @@ def test_counts_are_those_of_a_loop(
 
 
 def test_an_event_at_the_moment_itself_does_not_count(tmp_path: Path) -> None:
-    store = HistoryStore.from_events(tmp_path, *columns([(7, 1, 10)]))
+    store = EngagementCountStore.from_events(tmp_path, *columns([(7, 1, 10)]))
     row, pair = store.rows(np.array([7, 7])), store.find(np.array([0, 0]), np.array([1, 1]))
     assert store.key_counts(row, np.array([10, 11])).tolist() == [0, 1]
     assert store.pair_counts(pair, np.array([10, 11])).tolist() == [0, 1]
@@ -55,8 +55,8 @@ def test_an_event_at_the_moment_itself_does_not_count(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("blocks", [[], [columns([])]])
 def test_an_empty_store(tmp_path: Path, blocks: list[tuple[np.ndarray, ...]]) -> None:
-    HistoryStore.build(tmp_path, blocks, [])  # type: ignore[arg-type]
-    store = HistoryStore.open(tmp_path)
+    EngagementCountStore.build(tmp_path, blocks, [])  # type: ignore[arg-type]
+    store = EngagementCountStore.open(tmp_path)
     rows = store.rows(np.array([0, 5]))
     assert rows.tolist() == [-1, -1]
     assert store.key_counts(rows, np.array([9, 9])).tolist() == [0, 0]
@@ -67,4 +67,4 @@ def test_an_empty_store(tmp_path: Path, blocks: list[tuple[np.ndarray, ...]]) ->
 
 def test_two_streams_of_different_events_are_an_error(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="history of 2 engagements has 1 times"):
-        HistoryStore.build(tmp_path, [columns([(1, 1, 1), (1, 2, 3)])], [np.array([1])])
+        EngagementCountStore.build(tmp_path, [columns([(1, 1, 1), (1, 2, 3)])], [np.array([1])])

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from interactrank.cross_features import features
-from interactrank.cross_features.count_store import HistoryStore
+from interactrank.cross_features.count_store import EngagementCountStore
 from interactrank.cross_features.features import CrossFeatures, KeySpace, RequestKeys, key_space, key_spaces
 from interactrank.cross_features.jagged import Jagged
 from interactrank.schema import IqpFeature, SearchSchema
@@ -44,7 +44,7 @@ def history(folder: Path, words: list[Event], users: list[Event]) -> CrossFeatur
     stores = {}
     for space, events in ((WORDS, words), (USER, users)):
         table = np.array(events, np.int64).reshape(-1, 3)
-        stores[space] = HistoryStore.from_events(
+        stores[space] = EngagementCountStore.from_events(
             folder / space.name, table[:, 0], table[:, 1], table[:, 2] * HOUR
         )
     return CrossFeatures(schema=SCHEMA, stores=stores, lexical={}, num_items=N)
@@ -231,7 +231,7 @@ def test_cosine_is_that_of_a_loop(
     # A user had both items from that hour on; each item also comes with itself.
     rows = [r for a, b, t in shared for r in {(a, b, t), (b, a, t), (a, a, t), (b, b, t)}]
     table = np.array(rows, np.int64).reshape(-1, 3)
-    store = HistoryStore.from_events(
+    store = EngagementCountStore.from_events(
         tmp_path_factory.mktemp("cosine"), table[:, 0], table[:, 1], table[:, 2] * HOUR
     )
     cross = CrossFeatures(

@@ -81,7 +81,7 @@ def test_models_share_the_features_of_a_block(log: PreparedDataset, monkeypatch:
         for m in (first, second)
     }
     monkeypatch.setattr(log.cross, "history", counted)
-    cross = CrossBlock(log, {*first.fuse.reads, *second.fuse.reads})
+    cross = CrossBlock(log, {*first.score_head.reads, *second.score_head.reads})
     shared = {m: ModelScorer(m, log, 0, CPU, cross=cross) for m in (first, second)}
     for (m, whole), expected in alone.items():
         torch.testing.assert_close(

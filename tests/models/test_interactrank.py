@@ -70,18 +70,18 @@ def test_a_score_is_the_projection_of_the_dot_product_and_the_features(log: Prep
     b, m = batch(log), model(log)
     query, item = m.encode_requests(b), m.encode_items(b)
     torch.testing.assert_close(query.norm(dim=-1), torch.ones(query.shape[:2]))
-    weight, bias = m.fuse.project.projection()
-    assert m.fuse.transform is not None
+    weight, bias = m.score_head.project.projection()
+    assert m.score_head.transform is not None
     expected = []
     start = 0
     for r, length in enumerate(b.candidate_lengths.tolist()):
         for c in range(start, start + length):
             dots = query[r] @ item[b.candidate_item[c]]
-            priors = m.fuse.priors.expand(1, -1)
-            history = m.fuse.transform(b.iqp_rate[c : c + 1], b.iqp_support[r : r + 1], priors)[0]
+            priors = m.score_head.priors.expand(1, -1)
+            history = m.score_head.transform(b.iqp_rate[c : c + 1], b.iqp_support[r : r + 1], priors)[0]
             unknown = b.iqp_support[r] <= 0
-            history = torch.where(unknown, m.fuse.project.default[: len(history)], history)
-            flags = (unknown.float() @ m.fuse.project.flag_weight[:, : len(history)].t()).expand(2)
+            history = torch.where(unknown, m.score_head.project.default[: len(history)], history)
+            flags = (unknown.float() @ m.score_head.project.flag_weight[:, : len(history)].t()).expand(2)
             lexical = torch.log(b.lexical[c] + 0.1)
             cross = torch.cat([history, lexical])
             expected.append(weight[:, -1] * dots + weight[:, :-1] @ cross + flags + bias)
@@ -149,7 +149,7 @@ def test_a_score_rises_with_the_dot_product(log: PreparedDataset) -> None:
     rate, lexical = torch.rand(1, x).expand(9, -1), torch.rand(1, y).expand(9, -1)
     for support in (torch.zeros(1, x), torch.full((1, x), 7.0)):
         request, item = torch.zeros(9, dtype=torch.long), torch.arange(9)
-        scores = m.fuse(query, items, request, item, rate, support, lexical)
+        scores = m.score_head(query, items, request, item, rate, support, lexical)
         assert (scores[1:, 0] > scores[:-1, 0]).all()
 
 
@@ -160,8 +160,10 @@ def test_all_items_at_once_get_the_scores_of_the_pairs(log: PreparedDataset) -> 
     rate, lexical = torch.rand(r, n, x), torch.rand(r, n, y)
     support = torch.tensor([[0.0] * x, [1.0] * x, ([0.0, 5.0] * x)[:x]])
     request, item = torch.arange(r).repeat_interleave(n), torch.arange(n).repeat(r)
-    pairs = m.fuse(query, items, request, item, rate.flatten(0, 1), support, lexical.flatten(0, 1))
-    torch.testing.assert_close(m.fuse.catalogue(query, items, rate, support, lexical).flatten(0, 1), pairs)
+    pairs = m.score_head(query, items, request, item, rate.flatten(0, 1), support, lexical.flatten(0, 1))
+    torch.testing.assert_close(
+        m.score_head.catalogue(query, items, rate, support, lexical).flatten(0, 1), pairs
+    )
 
 
 def test_the_two_tower_reads_neither_sequence_nor_history_nor_lexical_features(log: PreparedDataset) -> None:
@@ -177,8 +179,8 @@ def test_the_two_tower_reads_neither_sequence_nor_history_nor_lexical_features(l
     )
     assert torch.equal(m.score(planted), m.score(b))
     assert torch.equal(m(planted)[0], m(b)[0])
-    assert not m.fuse.uses_history
-    assert not m.fuse.uses_lexical
+    assert not m.score_head.uses_history
+    assert not m.score_head.uses_lexical
     assert m.sequence is None
 
 
@@ -194,7 +196,7 @@ def test_a_feature_that_is_left_out_is_not_read(log: PreparedDataset) -> None:
         planted.iqp_support[:, column] = NAN
     planted.lexical[:, 0] = NAN
     assert torch.equal(m.score(planted), m.score(b))
-    assert m.fuse.project.features == len(names) - 2 + len(log.schema.lexical) - 1
+    assert m.score_head.project.features == len(names) - 2 + len(log.schema.lexical) - 1
     other = replace(b, iqp_rate=b.iqp_rate.clone())
     other.iqp_rate[:, names.index("all_click")] += 0.1
     assert not torch.allclose(m.score(other), m.score(b))

@@ -227,7 +227,7 @@ def test_a_variant_is_trained_and_compared_as_a_model_of_its_own(tmp_path: Path)
     assert set(report["paired"]) == {"interactrank - plain", "interactrank - counts"}
     model = load("plain", tmp_path / "out" / "plain", PreparedDataset(tmp_path / "out" / "prepared"))
     assert model.sequence is None
-    assert len(model.fuse.history) == len(wanted.search.iqp) - 1
+    assert len(model.score_head.history) == len(wanted.search.iqp) - 1
     with pytest.raises(ConfigError, match="no model 'plian' to train; did you mean 'plain'"):
         jobs.train_job(wanted, tmp_path / "out" / "prepared", tmp_path / "other", model="plian")
     assert not (tmp_path / "other").exists()

@@ -31,7 +31,7 @@ from interactrank.core.extras import require
 from interactrank.core.manifest import Manifest
 from interactrank.core.progress import track
 from interactrank.cross_features.bm25 import LexicalIndex
-from interactrank.cross_features.count_store import HistoryStore
+from interactrank.cross_features.count_store import EngagementCountStore
 from interactrank.cross_features.features import CrossFeatures, key_spaces
 from interactrank.cross_features.text import ANALYZERS
 from interactrank.data.arrow_lists import to_arrow
@@ -295,7 +295,7 @@ class _Preparation:
             path = str(work / f"{space.name}.parquet").replace("'", "''")
             by_pair = self.source.batches(f"SELECT * FROM '{path}' ORDER BY key, item, time")
             by_key = self.source.batches(f"SELECT time FROM '{path}' ORDER BY key, time")
-            HistoryStore.build(
+            EngagementCountStore.build(
                 self.output / "history" / space.name,
                 ((b["key"].to_numpy(), b["item"].to_numpy(), b["time"].to_numpy()) for b in by_pair),
                 (b["time"].to_numpy() for b in by_key),
@@ -308,7 +308,7 @@ class _Preparation:
         frequency = QueryFrequency((b["query"].to_pylist(), b["n"].to_numpy()) for b in counted)
         repeats = None
         if self.schema.exclude_repeats:
-            repeats = HistoryStore.open(self.output / "history" / REPEATS.name)
+            repeats = EngagementCountStore.open(self.output / "history" / REPEATS.name)
         writers = {split: SplitWriter(self.output / split, self.settings) for split in SPLITS}
         try:
             total = -(-self.source.num_requests // self.settings.block_requests)

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from interactrank.core.extras import require
-from interactrank.cross_features.count_store import HistoryStore
+from interactrank.cross_features.count_store import EngagementCountStore
 from interactrank.cross_features.features import CrossFeatures
 from interactrank.cross_features.jagged import Jagged
 from interactrank.data.arrow_lists import to_arrow
@@ -37,7 +37,7 @@ def request_table(
     vocabularies: Mapping[str, Vocabulary],
     cross: CrossFeatures,
     train_frequency: QueryFrequency,
-    repeats: HistoryStore | None,
+    repeats: EngagementCountStore | None,
 ) -> Any:
     """The Arrow table of a block of requests."""
     pa = require("pyarrow", extra="data")
@@ -113,7 +113,7 @@ def _weights(schema: SearchSchema, block: RawRequests) -> NDArray[np.float32]:
     return weights
 
 
-def _excluded(block: RawRequests, repeats: HistoryStore) -> Jagged:
+def _excluded(block: RawRequests, repeats: EngagementCountStore) -> Jagged:
     """Items that the user engaged with after the same query, before the request's history ends."""
     which, pairs = repeats.pairs_of(repeats.rows(block.repeat_keys.values))
     before = repeats.pair_counts(pairs, block.keys.history_end[which]) > 0
