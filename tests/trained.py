@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from interactrank.core.settings import apply_overrides, parse_config
+from interactrank.core.overrides import apply_overrides
+from interactrank.core.settings import parse_config
 from interactrank.runs.config import RunConfig
 from tests.data import logs
 from tests.models.search import SMALL

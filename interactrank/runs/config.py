@@ -9,7 +9,9 @@ from typing import Any
 import yaml
 from pydantic import Field
 
-from interactrank.core.settings import Config, ConfigError, Name, apply_overrides, near, parse_config
+from interactrank.core.overrides import apply_overrides
+from interactrank.core.settings import Config, ConfigError, Name, near, parse_config
+from interactrank.core.yaml_file import read_yaml
 from interactrank.data.settings import LoaderSettings, PrepareSettings
 from interactrank.data.simulator import SimulationSettings
 from interactrank.evaluation.settings import EvaluationSettings
@@ -180,12 +182,5 @@ def load_config(path: str | Path, overrides: Sequence[str] = ()) -> RunConfig:
     Raises:
         ConfigError: the file cannot be read, or lists every mistake in it.
     """
-    try:
-        values: Any = yaml.safe_load(Path(path).read_text())
-    except OSError as error:
-        raise ConfigError(f"cannot read '{path}': {error.strerror}") from None
-    except yaml.YAMLError as error:
-        raise ConfigError(f"'{path}' is not valid YAML: {error}") from None
-    if not isinstance(values, dict):
-        raise ConfigError(f"'{path}': expected sections such as schema and training")
+    values = read_yaml(path)
     return parse_config(RunConfig, apply_overrides(values, overrides), str(path))

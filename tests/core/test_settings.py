@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any, Literal
 
 import pytest
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator
 
-from interactrank.core.settings import Config, ConfigError, apply_overrides, near, parse_config
+from interactrank.core.settings import Config, ConfigError, Name, near, parse_config
 
 
 class Leaf(Config):
@@ -19,22 +19,20 @@ class Leaf(Config):
         return [f"'{self.name}' is square and large"] if self.kind == "square" and self.size > 3 else []
 
 
-class Old(Config):
+class Range(Config):
     low: int = 0
     high: int = 1
 
-    @model_validator(mode="after")
-    def _check(self) -> Old:
-        if self.low > self.high:
-            raise ValueError(f"low {self.low} is above high {self.high}")
-        return self
+    def problems(self) -> list[str]:
+        return [f"low {self.low} is above high {self.high}"] if self.low > self.high else []
 
 
 class Root(Config):
     first: Leaf = Field(alias="start")
     leaves: list[Leaf] = Field(min_length=1)
     by_name: dict[str, Leaf] = Field(default_factory=dict)
-    old: Old = Old()
+    range: Range = Range()
+    share: float | None = None
     favourite: str | None = None
 
     def problems(self) -> list[str]:
@@ -71,7 +69,7 @@ def test_good_values_are_parsed_and_left_unchanged() -> None:
         ({"leafs": []}, ["leafs: unknown key; did you mean 'leaves'?"]),
         (
             {"qqqq": 1},
-            ["qqqq: unknown key; allowed: start, leaves, by_name, old, favourite"],
+            ["qqqq: unknown key; allowed: start, leaves, by_name, range, share, favourite"],
         ),
         ({"start": {"name": "a", "siz": 2}}, ["start.siz: unknown key; did you mean 'size'?"]),
         (
@@ -106,61 +104,79 @@ def test_good_values_are_parsed_and_left_unchanged() -> None:
             {"start": {"name": "a", "size": 4, "kind": "square"}},
             ["start: 'a' is square and large"],
         ),
-        ({"old": {"low": 2}}, ["old: low 2 is above high 1"]),
+        ({"range": {"low": 2}}, ["range: low 2 is above high 1"]),
+        ({"share": float("nan")}, ["share: input should be a finite number, found nan"]),
+        ({"share": float("-inf")}, ["share: input should be a finite number, found -inf"]),
+        ({"share": True}, ["share: input should be a number, found True"]),  # YAML's `yes`
+        (
+            {"start": {"name": False}},
+            ["start.name: input should be a valid string, found False; put it in quotes"],
+        ),
+        ({"start": {"name": 7}}, ["start.name: input should be a valid string, found 7; put it in quotes"]),
+        (
+            {"start": {"name": "a", "size": 1.5}},
+            ["start.size: input should be a valid integer, got a number with a fractional part, found 1.5"],
+        ),
+        (
+            {"by_name": {3: {"name": "x"}}},
+            ["by_name.3: input should be a valid string, found 3; put it in quotes"],
+        ),
+        ({3: 1}, ["3: unknown key; allowed: start, leaves, by_name, range, share, favourite"]),
     ],
 )
 def test_each_mistake_alone(change: dict[str, Any], expected: list[str]) -> None:
     assert mistakes({**GOOD, **change}) == expected
 
 
-def test_mistakes_of_values_do_not_hide_mistakes_between_values() -> None:
+def test_first_pass__all_wrong_values_and_keys_at_once() -> None:
     values = {
         "start": {"name": "a", "size": "many"},
         "leaves": [{"name": "oak", "size": -1}, {"name": "big", "size": 9, "kind": "square"}],
-        "old": {"low": 3, "high": 2, "middle": 1},
+        "range": {"low": 3, "high": 2, "middle": 1},
         "favourit": "aok",
     }
-    assert set(mistakes(values)) == {
+    assert mistakes(values) == [  # and nothing that only holds if these are right
         "start.size: input should be a valid integer, unable to parse string as an integer, found 'many'",
         "leaves.0.size: input should be greater than or equal to 1, found -1",
-        "leaves.1: 'big' is square and large",
-        "old.middle: unknown key; allowed: low, high",
-        "old: low 3 is above high 2",
+        "range.middle: unknown key; allowed: low, high",
         "favourit: unknown key; did you mean 'favourite'?",
-        "favourite: no leaf 'aok'; did you mean 'oak'?",
+    ]
+
+
+def test_second_pass__what_must_hold_between_values_of_all_sections_at_once() -> None:
+    values = {
+        "start": {"name": "a"},
+        "leaves": [{"name": "oak"}, {"name": "big", "size": 9, "kind": "square"}],
+        "by_name": {"x": {"name": "x", "size": 8, "kind": "square"}},
+        "range": {"low": 3, "high": 2},
+        "favourite": "aok",
     }
+    assert mistakes(values) == [
+        "favourite: no leaf 'aok'; did you mean 'oak'?",
+        "leaves.1: 'big' is square and large",
+        "by_name.x: 'x' is square and large",
+        "range: low 3 is above high 2",
+    ]
 
 
-def test_a_validator_of_the_whole_that_raises() -> None:
+def test_a_validator_that_raises_several_lines() -> None:
     class Whole(Config):
-        old: Old = Old()
         size: int = 1
 
-        @model_validator(mode="after")
-        def _check(self) -> Whole:
+        @field_validator("size")
+        @classmethod
+        def _check(cls, size: int) -> int:
             raise ValueError("never right\nin two ways")
 
     with pytest.raises(ConfigError) as error:
-        parse_config(Whole, {"old": {"low": 5}, "size": "x"})
-    assert [line.removeprefix("  - ") for line in str(error.value).split("\n")[1:]] == [
-        "old: low 5 is above high 1",
-        "size: input should be a valid integer, unable to parse string as an integer, found 'x'",
-        "never right",
-        "in two ways",
-    ]
+        parse_config(Whole, {"size": 2})
+    assert str(error.value) == "config: 2 problems\n  - size: never right\n  - size: in two ways"
 
 
-def test_no_message_is_about_a_stand_in() -> None:
-    # Without names, nothing can be said about the favourite or about the sizes of leaves.
-    values = {"start": [], "leaves": [{"name": 3}, "x"], "favourite": "oak", "by_name": {"k": 7}}
-    found = mistakes(values)
-    assert not any("stand_in" in m for m in found)
-    assert [m.split(":")[0] for m in found] == [
-        "start",
-        "leaves.0.name",
-        "leaves.1",
-        "by_name.k",
-    ]
+@pytest.mark.parametrize(("text", "value"), [("3", 3), ("1e-3", 0.001), ("0.5", 0.5)])
+def test_numbers__as_text_are_numbers(text: str, value: float) -> None:
+    # YAML 1.1 reads 1e-3 as text, as it has no point.
+    assert parse_config(Root, {**GOOD, "share": text}).share == value
 
 
 @pytest.mark.parametrize("values", [None, [], "text", 3])
@@ -178,30 +194,13 @@ def test_near_without_choices_says_nothing() -> None:
     assert near("a", {}) == ""
 
 
-def test_overrides_reach_lists_and_make_sections() -> None:
-    values = {"a": {"b": [1, {"c": 2}]}, "empty": None}
-    overrides = ["a.b.1.c=[3, 4]", "a.b.0=null", "empty.x=1e-3", "new.deep.key=text", "a.eq=x=y"]
-    assert apply_overrides(values, overrides) == {
-        "a": {"b": [None, {"c": [3, 4]}], "eq": "x=y"},
-        "empty": {"x": "1e-3"},  # YAML 1.1: a number needs a point, 1.0e-3
-        "new": {"deep": {"key": "text"}},
-    }
-    assert values == {"a": {"b": [1, {"c": 2}]}, "empty": None}
+def test_names__what_they_may_be_made_of() -> None:
+    class Named(Config):
+        name: Name
 
-
-@pytest.mark.parametrize(
-    ("override", "message"),
-    [
-        ("a", "override 'a': write section.key=value, such as training.steps=100"),
-        ("=1", "override '=1': write section.key=value, such as training.steps=100"),
-        ("a=[1", "override 'a=[1': the value is not valid YAML"),
-        ("list.x=1", "override 'list.x=1': the config has no place 'list.x'"),
-        ("list.5=1", "override 'list.5=1': the config has no place 'list.5'"),
-        ("number.x=1", "override 'number.x=1': the config has no place 'number.x'"),
-        ("number.x.y=1", "override 'number.x.y=1': the config has no place 'number.x.y'"),
-    ],
-)
-def test_wrong_overrides(override: str, message: str) -> None:
     with pytest.raises(ConfigError) as error:
-        apply_overrides({"list": [1], "number": 2}, [override])
-    assert str(error.value) == message
+        parse_config(Named, {"name": "Long Click"})
+    assert str(error.value).split("\n  - ")[1] == (
+        "name: 'Long Click' is not a valid name; begin with a lower-case letter, then use lower-case "
+        "letters, digits and underscores"
+    )

@@ -11,7 +11,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from interactrank.core.settings import apply_overrides, parse_config
+from interactrank.core.overrides import apply_overrides
+from interactrank.core.settings import parse_config
 from interactrank.data.prepare.prepare import prepare
 from interactrank.data.prepared.dataset import PreparedDataset
 from interactrank.data.settings import PrepareSettings

@@ -39,7 +39,7 @@ def test_dates_need_no_quotes_in_yaml() -> None:
             {"test_from": "soon"},
             "test_from: 'soon' is not a date; write it like 2011-10-17 or 2011-10-17T06:00:00",
         ),
-        ({"test_from": 2011}, "test_from: input should be a valid string, found 2011"),
+        ({"test_from": 2011}, "test_from: input should be a valid string, found 2011; put it in quotes"),
         ({"validation_from": "2011-01-01"}, "validation_from needs test_from, where validation ends"),
         (
             {"validation_from": "2011-02-01", "test_from": "2011-01-01"},

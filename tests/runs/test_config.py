@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 
-from interactrank.core.settings import ConfigError, apply_overrides, parse_config
+from interactrank.core.overrides import apply_overrides
+from interactrank.core.settings import ConfigError, parse_config
 from interactrank.runs.config import RunConfig, load_config
 from tests.trained import VALUES
 
@@ -85,13 +86,13 @@ def test_by_user_needs_users() -> None:
         parse_config(RunConfig, values)
 
 
-def test_mistakes_between_sections_come_with_those_within() -> None:
-    found = mistakes(
-        "evaluation.head=x", "training.dense_optimizer.lr=0", "schema.sequence.item=y", "models=[bm25, bm25]"
-    )
-    assert [line.split(":")[0] for line in found] == [
-        "training.dense_optimizer.lr", "models", "evaluation.head", "schema",
-    ]  # fmt: skip
+def test_mistakes_between_sections_come_together_once_each_value_is_right() -> None:
+    between = ["evaluation.head=x", "schema.sequence.item=y", "models=[bm25, bm25]"]
+    found = mistakes(*between)
+    assert [line.split(":")[0] for line in found] == ["models", "evaluation.head", "schema"]
+    assert [line.split(":")[0] for line in mistakes("loader.batch_requests=0", *between)] == [
+        "loader.batch_requests"
+    ]
 
 
 @pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
@@ -119,8 +120,8 @@ def test_overrides_change_the_file(tmp_path: Path) -> None:
     [
         (None, "cannot read '.*run.yaml': No such file or directory"),
         ("schema: [", "'.*run.yaml' is not valid YAML"),
-        ("- 1", "'.*run.yaml': expected sections such as schema and training"),
-        ("", "'.*run.yaml': expected sections such as schema and training"),
+        ("- 1", r"'.*run.yaml': expected settings \(key: value\), found list"),
+        ("", "'.*run.yaml' is empty"),
     ],
 )
 def test_files_that_are_no_config(tmp_path: Path, text: str | None, message: str) -> None:

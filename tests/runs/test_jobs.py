@@ -9,7 +9,8 @@ import pytest
 import torch
 
 from interactrank.checkpoint.weights import load_model
-from interactrank.core.settings import ConfigError, apply_overrides, parse_config
+from interactrank.core.overrides import apply_overrides
+from interactrank.core.settings import ConfigError, parse_config
 from interactrank.data.errors import DatasetError
 from interactrank.data.prepared.dataset import PreparedDataset
 from interactrank.models import InteractRank

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from interactrank.core.settings import ConfigError, apply_overrides, parse_config
+from interactrank.core.overrides import apply_overrides
+from interactrank.core.settings import ConfigError, parse_config
 from interactrank.schema import IqpFeature, LexicalFeature, SearchSchema, parse_duration
 from interactrank.schema.tables import IdTable
 
@@ -270,7 +271,7 @@ def test_each_mistake(overrides: list[str], expected: str) -> None:
     ("override", "place"),
     [
         ("events.engagements={}", "events.engagements"),
-        ("events.engagements={Click: clicks}", "events.engagements.Click.[key]"),
+        ("events.engagements={Click: clicks}", "events.engagements.Click"),
         ("heads=[]", "heads"),
         ("features.item=[]", "features.item"),
         ("sequence.engagements=[]", "sequence.engagements"),
@@ -305,17 +306,13 @@ def test_without_a_users_section() -> None:
     }
 
 
-def test_all_kinds_of_mistakes_at_once() -> None:
+def test_all_wrong_keys_and_values_at_once() -> None:
     values = changed(
         "events.tme=x",
         "features.item.1.kind=wordz",
         "features.request.0.tabel=query",
         "tables.item.dim=-4",
-        "heads.0.engagements.0=clik",
         "sequence.length=0",
-        "sequence.item=itm",
-        "iqp.0.window=soon",
-        "iqp.0.segment=city",
         "lexical.0.b=2",
     )
     del values["features"]["request"][0]["table"]
@@ -325,12 +322,20 @@ def test_all_kinds_of_mistakes_at_once() -> None:
         "'wordz'; did you mean 'words'?",
         "features.request.0.tabel: unknown key; did you mean 'table'?",
         "tables.item.dim: input should be greater than or equal to 4, found -4",
-        "head 'like': no engagement 'clik'; did you mean 'click'?",
         "sequence.length: input should be greater than or equal to 1, found 0",
+        "lexical.0.b: input should be less than or equal to 1, found 2",
+    }
+
+
+def test_all_mistakes_between_values_at_once() -> None:
+    values = changed(
+        "heads.0.engagements.0=clik", "sequence.item=itm", "iqp.0.window=soon", "iqp.0.segment=city"
+    )
+    assert set(mistakes(values)) == {
+        "head 'like': no engagement 'clik'; did you mean 'click'?",
         "sequence.item: 'itm' is not an item feature of kind id; did you mean 'item'?",
         "iqp.0: window: 'soon' is not a duration; write a positive number and h, d, w or y, such as 90d",
         "iqp 'query_click_soon_city': no segment 'city'; allowed: country",
-        "lexical.0.b: input should be less than or equal to 1, found 2",
     }
 
 
