@@ -33,11 +33,11 @@ from interactrank.data.prepare.prepare import prepare
 from interactrank.data.prepared.dataset import PreparedDataset
 from interactrank.data.simulator import simulate
 from interactrank.distributed.world import process_group
-from interactrank.evaluation.evaluator import evaluate, ranking_head
-from interactrank.evaluation.intervals import bootstrap_intervals
-from interactrank.evaluation.paired import compare_paired
+from interactrank.evaluation.evaluator import evaluate, head_index
+from interactrank.evaluation.metric_frame import MetricFrame, concatenate_frames
 from interactrank.evaluation.scorers import ModelScorer
-from interactrank.evaluation.table import RequestTable, concatenate_tables
+from interactrank.evaluation.stats.bootstrap import bootstrap_intervals
+from interactrank.evaluation.stats.paired import compare_paired
 from interactrank.models import InteractRank
 from interactrank.runs.config import RunConfig, load_config
 from interactrank.training.trainer import train
@@ -77,7 +77,7 @@ def config(options: argparse.Namespace, way: str, seed: int) -> RunConfig:
     )
 
 
-def one(options: argparse.Namespace, log: PreparedDataset, folder: Path, way: str, seed: int) -> RequestTable:
+def one(options: argparse.Namespace, log: PreparedDataset, folder: Path, way: str, seed: int) -> MetricFrame:
     """Train a model one way and rank the test requests with it."""
     of = config(options, way, seed)
     with process_group(options.device) as world:
@@ -86,7 +86,7 @@ def one(options: argparse.Namespace, log: PreparedDataset, folder: Path, way: st
         loader = (FlatLoader if way == "flat" else SearchLoader)(log, "train", of.loader)
         result = train(model, loader, of.training, folder / f"{way}_{seed}")
         trained = result.dmp.module.eval()
-        head = ranking_head(log, of.evaluation)
+        head = head_index(log, of.evaluation)
         table = evaluate(ModelScorer(trained, log, head, world.device), log, of.evaluation)
     return table | {"seed": np.full(len(table["request_index"]), seed)}
 
@@ -96,7 +96,7 @@ def tables(options: argparse.Namespace, result: dict[str, Any]) -> list[report.T
     silence_known_warnings()
     seeds = range(1 if options.smoke else options.seeds)
     seconds: dict[str, list[float]] = {way: [] for way in WAYS}
-    parts: dict[str, list[RequestTable]] = {way: [] for way in WAYS}
+    parts: dict[str, list[MetricFrame]] = {way: [] for way in WAYS}
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         first = config(options, "flat", 0)
@@ -109,7 +109,7 @@ def tables(options: argparse.Namespace, result: dict[str, Any]) -> list[report.T
                 start = time.perf_counter()
                 parts[way].append(one(options, log, folder, way, seed))
                 seconds[way].append(time.perf_counter() - start)
-    found = {way: concatenate_tables(of) for way, of in parts.items()}
+    found = {way: concatenate_frames(of) for way, of in parts.items()}
     requests = found["flat"]["request_index"]  # drawn as a whole, with all seeds
     values: list[list[Any]] = []
     for way, table in found.items():

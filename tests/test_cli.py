@@ -163,7 +163,7 @@ def test_the_verbs_one_by_one(config, tmp_path, capsys):
     assert "step 3/3" in capsys.readouterr().err
     run = ["--run", f"interactrank={model}"]
     assert main(["evaluate", config, "--data", prepared, "--output", report, *run]) == 0
-    assert "hit@3" in capsys.readouterr().out
+    assert "HIT@3" in capsys.readouterr().out
     assert list(json.loads((tmp_path / "report/metrics.json").read_text())["models"]) == [
         "interactrank",
         "bm25",

@@ -1,1 +1,1 @@
-"""What any project could use: errors, files, settings, versions, logging."""
+"""What any project could use: errors, files, settings, versions, logging, registries, output, plot style."""

@@ -1,31 +1,46 @@
-"""Ranking metrics, their intervals and tests, slices, calibration, gathering over ranks, and reports.
+"""Metrics of rankings, their intervals and tests, slices, gathering over ranks, and reports.
 
-Everything passes through one table, a row per request (:mod:`interactrank.evaluation.table`).
+Everything passes through one frame, a row per request (:mod:`interactrank.evaluation.metric_frame`).
 """
 
-from interactrank.evaluation.accumulate import gather_table, sort_table
-from interactrank.evaluation.auc import pr_auc, request_level_auc, roc_auc
-from interactrank.evaluation.binned_auc import (
+from interactrank.evaluation.gather import gather_frame, sort_frame
+from interactrank.evaluation.metric_frame import (
+    MetricFrame,
+    average_frames,
+    concatenate_frames,
+    count_requests,
+    frame_means,
+    metric_columns,
+    num_requests,
+    select_requests,
+)
+from interactrank.evaluation.metrics import (
+    DEFAULT_KS,
     BinnedCounts,
+    Metric,
+    ProbabilityMetric,
+    RankMetric,
     binned_counts,
     binned_pr_auc,
     binned_roc_auc,
     binned_roc_pr_auc,
+    calibration_ratio,
+    corpus_outranking,
+    count_outranking,
+    normalized_entropy,
+    pr_auc,
+    ranking_metrics,
+    recall_at_k,
+    register_metric,
+    request_auc,
+    request_level_auc,
+    request_metrics,
+    roc_auc,
 )
-from interactrank.evaluation.calibration import CalibrationMeter
-from interactrank.evaluation.intervals import Interval, bootstrap_intervals
-from interactrank.evaluation.paired import PairedDifference, compare_paired
 from interactrank.evaluation.plots import plot_comparison, plot_training_curves
-from interactrank.evaluation.ranking import DEFAULT_KS, ranking_metrics, request_auc, request_metrics
+from interactrank.evaluation.predictions import Predictions
 from interactrank.evaluation.ranks import RelevantRanks, ranks_of_candidates, ranks_of_relevant
-from interactrank.evaluation.recall import corpus_outranking, count_outranking, recall_at_k
-from interactrank.evaluation.report import (
-    best_models,
-    metrics_table,
-    print_metrics,
-    versions,
-    write_metrics_json,
-)
+from interactrank.evaluation.report import best_models, metrics_table, print_metrics
 from interactrank.evaluation.slices import (
     Slice,
     SliceMetrics,
@@ -36,42 +51,48 @@ from interactrank.evaluation.slices import (
     seen_query_slice,
     segment_slice,
 )
-from interactrank.evaluation.table import (
-    RequestTable,
-    concatenate_tables,
-    count_requests,
-    metric_columns,
-    num_requests,
-    select_requests,
-    table_means,
+from interactrank.evaluation.stats import (
+    Interval,
+    PairedDifference,
+    bootstrap_intervals,
+    compare_paired,
+    holm,
 )
 
 __all__ = [
     "DEFAULT_KS",
     "BinnedCounts",
-    "CalibrationMeter",
     "Interval",
+    "Metric",
+    "MetricFrame",
     "PairedDifference",
+    "Predictions",
+    "ProbabilityMetric",
+    "RankMetric",
     "RelevantRanks",
-    "RequestTable",
     "Slice",
     "SliceMetrics",
+    "average_frames",
     "best_models",
     "binned_counts",
     "binned_pr_auc",
     "binned_roc_auc",
     "binned_roc_pr_auc",
     "bootstrap_intervals",
+    "calibration_ratio",
     "compare_paired",
-    "concatenate_tables",
+    "concatenate_frames",
     "corpus_outranking",
     "count_outranking",
     "count_requests",
-    "gather_table",
+    "frame_means",
+    "gather_frame",
+    "holm",
     "length_slice",
     "metric_columns",
     "metrics_by_slice",
     "metrics_table",
+    "normalized_entropy",
     "num_requests",
     "per_user_means",
     "plot_comparison",
@@ -83,6 +104,7 @@ __all__ = [
     "ranks_of_candidates",
     "ranks_of_relevant",
     "recall_at_k",
+    "register_metric",
     "request_auc",
     "request_level_auc",
     "request_metrics",
@@ -90,8 +112,5 @@ __all__ = [
     "seen_query_slice",
     "segment_slice",
     "select_requests",
-    "sort_table",
-    "table_means",
-    "versions",
-    "write_metrics_json",
+    "sort_frame",
 ]

@@ -1,8 +1,6 @@
 """Plots of a report as PNG files: training curves, and models compared with their intervals.
 
-Needs matplotlib (``pip install 'interactrank[report]'``). The figures are drawn on a canvas of their own: no
-display, no global state of pyplot. Colours are those of Okabe and Ito, which colour-blind readers can tell
-apart.
+Needs matplotlib (``pip install 'interactrank[report]'``).
 """
 
 from __future__ import annotations
@@ -14,30 +12,11 @@ from pathlib import Path
 from typing import Any
 
 from interactrank.core.extras import require
-from interactrank.core.files import atomic_write
-from interactrank.evaluation.intervals import Interval
+from interactrank.core.plotting import INK, MARKERS, PALETTE, new_figure, plot_style, save_figure, set_title
+from interactrank.evaluation.metrics.registry import shown_name
+from interactrank.evaluation.stats.bootstrap import Interval
 
-__all__ = ["plot_comparison", "plot_training_curves"]
-
-_COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#000000")
-_MARKERS = ("o", "s", "D", "^", "v", "P", "X")
-INK, MUTED, GRID = "#222222", "#6b6b6b", "#e6e6e6"
-STYLE = {
-    "font.size": 10,
-    "axes.edgecolor": MUTED,
-    "axes.labelcolor": INK,
-    "axes.titlelocation": "left",
-    "axes.titlesize": 11,
-    "axes.titleweight": "bold",
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.axisbelow": True,
-    "grid.color": GRID,
-    "legend.frameon": False,
-    "text.color": INK,
-    "xtick.color": MUTED,
-    "ytick.color": MUTED,
-}
+__all__ = ["has_value", "plot_comparison", "plot_training_curves"]
 
 
 def plot_training_curves(
@@ -49,7 +28,7 @@ def plot_training_curves(
     x: str = "step",
     title: str = "Training",
 ) -> Path:
-    """Loss on the left, metrics on the right, over the steps of training.
+    """Draw loss on the left, metrics on the right, over the steps of training.
 
     A loss with more than 50 points is drawn faintly, with a moving average over it.
 
@@ -79,16 +58,16 @@ def plot_training_curves(
     """
     panels = [("loss", list(losses))] + ([("metric on held-out requests", list(metrics))] if metrics else [])
     curves = {name: _curve(rows, x, name) for _, names in panels for name in names}
-    with require("matplotlib", "report").rc_context(STYLE):
+    with plot_style():
         figure = new_figure(5.2 * len(panels), 3.6)
-        figure.suptitle(title, x=0.012, ha="left", fontsize=13, fontweight="bold")
+        set_title(figure, title)
         for place, (label, names) in enumerate(panels):
             axes = figure.add_subplot(1, len(panels), place + 1)
             for number, name in enumerate(names):
                 steps, values = curves[name]
-                colour = _COLOURS[(number + place) % len(_COLOURS)]
+                colour = PALETTE[(number + place) % len(PALETTE)]
                 noisy = label == "loss" and len(steps) > 50
-                marker = _MARKERS[number % len(_MARKERS)] if len(steps) <= 50 else None
+                marker = MARKERS[number % len(MARKERS)] if len(steps) <= 50 else None
                 shown = _smooth(values) if noisy else values
                 if noisy:
                     axes.plot(steps, values, color=colour, alpha=0.25, linewidth=0.8)
@@ -100,7 +79,7 @@ def plot_training_curves(
             axes.xaxis.set_major_locator(require("matplotlib.ticker", "report").MaxNLocator(6, integer=True))
             axes.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
             axes.legend(loc="best")
-        return atomic_write(path, lambda temporary: figure.savefig(temporary, dpi=150))
+        return save_figure(figure, path)
 
 
 def plot_comparison(
@@ -112,7 +91,7 @@ def plot_comparison(
     title: str = "Models compared",
     confidence: float = 0.95,
 ) -> Path:
-    """Every metric of every model as a point with its interval, a row per metric.
+    """Draw every metric of every model as a point with its interval, a row per metric.
 
     Args:
         models: ``{model: {metric: Interval}}``; a model may lack a metric.
@@ -141,7 +120,7 @@ def plot_comparison(
     names = list(metrics) if metrics is not None else list(next(iter(models.values()), {}))
     ceilings = {name: value for name, value in (ceilings or {}).items() if name in names}
     drawn = {
-        model: [(row, values[name]) for row, name in enumerate(names) if _has_value(values.get(name))]
+        model: [(row, values[name]) for row, name in enumerate(names) if has_value(values.get(name))]
         for model, values in models.items()
     }
     if not any(drawn.values()):
@@ -149,15 +128,15 @@ def plot_comparison(
     requests = sorted({interval.requests for points in drawn.values() for _, interval in points})
     count = f"{requests[0]:,}" if len(requests) == 1 else f"{requests[0]:,} to {requests[-1]:,}"
     gap = min(0.22, 0.7 / len(models))
-    with require("matplotlib", "report").rc_context(STYLE):
+    with plot_style():
         figure = new_figure(8.0, 1.7 + len(names) * max(0.55, 0.2 * len(models)))
-        figure.suptitle(title, x=0.012, ha="left", fontsize=13, fontweight="bold")
+        set_title(figure, title)
         axes = figure.add_subplot()
         for row in range(1, len(names), 2):
             axes.axhspan(row - 0.5, row + 0.5, color="#f6f6f6", linewidth=0, zorder=0)
         for number, (model, points) in enumerate(drawn.items()):
             offset = (number - (len(models) - 1) / 2) * gap
-            colour = _COLOURS[number % len(_COLOURS)]
+            colour = PALETTE[number % len(PALETTE)]
             rows = [row + offset for row, _ in points]
             for y, (_, interval) in zip(rows, points, strict=True):
                 if not math.isnan(interval.low):
@@ -166,7 +145,7 @@ def plot_comparison(
                 [interval.value for _, interval in points],
                 rows,
                 linestyle="none",
-                marker=_MARKERS[number % len(_MARKERS)],
+                marker=MARKERS[number % len(MARKERS)],
                 markersize=6,
                 color=colour,
                 label=model,
@@ -175,7 +154,7 @@ def plot_comparison(
             at = names.index(name)
             label = None if number else "best possible"
             axes.plot([value, value], [at - 0.42, at + 0.42], color=INK, linestyle=":", label=label)
-        axes.set_yticks(range(len(names)), names)
+        axes.set_yticks(range(len(names)), [shown_name(name) for name in names])
         axes.tick_params(axis="y", length=0, labelcolor=INK)
         axes.set_ylim(len(names) - 0.5, -0.5)
         axes.grid(True, axis="x")
@@ -183,15 +162,7 @@ def plot_comparison(
         axes.set_xlabel(f"mean over {count} requests, with {100 * confidence:g} % interval")
         entries = len(models) + bool(ceilings)
         axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=min(entries, 4), borderaxespad=0.2)
-        return atomic_write(path, lambda temporary: figure.savefig(temporary, dpi=150))
-
-
-def new_figure(width: float, height: float) -> Any:
-    """An empty figure on the Agg canvas, laid out so that nothing overlaps."""
-    figure = require("matplotlib.figure", "report").Figure(figsize=(width, height), layout="constrained")
-    figure.get_layout_engine().set(w_pad=0.1, h_pad=0.08)
-    require("matplotlib.backends.backend_agg", "report").FigureCanvasAgg(figure)
-    return figure
+        return save_figure(figure, path)
 
 
 def _curve(rows: Sequence[Mapping[str, Any]], x: str, name: str) -> tuple[list[float], list[float]]:
@@ -212,5 +183,6 @@ def _smooth(values: Sequence[float]) -> list[float]:
     return smooth
 
 
-def _has_value(interval: Interval | None) -> bool:
+def has_value(interval: Interval | None) -> bool:
+    """Return whether there is a value to draw."""
     return interval is not None and not math.isnan(interval.value)

@@ -2,10 +2,10 @@
 
 Logged candidates (jagged) and full-corpus ranking (dense) both reduce to :class:`RelevantRanks`.
 
-**Ties are pessimistic**: a relevant candidate stands behind every irrelevant one with the same score, and
-among relevant ones the lower gain stands first. A scorer that gives everything the same score therefore gets
-the worst possible metrics, and no order of the input can change a result. The number of irrelevant candidates
-tied with each relevant one is kept, so that AUC can count a tie as one half, as is usual there.
+**The ranks are pessimistic**: a relevant candidate stands behind every irrelevant one with the same score,
+and among relevant ones the lower gain stands first, so that no order of the input can change a result. The
+group of candidates that each relevant one is tied with is kept: :mod:`interactrank.evaluation.ties` gives the
+mean over all orders of the tied ones.
 
 Shapes: R requests, C candidates (jagged under requests), N items of a corpus, P relevant (request, candidate)
 pairs.
@@ -36,6 +36,7 @@ class RelevantRanks:
         rank: [P] int64 in 1..candidates, 1 is the best; strictly increasing within a request.
         tied: [P] int64, irrelevant candidates with the same score (they are already counted in ``rank``).
         gain: [P] float64 above 0, how relevant: 1 for binary labels.
+        group: [P] int64, non-decreasing: the relevant candidates of a request with the same score have one.
     """
 
     candidates: NDArray[np.int64]
@@ -43,6 +44,7 @@ class RelevantRanks:
     rank: NDArray[np.int64]
     tied: NDArray[np.int64]
     gain: NDArray[np.float64]
+    group: NDArray[np.int64]
 
     @property
     def num_requests(self) -> int:
@@ -59,13 +61,14 @@ class RelevantRanks:
         tied: Array | None = None,
         gain: Array | None = None,
     ) -> RelevantRanks:
-        """Checks and orders ranks that were found elsewhere (by a search engine, say).
+        """Check and order ranks that were found elsewhere (by a search engine, say).
 
         Args:
             candidates: [R] how many candidates each request ranked.
             request: [P] the request of each relevant candidate, in any order.
-            rank: [P] its rank in 1..candidates of that request, all different within a request.
-            tied: [P] irrelevant candidates with the same score; none when left out.
+            rank: [P] its pessimistic rank in 1..candidates of that request, all different within a request.
+            tied: [P] irrelevant candidates with the same score; none when left out. Relevant ones in
+                successive ranks with an equal number above 0 are tied with each other, too.
             gain: [P] relevance above 0; 1 when left out.
 
         Raises:
@@ -94,17 +97,43 @@ class RelevantRanks:
             raise ValueError(
                 f"request {requests[at]} has rank {ranks[at]} but only {counts[requests[at]]} candidates"
             )
-        same = (requests[1:] == requests[:-1]) & (ranks[1:] == ranks[:-1])
+        one_request = requests[1:] == requests[:-1]
+        same = one_request & (ranks[1:] == ranks[:-1])
         if same.any():
             raise ValueError(
                 f"request {requests[:-1][same][0]} has two relevant candidates at rank "
                 f"{ranks[:-1][same][0]}; name each candidate once and give tied ones successive ranks"
             )
-        return cls(counts, requests, ranks, ties[order], gains[order])
+        ties = ties[order]
+        starts = np.ones(pairs, dtype=bool)
+        starts[1:] = ~(one_request & (ties[1:] > 0) & (ties[1:] == ties[:-1]) & (ranks[1:] == ranks[:-1] + 1))
+        return cls(counts, requests, ranks, ties, gains[order], np.cumsum(starts) - 1)
+
+    def take(self, requests: NDArray[np.bool_]) -> RelevantRanks:
+        """Return the ranks of some requests, renumbered.
+
+        Args:
+            requests: [R] bool mask.
+
+        Example::
+
+            >>> ranks = RelevantRanks.from_pairs(candidates=[5, 5], request=[0, 1], rank=[4, 2])
+            >>> ranks.take(np.array([False, True])).rank
+            array([2])
+        """
+        pairs = requests[self.request]
+        return RelevantRanks(
+            candidates=self.candidates[requests],
+            request=(np.cumsum(requests) - 1)[self.request[pairs]],
+            rank=self.rank[pairs],
+            tied=self.tied[pairs],
+            gain=self.gain[pairs],
+            group=self.group[pairs],
+        )
 
 
 def ranks_of_candidates(scores: Array, labels: Array, candidate_lengths: Array) -> RelevantRanks:
-    """Ranks the jagged candidates of each request by score.
+    """Rank the jagged candidates of each request by score.
 
     Args:
         scores: [C] any real numbers, infinities included; higher is better.
@@ -145,6 +174,7 @@ def ranks_of_candidates(scores: Array, labels: Array, candidate_lengths: Array) 
         rank=position[relevant] + 1,
         tied=irrelevant_in_group[tie_group[relevant]].astype(np.int64),
         gain=label[relevant].astype(np.float64),
+        group=tie_group[relevant],
     )
 
 
@@ -154,11 +184,11 @@ def ranks_of_relevant(
     excluded: tuple[Array, Array] | None = None,
     gains: Array | None = None,
 ) -> RelevantRanks:
-    """Ranks the relevant items among a whole corpus, from a dense block of scores.
+    """Rank the relevant items among a whole corpus, from a dense block of scores.
 
-    Call it per chunk of requests and concatenate the tables of :func:`request_metrics`: memory is that of one
-    block, [chunk, N]. Nothing is sorted; each relevant item is compared with its row. Runs where ``scores``
-    is.
+    Call it for each chunk of requests and concatenate the frames of
+    :func:`~interactrank.evaluation.metrics.request_metrics`: memory is that of one block, [chunk, N]. Nothing
+    is sorted; each relevant item is compared with its row. Runs where ``scores`` is.
 
     Args:
         scores: [R, N] tensor or array; higher is better; infinities allowed. Not changed.
@@ -181,60 +211,84 @@ def ranks_of_relevant(
         array([2])
     """
     block = torch.as_tensor(scores).detach()
-    if block.dim() != 2:
-        raise ValueError(f"scores has shape {list(block.shape)}; [requests, items] is needed")
+    _check_block(block)
     rows, items = block.shape
-    if block.is_floating_point() and block.numel():
-        bad = torch.isnan(block.amax(dim=1))  # the maximum of a row with a NaN is NaN
-    else:
-        bad = torch.zeros(rows, dtype=torch.bool)
-    if bad.any():
-        raise ValueError(
-            f"scores of request {int(bad.int().argmax())} hold NaN: find out where the model made it"
-        )
     request, item = _pairs(relevant, rows, items, "relevant")
-    gain = (
-        np.ones(len(request)) if gains is None else as_floats(gains, "gains", finite=True).astype(np.float64)
-    )
-    if len(gain) != len(request) or (gain <= 0).any():
-        raise ValueError(f"gains must hold {len(request)} numbers above 0, one per relevant pair")
+    gain = _gains(gains, len(request))
     pair_ids = request * items + item
     if len(np.unique(pair_ids)) != len(pair_ids):
         raise ValueError(
             "a relevant (request, item) pair is named twice; name each once, with its largest gain"
         )
-
-    counts = np.full(rows, items, dtype=np.int64)
-    allowed = None
+    counts, allowed = np.full(rows, items, dtype=np.int64), None
     if excluded is not None:
-        out_request, out_item = _pairs(excluded, rows, items, "excluded")
-        clash = np.isin(pair_ids, out_request * items + out_item)
-        if clash.any():
-            raise ValueError(
-                f"item {item[clash][0]} is both relevant and excluded for request {request[clash][0]}; "
-                "drop it from one of the two"
-            )
-        allowed = torch.ones(rows, items, dtype=torch.bool, device=block.device)
-        allowed[torch.from_numpy(out_request), torch.from_numpy(out_item)] = False
+        allowed = _allowed(block, excluded, pair_ids)
         counts = allowed.sum(dim=1).cpu().numpy().astype(np.int64)
-
     at_least, equal = _count_at_least(block, request, item, allowed)
-    # at_least puts a tie of m relevant items at its last place; give them its last m places instead. Items of
-    # one request with the same at_least have the same score.
+    return _from_counts(counts, request, gain, at_least, equal)
+
+
+def _from_counts(
+    counts: NDArray[np.int64],
+    request: NDArray[np.int64],
+    gain: NDArray[np.float64],
+    at_least: NDArray[np.int64],
+    equal: NDArray[np.int64],
+) -> RelevantRanks:
+    """Ranks from how many candidates score at least as much as, and the same as, each relevant one, [P].
+
+    ``at_least`` puts a tie of m relevant items at its last place; they get its last m places instead. Items
+    of one request with the same ``at_least`` have the same score.
+    """
     order = np.lexsort((gain, at_least, request))
     request, at_least, equal = request[order], at_least[order], equal[order]
     starts = np.ones(len(request), dtype=bool)
     starts[1:] = (request[1:] != request[:-1]) | (at_least[1:] != at_least[:-1])
-    tie_group = np.cumsum(starts) - 1
-    size = np.bincount(tie_group, minlength=int(starts.sum()))
-    place = np.arange(len(request)) - np.flatnonzero(starts)[tie_group]
+    group = np.cumsum(starts) - 1
+    size = np.bincount(group, minlength=int(starts.sum()))
+    place = np.arange(len(request)) - np.flatnonzero(starts)[group]
     return RelevantRanks(
         candidates=counts,
         request=request,
-        rank=at_least - size[tie_group] + 1 + place,
-        tied=equal - size[tie_group],
+        rank=at_least - size[group] + 1 + place,
+        tied=equal - size[group],
         gain=gain[order],
+        group=group,
     )
+
+
+def _check_block(block: torch.Tensor) -> None:
+    if block.dim() != 2:
+        raise ValueError(f"scores has shape {list(block.shape)}; [requests, items] is needed")
+    if not (block.is_floating_point() and block.numel()):
+        return
+    bad = torch.isnan(block.amax(dim=1))  # the maximum of a row with a NaN is NaN
+    if bad.any():
+        raise ValueError(
+            f"scores of request {int(bad.int().argmax())} hold NaN: find out where the model made it"
+        )
+
+
+def _gains(gains: Array | None, pairs: int) -> NDArray[np.float64]:
+    gain = np.ones(pairs) if gains is None else as_floats(gains, "gains", finite=True).astype(np.float64)
+    if len(gain) != pairs or (gain <= 0).any():
+        raise ValueError(f"gains must hold {pairs} numbers above 0, one per relevant pair")
+    return gain
+
+
+def _allowed(block: torch.Tensor, excluded: tuple[Array, Array], relevant: NDArray[np.int64]) -> torch.Tensor:
+    """[R, N] False for the excluded pairs; ``relevant`` are request * N + item."""
+    rows, items = block.shape
+    request, item = _pairs(excluded, rows, items, "excluded")
+    clash = np.intersect1d(relevant, request * items + item)
+    if len(clash):
+        raise ValueError(
+            f"item {clash[0] % items} is both relevant and excluded for request {clash[0] // items}; "
+            "drop it from one of the two"
+        )
+    allowed = torch.ones(rows, items, dtype=torch.bool, device=block.device)
+    allowed[torch.from_numpy(request), torch.from_numpy(item)] = False
+    return allowed
 
 
 def _pairs(

@@ -8,9 +8,11 @@ from pydantic import Field
 
 from interactrank.core.settings import Config, Name
 
+_LARGEST_K = 1_000_000
+
 
 class EvaluationSettings(Config):
-    """What is ranked, and what is reported."""
+    """The split and candidates to rank, and what to report."""
 
     split: Literal["validation", "test"] = "test"
     candidates: Literal["logged", "catalogue"] = Field(
@@ -24,3 +26,12 @@ class EvaluationSettings(Config):
     seed: int = 0
     by_user: bool = Field(False, description="resample users instead of requests")
     block_scores: int = Field(500_000, ge=1, description="candidates scored at a time")
+
+    def problems(self) -> list[str]:
+        """Return what is wrong with the cut-offs."""
+        wrong = [k for k in self.ks if not 1 <= k <= _LARGEST_K]
+        repeated = sorted({k for k in self.ks if self.ks.count(k) > 1})
+        return [
+            *(f"ks: {k} is not a cut-off; allowed are 1 to {_LARGEST_K:,}" for k in wrong),
+            *(f"ks: {k} is named more than once" for k in repeated),
+        ]

@@ -18,14 +18,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from interactrank.evaluation.arrays import Array, as_array, as_integers
-from interactrank.evaluation.intervals import Interval, bootstrap_intervals
-from interactrank.evaluation.table import (
-    RequestTable,
+from interactrank.evaluation.metric_frame import (
+    MetricFrame,
+    hide_meaningless,
     metric_columns,
     metric_matrix,
     num_requests,
     select_requests,
 )
+from interactrank.evaluation.stats.bootstrap import Interval, bootstrap_intervals
 
 __all__ = [
     "Slice",
@@ -179,7 +180,7 @@ def length_slice(lengths: Array, *, edges: Sequence[int] = (0, 1, 5, 20, 100)) -
 
 
 def metrics_by_slice(
-    table: Mapping[str, NDArray[Any]],
+    frame: Mapping[str, NDArray[Any]],
     slices: Mapping[str, Slice],
     metrics: Sequence[str] | None = None,
     *,
@@ -188,10 +189,10 @@ def metrics_by_slice(
     confidence: float = 0.95,
     seed: int = 0,
 ) -> dict[str, dict[str, SliceMetrics]]:
-    """The metric table of every label of every slice.
+    """The metric frame of every label of every slice.
 
     Args:
-        table: per-request table of R rows.
+        frame: per-request frame of R rows.
         slices: ``{name of the slice: labels of the R requests}``.
         metrics: names; all when left out.
         clusters: [R] user of each request, to resample users.
@@ -207,23 +208,23 @@ def metrics_by_slice(
 
     Example::
 
-        >>> table = {"mrr": np.array([1.0, 0.5, 0.25])}
-        >>> result = metrics_by_slice(table, {"query": seen_query_slice([4, 0, 9])})
+        >>> frame = {"mrr": np.array([1.0, 0.5, 0.25])}
+        >>> result = metrics_by_slice(frame, {"query": seen_query_slice([4, 0, 9])})
         >>> result["query"]["seen"].requests, result["query"]["seen"].metrics["mrr"].value
         (2, 0.625)
     """
     result: dict[str, dict[str, SliceMetrics]] = {}
     for title, labels in slices.items():
-        if len(labels.index) != num_requests(table):
+        if len(labels.index) != num_requests(frame):
             raise ValueError(
-                f"slice {title!r} labels {len(labels.index)} requests but the table has {num_requests(table)}"
+                f"slice {title!r} labels {len(labels.index)} requests but the frame has {num_requests(frame)}"
             )
         result[title] = {}
         for place, name in enumerate(labels.names):
             rows = labels.index == place
             intervals = bootstrap_intervals(
-                select_requests(table, rows),
-                metric_columns(table, metrics),
+                hide_meaningless(select_requests(frame, rows)),
+                metric_columns(frame, metrics),
                 clusters=None if clusters is None else clusters[rows],
                 resamples=resamples,
                 confidence=confidence,
@@ -234,15 +235,15 @@ def metrics_by_slice(
 
 
 def per_user_means(
-    table: Mapping[str, NDArray[Any]], users: Array, metrics: Sequence[str] | None = None
-) -> RequestTable:
+    frame: Mapping[str, NDArray[Any]], users: Array, metrics: Sequence[str] | None = None
+) -> MetricFrame:
     """One row per user: the mean of each metric over the user's requests.
 
-    The mean of the result counts every user once, however active. It is again a table, so that
+    The mean of the result counts every user once, however active. It is again a frame, so that
     :func:`bootstrap_intervals` and :func:`compare_paired` apply.
 
     Args:
-        table: per-request table of R rows.
+        frame: per-request frame of R rows.
         users: [R] the user of each request, of any type that sorts.
         metrics: names; all when left out.
 
@@ -259,13 +260,13 @@ def per_user_means(
         >>> means["user"].tolist(), means["requests"].tolist(), means["mrr"].tolist()
         (['a', 'b'], [1, 2], [0.5, 0.5])
     """
-    names = metric_columns(table, metrics)
+    names = metric_columns(frame, metrics)
     who = as_array(users, "users")
-    if len(who) != num_requests(table):
-        raise ValueError(f"users has {len(who)} entries but the table has {num_requests(table)} requests")
+    if len(who) != num_requests(frame):
+        raise ValueError(f"users has {len(who)} entries but the frame has {num_requests(frame)} requests")
     distinct, user = np.unique(who, return_inverse=True)
-    values = metric_matrix(table, names)
-    result: RequestTable = {"user": distinct, "requests": np.bincount(user, minlength=len(distinct))}
+    values = metric_matrix(frame, names)
+    result: MetricFrame = {"user": distinct, "requests": np.bincount(user, minlength=len(distinct))}
     for column, name in enumerate(names):
         defined = ~np.isnan(values[:, column])
         number = np.bincount(user[defined], minlength=len(distinct))

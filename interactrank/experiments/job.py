@@ -15,8 +15,8 @@ from interactrank.core.files import atomic_write_text
 from interactrank.core.settings import ConfigError, parse_config
 from interactrank.data.prepared.dataset import PreparedDataset
 from interactrank.evaluation.evaluator import evaluate, users
+from interactrank.evaluation.metric_frame import MetricFrame, count_requests
 from interactrank.evaluation.scorers import TrueProbabilityScorer
-from interactrank.evaluation.table import RequestTable, count_requests
 from interactrank.experiments.findings import METRIC
 from interactrank.experiments.models import Launch, evaluate_grid, train_grid, train_model
 from interactrank.experiments.page import markdown, show
@@ -116,7 +116,7 @@ def _with_grid(config: RunConfig, rungs: Sequence[Rung]) -> RunConfig:
     return parse_config(RunConfig, values, "the grid of the ablation")
 
 
-def _data(config: RunConfig, log: PreparedDataset, table: RequestTable) -> dict[str, Any]:
+def _data(config: RunConfig, log: PreparedDataset, table: MetricFrame) -> dict[str, Any]:
     return {
         "split": config.evaluation.split,
         "candidates": config.evaluation.candidates,

@@ -15,9 +15,9 @@ from rich.console import Console
 from interactrank.core.errors import USER_ERRORS
 from interactrank.data.prepared.dataset import PreparedDataset
 from interactrank.distributed.preemption import PreemptedError
-from interactrank.evaluation.evaluator import evaluate_together, ranking_head
-from interactrank.evaluation.scorers import Bm25Scorer, CountScorer, CrossBlock, ModelScorer, Scorer
-from interactrank.evaluation.table import RequestTable
+from interactrank.evaluation.evaluator import evaluate_many, head_index
+from interactrank.evaluation.metric_frame import MetricFrame
+from interactrank.evaluation.scorers import BASELINES, CrossBlock, ModelScorer, Scorer
 from interactrank.experiments.variants import Rung
 from interactrank.runs import jobs, run_directory
 from interactrank.runs.config import RunConfig
@@ -25,7 +25,6 @@ from interactrank.runs.config import RunConfig
 __all__ = ["Launch", "evaluate_grid", "train_grid", "train_model"]
 
 Launch = Callable[[str, RunConfig, Path, Path], None]
-_BASELINES: dict[str, Callable[[PreparedDataset], Scorer]] = {"bm25": Bm25Scorer, "counts": CountScorer}
 
 
 def train_model(model: str, config: RunConfig, data: Path, folder: Path) -> None:
@@ -101,7 +100,7 @@ def train_grid(
 
 def evaluate_grid(
     config: RunConfig, rungs: Sequence[Rung], seeds: int, log: PreparedDataset, output: Path
-) -> dict[str, dict[int, RequestTable]]:
+) -> dict[str, dict[int, MetricFrame]]:
     """Evaluate every model that is there, all of them in one pass over the log.
 
     Args:
@@ -121,18 +120,18 @@ def evaluate_grid(
     loaded = {
         (name, seed): run_directory.load(name, _folder(output, name, seed), log)
         for name, seed in there
-        if name not in _BASELINES
+        if name not in BASELINES
     }
     cross = CrossBlock(log, {name for model in loaded.values() for name in model.score_head.reads})
     scorers: dict[str, Scorer] = {}
     for name, seed in there:
-        if name in _BASELINES:
-            scorers[f"{name} {seed}"] = _BASELINES[name](log)
+        if name in BASELINES:
+            scorers[f"{name} {seed}"] = BASELINES[name].factory(log, settings)
         else:
-            head, device = ranking_head(log, settings), torch.device("cpu")
+            head, device = head_index(log, settings), torch.device("cpu")
             scorers[f"{name} {seed}"] = ModelScorer(loaded[name, seed], log, head, device, cross=cross)
-    found = evaluate_together(scorers, log, settings, label=f"evaluate {len(scorers)} models")
-    tables: dict[str, dict[int, RequestTable]] = {}
+    found = evaluate_many(scorers, log, settings, label=f"evaluate {len(scorers)} models")
+    tables: dict[str, dict[int, MetricFrame]] = {}
     for name, seed in there:
         tables.setdefault(name, {})[seed] = found[f"{name} {seed}"]
     return tables

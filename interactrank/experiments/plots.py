@@ -10,17 +10,24 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from interactrank.core.extras import require
-from interactrank.core.files import atomic_write
-from interactrank.evaluation.plots import INK, MUTED, STYLE, new_figure
+from interactrank.core.plotting import (
+    BLUE,
+    GREEN,
+    GREY,
+    INK,
+    MUTED,
+    RED,
+    new_figure,
+    plot_style,
+    save_figure,
+    set_title,
+)
 from interactrank.experiments.findings import LEVEL
 from interactrank.experiments.page import GROUPS, step
 from interactrank.experiments.variants import FULL
 
 __all__ = ["plot_ablation"]
 
-_BLUE, _GREEN, _RED = "#0072B2", "#009E73", "#D55E00"  # Okabe and Ito: told apart by everyone
-_GREY = "#9a9a9a"
 _GAP = 1.1  # rows between two groups
 
 
@@ -39,10 +46,9 @@ def plot_ablation(report: Mapping[str, Any], path: str | os.PathLike[str]) -> Pa
     """
     metric, models = report["settings"]["metric"], report["models"]
     rows, heads, bottom = _places(models)
-    with require("matplotlib", "report").rc_context(STYLE):
+    with plot_style():
         figure = new_figure(11.0, 1.5 + 0.36 * bottom)
-        title = f"Ablation: what each part adds to {metric}"
-        figure.suptitle(title, x=0.012, ha="left", fontsize=13, fontweight="bold")
+        set_title(figure, f"Ablation: what each part adds to {metric}")
         left, right = figure.subplots(1, 2, sharey=True, width_ratios=[1.25, 1])
         for name, model in models.items():
             _model(left, model, rows[name], metric)
@@ -58,9 +64,7 @@ def plot_ablation(report: Mapping[str, Any], path: str | os.PathLike[str]) -> Pa
                 _change(right, found, rows[name])
         if FULL in rows:
             full = models[FULL]["metrics"][metric]["value"]
-            left.plot(
-                [full, full], [rows[FULL], bottom], color=_BLUE, linestyle="--", linewidth=0.8, zorder=0
-            )
+            left.plot([full, full], [rows[FULL], bottom], color=BLUE, linestyle="--", linewidth=0.8, zorder=0)
         if (optimum := report["optimum"].get(metric)) is not None:
             left.axvline(optimum, color=INK, linestyle=":", linewidth=1)
             left.annotate(
@@ -85,7 +89,7 @@ def plot_ablation(report: Mapping[str, Any], path: str | os.PathLike[str]) -> Pa
         right.set_xlabel(f"change against the row above, or against full\ngrey: p ≥ {LEVEL:g} after Holm")
         right.set_xlim(*_room(right.get_xlim()))
         right.locator_params(axis="x", nbins=6)
-        return atomic_write(path, lambda temporary: figure.savefig(temporary, dpi=150))
+        return save_figure(figure, path)
 
 
 def _places(models: Mapping[str, Any]) -> tuple[dict[str, float], list[tuple[str, float]], float]:
@@ -105,7 +109,7 @@ def _places(models: Mapping[str, Any]) -> tuple[dict[str, float], list[tuple[str
 
 def _model(axes: Any, model: Mapping[str, Any], y: float, metric: str) -> None:
     found = model["metrics"][metric]
-    colour = {"baseline": _GREY, "ladder": _BLUE}.get(model["group"], INK)
+    colour = {"baseline": GREY, "ladder": BLUE}.get(model["group"], INK)
     if found["low"] is not None:
         axes.plot(
             [found["low"], found["high"]],
@@ -127,8 +131,8 @@ def _model(axes: Any, model: Mapping[str, Any], y: float, metric: str) -> None:
 
 def _change(axes: Any, found: Mapping[str, Any], y: float) -> None:
     shown = found["p_holm"] < LEVEL
-    colour = _GREEN if found["difference"] > 0 else _RED
-    colour, alpha = (colour, 1.0) if shown else (_GREY, 0.6)
+    colour = GREEN if found["difference"] > 0 else RED
+    colour, alpha = (colour, 1.0) if shown else (GREY, 0.6)
     axes.barh(y, found["difference"], height=0.5, color=colour, alpha=0.55 * alpha)
     axes.plot(
         [found["low"], found["high"]], [y, y], color=colour if shown else MUTED, linewidth=1.6, alpha=alpha

@@ -10,12 +10,12 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from interactrank.evaluation.comparison import HEADLINE
-from interactrank.evaluation.holm import holm
-from interactrank.evaluation.intervals import bootstrap_intervals
-from interactrank.evaluation.paired import compare_paired
-from interactrank.evaluation.report import plain, versions
-from interactrank.evaluation.table import RequestTable, average_tables, table_means
+from interactrank.evaluation.metric_frame import MetricFrame, average_frames, frame_means
+from interactrank.evaluation.metrics import headline
+from interactrank.evaluation.metrics_json import plain, versions
+from interactrank.evaluation.stats.bootstrap import bootstrap_intervals
+from interactrank.evaluation.stats.holm import holm
+from interactrank.evaluation.stats.paired import compare_paired
 from interactrank.experiments.findings import METRIC, claims, verdict
 from interactrank.experiments.variants import FULL, Rung
 from interactrank.runs.config import RunConfig
@@ -29,10 +29,10 @@ TESTED = (METRIC, "hit@10", "mrr", "ndcg@10")
 def ablation_report(
     config: RunConfig,
     rungs: Sequence[Rung],
-    tables: Mapping[str, Mapping[int, RequestTable]],
+    tables: Mapping[str, Mapping[int, MetricFrame]],
     *,
     users: NDArray[Any] | None,
-    optimum: RequestTable | None = None,
+    optimum: MetricFrame | None = None,
     data: Mapping[str, Any] | None = None,
     failed: Mapping[str, str] | None = None,
 ) -> dict[str, Any]:
@@ -55,8 +55,8 @@ def ablation_report(
         ``data``, ``settings``, ``failed`` and ``versions``, in JSON's types; NaN is None.
     """
     rungs = [rung for rung in rungs if tables.get(rung.name)]
-    means = {rung.name: average_tables(list(tables[rung.name].values())) for rung in rungs}
-    metrics = [m for m in HEADLINE if m in next(iter(means.values()))]
+    means = {rung.name: average_frames(list(tables[rung.name].values())) for rung in rungs}
+    metrics = headline(next(iter(means.values())))
     settings = config.evaluation
     draws: dict[str, Any] = {"clusters": users, "resamples": settings.resamples, "seed": settings.seed}
     models = {}
@@ -136,5 +136,5 @@ def _seed_differences(first: Mapping[str, Any], other: Mapping[str, Any], metric
     return [value(first, seed) - value(other, seed) for seed in sorted(seeds)]
 
 
-def _means(table: RequestTable, metrics: Sequence[str]) -> dict[str, float]:
-    return {name: mean for name, (mean, _) in table_means(table, metrics).items()}
+def _means(table: MetricFrame, metrics: Sequence[str]) -> dict[str, float]:
+    return {name: mean for name, (mean, _) in frame_means(table, metrics).items()}

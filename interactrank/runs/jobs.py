@@ -23,21 +23,17 @@ from interactrank.data.prepared.dataset import PreparedDataset
 from interactrank.data.simulator import simulate
 from interactrank.distributed.collectives import raise_on_all_ranks, run_on_rank0
 from interactrank.distributed.world import World, current_world, process_group
-from interactrank.evaluation.comparison import HEADLINE, compare
-from interactrank.evaluation.evaluator import evaluate, ranking_head
+from interactrank.evaluation.comparison import compare
+from interactrank.evaluation.evaluator import evaluate, evaluate_many, head_index
+from interactrank.evaluation.metric_frame import MetricFrame, frame_means
+from interactrank.evaluation.metrics import headline
 from interactrank.evaluation.plots import plot_training_curves
-from interactrank.evaluation.scorers import (
-    Bm25Scorer,
-    CountScorer,
-    ModelScorer,
-    Scorer,
-    TrueProbabilityScorer,
-)
-from interactrank.evaluation.table import table_means
+from interactrank.evaluation.predictions import Predictions
+from interactrank.evaluation.scorers import BASELINES, ModelScorer, Scorer, TrueProbabilityScorer
 from interactrank.models import InteractRank
 from interactrank.models.tables import collection_name, table_bytes
 from interactrank.runs import run_directory
-from interactrank.runs.config import BASELINES, RunConfig
+from interactrank.runs.config import RunConfig
 from interactrank.runs.plan_inputs import profile_model
 from interactrank.serving.item_embeddings import export_items
 from interactrank.sharding.planner.cluster import Cluster
@@ -224,13 +220,13 @@ def _look_while_training(config: RunConfig, log: PreparedDataset, world: World) 
             f"training.validate_every needs validation requests, one a rank; '{log.folder}' has {requests}; "
             "set prepare.split so that some requests validate, or training.validate_every to null"
         )
-    head = ranking_head(log, settings)
+    head = head_index(log, settings)
 
     def look(model: nn.Module, step: int) -> dict[str, float]:
         assert isinstance(model, InteractRank)
         scorer = ModelScorer(model, log, head, current_world().device)
         table = evaluate(scorer, log, settings, label=f"evaluate step {step}", limit=LOOK_REQUESTS)
-        means = table_means(table, [m for m in HEADLINE if m in table])
+        means = frame_means(table, headline(table))
         return {name: mean for name, (mean, _) in means.items()}
 
     return look
@@ -258,15 +254,24 @@ def evaluate_job(config: RunConfig, data: Path, runs: Mapping[str, Path], output
     if not names:
         raise ConfigError("nothing to evaluate: name trained models with --run, or bm25 in models")
     scorers = {name: _scorer(name, config, log, runs) for name in names}
-    tables = {name: evaluate(s, log, settings, label=f"evaluate {name}") for name, s in scorers.items()}
+    tables: dict[str, MetricFrame] = {}
+    predictions: dict[str, Predictions] = {}
+    for name, scorer in scorers.items():
+        label = f"evaluate {name}"
+        tables |= evaluate_many({name: scorer}, log, settings, label=label, predictions=predictions)
     optimum = None
     if log.schema.events.true_probability is not None and settings.candidates == "logged":
         optimum = evaluate(TrueProbabilityScorer(log), log, settings, label="evaluate optimum")
-    comparison = compare(tables, log, settings, optimum)
+    comparison = compare(tables, log, settings, optimum, predictions)
+    written = comparison.write(output)
+    try:
+        comparison.plot(output)
+        for name, folder in runs.items():
+            _plot_training(name, folder, output)
+    except MissingExtraError as error:
+        Console(stderr=True).print(f"no picture: {error}", soft_wrap=True)
     comparison.show()
-    for name, folder in runs.items():
-        _plot_training(name, folder, output)
-    return comparison.write(output)
+    return written
 
 
 def export_items_job(config: RunConfig, data: Path, run: Path, output: Path, *, model: str) -> dict[str, Any]:
@@ -308,13 +313,11 @@ def export_items_job(config: RunConfig, data: Path, run: Path, output: Path, *, 
 
 
 def _scorer(name: str, config: RunConfig, log: PreparedDataset, runs: Mapping[str, Path]) -> Scorer:
-    if name == "bm25":
-        return Bm25Scorer(log)
-    if name == "counts":
-        return CountScorer(log)
+    if name in BASELINES:
+        return BASELINES[name].factory(log, config.evaluation)
     model = run_directory.load(name, runs[name], log)
     _say_passed_over(name, runs[name], config)
-    return ModelScorer(model, log, ranking_head(log, config.evaluation), torch.device("cpu"))
+    return ModelScorer(model, log, head_index(log, config.evaluation), torch.device("cpu"))
 
 
 def _say_passed_over(name: str, folder: Path, config: RunConfig) -> None:

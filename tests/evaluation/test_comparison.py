@@ -1,6 +1,7 @@
 """The comparison of models: what is measured, and the lines below the table."""
 
 import io
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -9,7 +10,9 @@ from rich.console import Console
 
 from interactrank.data.prepared.dataset import PreparedDataset
 from interactrank.evaluation.comparison import compare
-from interactrank.evaluation.ranking import request_metrics
+from interactrank.evaluation.metric_frame import hide_meaningless
+from interactrank.evaluation.metrics import request_metrics
+from interactrank.evaluation.predictions import Predictions
 from interactrank.evaluation.ranks import RelevantRanks
 from interactrank.evaluation.settings import EvaluationSettings
 from tests.data import logs
@@ -40,9 +43,9 @@ def test_one_line_a_baseline_and_shares_of_the_optimum(log: PreparedDataset) -> 
         {"hit@3": 0, "hit@10": 1, "mrr": 0.25, "ndcg@10": 1 / np.log2(5), "auc": 16 / 19}
     )
     text = shown(comparison)
-    assert "share of the optimum, hit@3: interactrank 100.0%, bm25 0.0%\n" in text
-    assert "share of the optimum, mrr: interactrank 50.0%, bm25 25.0%\n" in text
-    assert "interactrank - bm25: hit@3 +1.000 (+1.000 to +1.000), hit@10 +0.000" in text
+    assert "share of the optimum, HIT@3: interactrank 100.0%, bm25 0.0%\n" in text
+    assert "share of the optimum, MRR: interactrank 50.0%, bm25 25.0%\n" in text
+    assert "interactrank - bm25: HIT@3 +1.000 (+1.000 to +1.000), HIT@10 +0.000" in text
 
 
 def test_without_an_optimum_nothing_is_said_about_it(log: PreparedDataset) -> None:
@@ -75,3 +78,55 @@ def test_every_user_counts_once(log: PreparedDataset) -> None:
 def test_nothing_to_compare(log: PreparedDataset) -> None:
     with pytest.raises(ValueError, match="no model to compare; evaluate at least one"):
         compare({}, log, QUICK)
+
+
+def test_ties__are_said_where_they_matter_and_written_beside_the_value(
+    log: PreparedDataset, tmp_path: Path
+) -> None:
+    n = log.num_requests("test")
+    # Tied with 3 irrelevant ones in places 1 to 4: MRR (1 + 1/2 + 1/3 + 1/4) / 4 = 0.521 instead of 1/4.
+    ranks = RelevantRanks.from_pairs(candidates=[20] * n, request=np.arange(n), rank=[4] * n, tied=[3] * n)
+    cold = {"request_index": np.arange(n), **request_metrics(ranks, ks=QUICK.ks)}
+    comparison = compare({"interactrank": table(log, 1), "cold": cold}, log, QUICK)
+    text = shown(comparison)
+    assert (
+        "cold gives candidates equal scores; they count as if in random order. With relevant ones last: "
+        "HIT@3 0.000 instead of 0.750, MRR 0.250 instead of 0.521" in text
+    )
+    assert "interactrank gives" not in text
+    models = comparison.write(tmp_path)["models"]
+    assert models["cold"]["mrr"]["value"] == pytest.approx(25 / 48)
+    assert models["cold"]["mrr"]["pessimistic"] == 0.25
+    assert models["interactrank"]["map"]["pessimistic"] == models["interactrank"]["map"]["value"]
+    assert "pessimistic" not in models["cold"]["auc"]
+
+
+def test_nothing_to_rank__is_said_above_and_written_as_null(log: PreparedDataset, tmp_path: Path) -> None:
+    n = log.num_requests("test")
+    ranks = RelevantRanks.from_pairs(candidates=[1] * n, request=np.arange(n), rank=[1] * n)
+    frame = hide_meaningless({"request_index": np.arange(n), **request_metrics(ranks, ks=QUICK.ks)})
+    comparison = compare({"bm25": frame, "counts": frame}, log, QUICK)
+    text = shown(comparison)
+    assert text.startswith("no test request has both a positive of head like and another candidate")
+    assert "1.000" not in text
+    content = comparison.write(tmp_path)
+    assert content["models"]["bm25"]["mrr"] == {
+        "value": None, "low": None, "high": None, "requests": 0, "pessimistic": None,
+    }  # fmt: skip
+    assert content["data"]["note"].startswith("no test request has both")
+    assert comparison.plot(tmp_path) is None
+    assert [path.name for path in tmp_path.iterdir()] == ["metrics.json"]
+
+
+def test_probabilities__are_a_table_of_their_own(log: PreparedDataset, tmp_path: Path) -> None:
+    n = log.num_requests("test")
+    request = np.repeat(np.arange(n), 2)
+    predictions = {"bm25": Predictions(request, np.full(2 * n, 0.5), np.tile([True, False], n))}
+    comparison = compare({"bm25": table(log, 2)}, log, QUICK, predictions=predictions)
+    text = shown(comparison)
+    assert "predicted probabilities" in text
+    assert "PR-AUC" in text
+    written = comparison.write(tmp_path)["probabilities"]["bm25"]
+    values = {name: of["value"] for name, of in written.items()}
+    assert values == pytest.approx({"ne": 1, "calibration": 1, "pr_auc": 0.5})
+    assert "predicted" not in shown(compare({"bm25": table(log, 2)}, log, QUICK))

@@ -11,7 +11,13 @@ from interactrank.cross_features.jagged import Jagged
 from interactrank.data.errors import DatasetError
 from interactrank.data.loading.collate import PreparedRequests
 from interactrank.data.prepared.dataset import PreparedDataset
-from interactrank.evaluation.evaluator import evaluate, evaluate_together, ranking_head, request_slices, users
+from interactrank.evaluation.evaluator import (
+    evaluate,
+    evaluate_many,
+    head_index,
+    request_slices,
+    users,
+)
 from interactrank.evaluation.settings import EvaluationSettings
 from tests.data import logs
 from tests.ranks import run_ranks
@@ -63,8 +69,10 @@ def test_ranks_are_those_found_one_request_at_a_time(
     position = 1 if head == "only_click" else 0
     expected = np.array(one_by_one(log, "test", position, candidates == "catalogue"), float)
     expected[expected == 0] = np.nan
-    np.testing.assert_array_equal(table["first_rank"], expected)
-    np.testing.assert_array_equal(table["hit@3"], np.where(np.isnan(expected), np.nan, expected <= 3))
+    np.testing.assert_array_equal(table["rank_of_first_relevant"], expected)
+    worst = table["hit@3_pessimistic"]
+    np.testing.assert_array_equal(worst, np.where(np.isnan(expected), np.nan, expected <= 3))
+    assert not (table["hit@3"] < worst).any()
     assert table["request_index"].tolist() == list(range(log.num_requests("test")))
 
 
@@ -78,7 +86,7 @@ def test_several_scorers_in_one_pass_find_what_each_finds_alone(
 
     settings = EvaluationSettings(candidates=candidates, ks=[1, 3], block_scores=50)
     scorers = {"fixed": Fixed(log), "turned": Turned(log)}
-    together = evaluate_together(scorers, log, settings)
+    together = evaluate_many(scorers, log, settings)
     assert list(together) == ["fixed", "turned"]
     for name, scorer in scorers.items():
         alone = evaluate(scorer, log, settings)
@@ -121,7 +129,7 @@ def test_ties_are_the_worst_case(log: PreparedDataset) -> None:
     ranked = table["relevant"] > 0
     assert ranked.any()
     irrelevant = table["candidates"] - table["relevant"]
-    np.testing.assert_array_equal(table["first_rank"][ranked], irrelevant[ranked] + 1)
+    np.testing.assert_array_equal(table["rank_of_first_relevant"][ranked], irrelevant[ranked] + 1)
     some = table["auc_pairs"] > 0
     assert (table["auc"][some] == 0.5).all()
 
@@ -140,7 +148,9 @@ def test_a_limit_takes_requests_from_all_over_the_split(
     assert sorted(fixed.requests) == found["request_index"].tolist()
     assert found["request_index"][-1] >= total - every
     whole = evaluate(Fixed(log), log, settings)
-    np.testing.assert_array_equal(found["first_rank"], whole["first_rank"][found["request_index"]])
+    np.testing.assert_array_equal(
+        found["rank_of_first_relevant"], whole["rank_of_first_relevant"][found["request_index"]]
+    )
 
 
 def test_what_cannot_be_evaluated_is_said(log: PreparedDataset, tmp_path: Path) -> None:
@@ -150,7 +160,7 @@ def test_what_cannot_be_evaluated_is_said(log: PreparedDataset, tmp_path: Path) 
     with pytest.raises(DatasetError, match="the log has no test requests to evaluate on"):
         evaluate(Same(), empty, EvaluationSettings())
     with pytest.raises(DatasetError, match="no head 'buy'; the schema has like, only_click"):
-        ranking_head(log, EvaluationSettings(head="buy"))
+        head_index(log, EvaluationSettings(head="buy"))
 
 
 def _evaluate(folder: Path, candidates: str) -> Any:

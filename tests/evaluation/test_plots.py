@@ -4,8 +4,8 @@ import sys
 import pytest
 
 from interactrank.core.extras import MissingExtraError
-from interactrank.evaluation.intervals import Interval
 from interactrank.evaluation.plots import plot_comparison, plot_training_curves
+from interactrank.evaluation.stats.bootstrap import Interval
 
 NAN = float("nan")
 MODELS = {

@@ -6,16 +6,11 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from interactrank.evaluation.intervals import Interval
-from interactrank.evaluation.paired import PairedDifference
-from interactrank.evaluation.report import (
-    best_models,
-    metrics_table,
-    print_metrics,
-    versions,
-    write_metrics_json,
-)
+from interactrank.evaluation.metrics_json import versions, write_metrics_json
+from interactrank.evaluation.report import best_models, metrics_table, print_metrics
 from interactrank.evaluation.slices import SliceMetrics
+from interactrank.evaluation.stats.bootstrap import Interval
+from interactrank.evaluation.stats.paired import PairedDifference
 
 NAN = float("nan")
 MODELS = {

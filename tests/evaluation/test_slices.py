@@ -77,7 +77,7 @@ def test_every_label_has_its_own_metrics_and_count():
 
 
 def test_slices_of_other_requests_are_refused():
-    with pytest.raises(ValueError, match="slice 'query' labels 1 requests but the table has 2"):
+    with pytest.raises(ValueError, match="slice 'query' labels 1 requests but the frame has 2"):
         metrics_by_slice({"x": np.zeros(2)}, {"query": seen_query_slice([1])})
     with pytest.raises(ValueError, match=r"index\[0\] is 2; allowed are 0\.\.1"):
         Slice(("a", "b"), np.array([2]))
@@ -90,5 +90,5 @@ def test_every_user_counts_once():
     assert means["x"][:2].tolist() == [0.5, 0.25]
     assert np.isnan(means["x"][2])
     assert means["requests"].tolist() == [3, 1, 1]
-    with pytest.raises(ValueError, match="users has 1 entries but the table has 5 requests"):
+    with pytest.raises(ValueError, match="users has 1 entries but the frame has 5 requests"):
         per_user_means(table, ["u"])

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from interactrank.evaluation.table import RequestTable
+from interactrank.evaluation.metric_frame import MetricFrame
 from interactrank.experiments.report import ablation_report
 from interactrank.experiments.variants import Rung, ablation_grid, keep
 from interactrank.runs.config import RunConfig
@@ -18,7 +18,7 @@ REQUESTS = 100
 DATA = {"split": "test", "candidates": "logged", "requests": REQUESTS, "ranked": REQUESTS}
 
 
-def table(hits: int) -> RequestTable:
+def table(hits: int) -> MetricFrame:
     """The first requests hit at rank 1, the others at rank 5."""
     rank = np.where(np.arange(REQUESTS) < hits, 1, 5)
     return {

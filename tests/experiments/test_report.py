@@ -5,9 +5,9 @@ import json
 import numpy as np
 import pytest
 
-from interactrank.evaluation.intervals import bootstrap_intervals
-from interactrank.evaluation.paired import compare_paired
-from interactrank.evaluation.table import average_tables
+from interactrank.evaluation.metric_frame import average_frames
+from interactrank.evaluation.stats.bootstrap import bootstrap_intervals
+from interactrank.evaluation.stats.paired import compare_paired
 from interactrank.experiments.report import ablation_report
 from tests.experiments.reports import DATA, REQUESTS, report, rungs, table
 from tests.trained import config
@@ -24,7 +24,7 @@ def test_values_are_means_over_the_seeds_and_every_seed_is_there():
 
 def test_intervals_and_tests_are_those_of_the_means_over_seeds():
     found = report()
-    full, plain = (average_tables([table(h - 2), table(h + 2)]) for h in (80, 50))
+    full, plain = (average_frames([table(h - 2), table(h + 2)]) for h in (80, 50))
     draws = {"resamples": 100, "seed": 0}
     expected = bootstrap_intervals(full, ["hit@3"], **draws)["hit@3"]
     assert found["models"]["full"]["metrics"]["hit@3"] == expected._asdict()

@@ -5,9 +5,14 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from interactrank.evaluation.auc import pr_auc, request_level_auc, roc_auc
-from interactrank.evaluation.binned_auc import binned_counts, binned_pr_auc, binned_roc_auc, binned_roc_pr_auc
-from interactrank.evaluation.recall import corpus_outranking, count_outranking, recall_at_k
+from interactrank.evaluation.metrics.auc import pr_auc, request_level_auc, roc_auc
+from interactrank.evaluation.metrics.binned_auc import (
+    binned_counts,
+    binned_pr_auc,
+    binned_roc_auc,
+    binned_roc_pr_auc,
+)
+from interactrank.evaluation.metrics.recall import corpus_outranking, count_outranking, recall_at_k
 from tests.parity.case import Case
 
 

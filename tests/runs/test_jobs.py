@@ -305,7 +305,7 @@ def test_per_user_means_are_shown_where_asked_for(
         "every user counts once",
     ):
         assert title in shown
-    assert re.search(r"interactrank - bm25: hit@3 [+-]\.?\d.*, auc ", shown)
+    assert re.search(r"interactrank - bm25: HIT@3 [+-]\.?\d.*, AUC ", shown)
     assert list(report["per_user"]) == ["interactrank", "bm25"]
     found = report["per_user"]["bm25"]["mrr"]
     assert found["requests"] <= 7  # users of the log
@@ -329,7 +329,7 @@ def test_a_simulated_log_has_an_optimum(tmp_path: Path, capsys: pytest.CaptureFi
     assert share == pytest.approx(bm25["hit@3"]["value"] / optimum["hit@3"])
     shown = capsys.readouterr().out
     assert "optimum" in shown
-    assert f"share of the optimum, hit@3: bm25 {share:.1%}" in shown
+    assert f"share of the optimum, HIT@3: bm25 {share:.1%}" in shown
     made = (tmp_path / "log/events.parquet").stat().st_mtime_ns
     assert run(settings, None, tmp_path)[1] == report
     assert (tmp_path / "log/events.parquet").stat().st_mtime_ns == made  # not simulated again

@@ -1,4 +1,4 @@
-"""Scorers: what an evaluation can rank with. A model, BM25, counts, and the truth of a simulated log.
+"""ModelScorer: ranks by a trained model; CrossBlock: cross features that several models share.
 
 Shapes: R requests, N items of the catalogue, C candidates, H heads, D embedding dim, X history and Y lexical
 features.
@@ -7,7 +7,6 @@ features.
 from __future__ import annotations
 
 from collections.abc import Collection
-from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -15,17 +14,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from interactrank.cross_features.jagged import Jagged
-from interactrank.data.errors import DatasetError
 from interactrank.data.loading.collate import PreparedRequests, item_batch, request_batch
 from interactrank.data.prepared.dataset import PreparedDataset
 from interactrank.models import InteractRank
-
-
-class Scorer(Protocol):
-    """Scores the candidates of requests; higher is better."""
-
-    def __call__(self, requests: PreparedRequests, candidates: Jagged | None) -> Tensor:
-        """[C] float32 scores of the candidates; [R, N] of the whole catalogue where they are None."""
 
 
 class CrossBlock:
@@ -113,6 +104,10 @@ class ModelScorer:
             blocks.append(scores[:, self.head].cpu())
         return torch.cat(blocks)
 
+    def probabilities(self, scores: Tensor) -> Tensor | None:
+        """Return the sigmoid of the scores; None without a pointwise loss, which alone makes them logits."""
+        return torch.sigmoid(scores) if self.model.settings.loss.pointwise_weight else None
+
     def _cross(
         self, requests: PreparedRequests, candidates: Jagged | None
     ) -> tuple[NDArray[np.float32], ...]:
@@ -133,92 +128,3 @@ def _equal(first: Jagged | None, other: Jagged | None) -> bool:
     if first is None or other is None:
         return first is other
     return np.array_equal(first.values, other.values) and np.array_equal(first.lengths, other.lengths)
-
-
-class Bm25Scorer:
-    """BM25 of the query and the item's text, by the first lexical feature over words.
-
-    Args:
-        log: the prepared log.
-
-    Raises:
-        DatasetError: the schema has no lexical feature over words.
-    """
-
-    def __init__(self, log: PreparedDataset) -> None:
-        names = [f.name for f in log.schema.lexical if f.analyzer == "words"]
-        if not names:
-            raise DatasetError("the baseline bm25 needs a lexical feature with analyzer words in the schema")
-        self.log, self.name = log, names[0]
-
-    def __call__(self, requests: PreparedRequests, candidates: Jagged | None) -> Tensor:
-        """BM25 scores; ties are broken by popularity in training, as a search engine would."""
-        items = self.log.items
-        scores = self.log.cross.match_one(self.name, requests.keys().parts["words"], candidates)
-        return _with_popularity(scores, items.train_count, candidates)
-
-
-class CountScorer:
-    """IQP alone: C(p, q) / C(q) before the request, by the first such feature without window and segment.
-
-    What counting can do for queries that were asked before; a model has to beat it.
-
-    Args:
-        log: the prepared log.
-
-    Raises:
-        DatasetError: the schema has no such feature.
-    """
-
-    def __init__(self, log: PreparedDataset) -> None:
-        columns = [
-            j
-            for j, f in enumerate(log.schema.iqp)
-            if f.key == "query" and f.window is None and f.segment is None
-        ]
-        if not columns:
-            raise DatasetError(
-                "the baseline counts needs an iqp feature with key query, without window and segment"
-            )
-        self.log, self.column = log, columns[0]
-        self.name = log.schema.iqp[self.column].name
-
-    def __call__(self, requests: PreparedRequests, candidates: Jagged | None) -> Tensor:
-        """Shares of the query's engagements; ties are broken by popularity in training."""
-        rate, _ = self.log.cross.history(requests.keys(), candidates, only=[self.name])
-        return _with_popularity(rate[:, self.column], self.log.items.train_count, candidates)
-
-
-def _with_popularity(
-    scores: NDArray[np.float32], train_count: NDArray[np.int64], candidates: Jagged | None
-) -> Tensor:
-    """Scores with ties broken by popularity: [C], or [R, N] of the whole catalogue."""
-    popularity = 1e-4 * train_count / (train_count.max() + 1)
-    result: NDArray[Any]
-    if candidates is None:
-        result = scores.reshape(-1, len(train_count)) + popularity
-    else:
-        result = scores + popularity[candidates.values]
-    return torch.from_numpy(result.astype(np.float32))
-
-
-class TrueProbabilityScorer:
-    """The chance of an engagement that a simulated log states: no ranker can do better.
-
-    Args:
-        log: the prepared log.
-
-    Raises:
-        DatasetError: the schema names no column with it.
-    """
-
-    def __init__(self, log: PreparedDataset) -> None:
-        if log.schema.events.true_probability is None:
-            raise DatasetError("only a simulated log has events.true_probability")
-
-    def __call__(self, requests: PreparedRequests, candidates: Jagged | None) -> Tensor:
-        """The logged candidates' probabilities."""
-        if candidates is None:
-            raise DatasetError("true_probability is known for the logged candidates only")
-        values: NDArray[np.float32] = requests.jagged("true_probability").values
-        return torch.from_numpy(np.array(values, np.float32))

@@ -1,9 +1,9 @@
 import pytest
 import torch
 
-from interactrank.evaluation.ranking import request_metrics
+from interactrank.evaluation.metrics import request_metrics
+from interactrank.evaluation.metrics.recall import corpus_outranking, count_outranking, recall_at_k
 from interactrank.evaluation.ranks import ranks_of_relevant
-from interactrank.evaluation.recall import corpus_outranking, count_outranking, recall_at_k
 from tests.evaluation.golden import golden_case
 
 
@@ -30,7 +30,7 @@ def test_chunks_change_nothing_and_agree_with_the_full_ranking():
     parts = corpus_outranking(query, corpus[item_id], item_id, corpus, torch.arange(20), chunk=2)
     assert torch.equal(whole, parts)
     table = request_metrics(ranks_of_relevant(query @ corpus.T, (torch.arange(9), item_id)), ks=[3])
-    assert (table["first_rank"] - 1).tolist() == whole.tolist()
+    assert (table["rank_of_first_relevant"] - 1).tolist() == whole.tolist()
     assert table["recall@3"].mean() == pytest.approx(recall_at_k(whole, [3])[0].item())
 
 

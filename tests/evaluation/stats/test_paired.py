@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from interactrank.evaluation.paired import compare_paired
+from interactrank.evaluation.stats.paired import compare_paired
 
 
 def test_p_value_against_every_sign_pattern():
@@ -62,9 +62,9 @@ def test_only_requests_with_both_values_count():
 
 def test_other_requests_are_refused():
     first = {"request_id": np.array(["a", "b"]), "x": np.zeros(2)}
-    with pytest.raises(ValueError, match="row 0 is request a in one table and b in the other; sort both"):
+    with pytest.raises(ValueError, match="row 0 is request a in one frame and b in the other; sort both"):
         compare_paired(first, {"request_id": np.array(["b", "a"]), "x": np.zeros(2)})
-    with pytest.raises(ValueError, match="the tables hold 2 and 3 requests"):
+    with pytest.raises(ValueError, match="the frames hold 2 and 3 requests"):
         compare_paired(first, {"x": np.zeros(3)})
     with pytest.raises(KeyError, match="no metric named y"):
         compare_paired(first, first, ["y"])

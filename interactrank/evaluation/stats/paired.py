@@ -16,8 +16,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from interactrank.evaluation.intervals import bootstrap_intervals, sum_by_unit
-from interactrank.evaluation.table import metric_columns, metric_matrix, num_requests
+from interactrank.evaluation.metric_frame import metric_columns, metric_matrix, num_requests
+from interactrank.evaluation.stats.bootstrap import bootstrap_intervals, sum_by_unit
 
 __all__ = ["PairedDifference", "compare_paired"]
 
@@ -57,10 +57,10 @@ def compare_paired(
     """Compares two models request by request.
 
     Args:
-        first: per-request table of one model.
+        first: per-request frame of one model.
         second: of the other; the same requests in the same order.
-        metrics: names; those that both tables have when left out.
-        key: where both tables have this column, it must be equal row by row.
+        metrics: names; those that both frames have when left out.
+        key: where both frames have this column, it must be equal row by row.
         clusters: [R] the user of each request, to treat users as the independent units.
         resamples: of the bootstrap interval.
         permutations: of the randomisation test.
@@ -71,7 +71,7 @@ def compare_paired(
         ``{metric: PairedDifference}``, positive where ``first`` is higher.
 
     Raises:
-        ValueError: the tables are not of the same requests.
+        ValueError: the frames are not of the same requests.
         KeyError: a metric that one of them lacks.
 
     Example::
@@ -85,13 +85,13 @@ def compare_paired(
     rows = num_requests(first)
     if num_requests(second) != rows:
         raise ValueError(
-            f"the tables hold {rows} and {num_requests(second)} requests; the same ones are needed"
+            f"the frames hold {rows} and {num_requests(second)} requests; the same ones are needed"
         )
     if key in first and key in second and not np.array_equal(first[key], second[key]):
         at = int((first[key] != second[key]).argmax())
         raise ValueError(
-            f"row {at} is request {first[key][at]} in one table and {second[key][at]} in the other; "
-            f"sort both tables by {key!r}"
+            f"row {at} is request {first[key][at]} in one frame and {second[key][at]} in the other; "
+            f"sort both frames by {key!r}"
         )
     if metrics is None:
         metrics = [name for name in metric_columns(first) if name in metric_columns(second)]

@@ -21,14 +21,41 @@ import numpy as np
 from numpy.typing import NDArray
 
 from interactrank.evaluation.arrays import Array, as_array, as_floats
-from interactrank.evaluation.ranking import request_auc
-from interactrank.evaluation.ranks import ranks_of_candidates
+from interactrank.evaluation.ranks import RelevantRanks, ranks_of_candidates
 
-__all__ = ["pr_auc", "request_level_auc", "roc_auc"]
+__all__ = ["pr_auc", "request_auc", "request_level_auc", "roc_auc"]
+
+
+def request_auc(
+    ranks: RelevantRanks, *, tie_credit: float = 0.5
+) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    """Return the exact ROC-AUC within each request.
+
+    Args:
+        ranks: of the relevant candidates of R requests.
+        tie_credit: what a (relevant, irrelevant) pair of equal scores counts: 0.5 is the usual AUC, 0 the
+            pessimistic one.
+
+    Returns:
+        ([R] AUC in [0, 1], NaN without such a pair; [R] number of pairs).
+
+    Example::
+
+        >>> request_auc(RelevantRanks.from_pairs(candidates=[4], request=[0], rank=[2]))
+        (array([0.66666667]), array([3]))
+    """
+    relevant = np.bincount(ranks.request, minlength=ranks.num_requests)
+    irrelevant = ranks.candidates - relevant
+    nth = np.arange(len(ranks.request)) - (np.cumsum(relevant) - relevant)[ranks.request] + 1
+    # Irrelevant candidates that do not outrank this one; ties are counted as outranking it in `rank`.
+    right = irrelevant[ranks.request] - (ranks.rank - nth) + tie_credit * ranks.tied
+    pairs = relevant * irrelevant
+    sums = np.bincount(ranks.request, weights=right, minlength=ranks.num_requests)
+    return sums.astype(np.float64, copy=False) / np.where(pairs > 0, pairs, np.nan), pairs
 
 
 def roc_auc(scores: Array, labels: Array, weights: Array | None = None) -> float:
-    r"""The probability that a positive row scores above a negative one, ties counting one half.
+    r"""Return the probability that a positive row scores above a negative one, ties counting one half.
 
     :math:`\sum_{i \in +, j \in -} w_i w_j ([s_i > s_j] + \frac12 [s_i = s_j]) / \sum_{i,j} w_i w_j`.
 
@@ -57,7 +84,7 @@ def roc_auc(scores: Array, labels: Array, weights: Array | None = None) -> float
 
 
 def pr_auc(scores: Array, labels: Array, weights: Array | None = None) -> float:
-    r"""The area under the precision-recall curve as average precision, which never interpolates.
+    r"""Return the area under the precision-recall curve as average precision, which never interpolates.
 
     :math:`\sum_t (R_t - R_{t-1}) P_t` over the distinct scores from the highest down, rows of one score
     entering together. (Joining the points by straight lines would be optimistic: Davis and Goadrich, ICML
@@ -98,7 +125,7 @@ def request_level_auc(
     weighting: Literal["request", "pair"] = "request",
     tie_credit: float = 0.5,
 ) -> float:
-    """The exact AUC within requests, averaged.
+    """Return the exact AUC within requests, averaged.
 
     Args:
         scores: [C] higher is better; NaN is an error.

@@ -1,7 +1,7 @@
-"""Gathers the request tables of all ranks, so that distributed evaluation gives the numbers of one process.
+"""Gathers the request frames of all ranks, so that distributed evaluation gives the numbers of one process.
 
 Each rank evaluates its own requests, any number of them, none included, and every rank calls
-:func:`gather_table` once. Rows are then put in the order of a key that is unique to a request, so that
+:func:`gather_frame` once. Rows are then put in the order of a key that is unique to a request, so that
 neither the number of ranks nor the way requests were dealt out changes a sum, a draw of the bootstrap or a
 digit of the result.
 
@@ -21,40 +21,40 @@ import torch
 import torch.distributed as dist
 from numpy.typing import NDArray
 
-from interactrank.evaluation.table import RequestTable, num_requests, select_requests
+from interactrank.evaluation.metric_frame import MetricFrame, num_requests, select_requests
 
-__all__ = ["gather_table", "sort_table"]
+__all__ = ["gather_frame", "sort_frame"]
 
 
-def gather_table(
-    table: Mapping[str, NDArray[Any]], *, key: str = "request_id", group: dist.ProcessGroup | None = None
-) -> RequestTable:
-    """The rows of all ranks, sorted by key, on every rank.
+def gather_frame(
+    frame: Mapping[str, NDArray[Any]], *, key: str = "request_id", group: dist.ProcessGroup | None = None
+) -> MetricFrame:
+    """Return the rows of all ranks, sorted by key, on every rank.
 
     Args:
-        table: the R rows of this rank: numbers, booleans or numpy text; the same columns on every rank, also
+        frame: the R rows of this rank: numbers, booleans or numpy text; the same columns on every rank, also
             on one without a request (R = 0).
         key: a column that is different for every request of all ranks.
-        group: the process group; the default one when left out. Without one running, the table is only
+        group: the process group; the default one when left out. Without one running, the frame is only
             sorted.
 
     Returns:
         The T rows of all ranks.
 
     Raises:
-        KeyError: the table has no column ``key``.
+        KeyError: the frame has no column ``key``.
         TypeError: a column holds Python objects.
         ValueError: ranks disagree on the columns (raised on every rank), or a key occurs twice, as when a
             sampler repeats requests to even out the ranks.
 
     Example::
 
-        >>> gather_table({"request_id": np.array([7, 3]), "mrr": np.array([0.5, 1.0])})
+        >>> gather_frame({"request_id": np.array([7, 3]), "mrr": np.array([0.5, 1.0])})
         {'request_id': array([3, 7]), 'mrr': array([1. , 0.5])}
     """
-    columns = {name: np.ascontiguousarray(column) for name, column in table.items()}
+    columns = {name: np.ascontiguousarray(column) for name, column in frame.items()}
     if key not in columns:
-        raise KeyError(f"no column {key!r} to sort by; the table has {', '.join(columns)}")
+        raise KeyError(f"no column {key!r} to sort by; the frame has {', '.join(columns)}")
     for name, column in columns.items():
         if column.dtype.kind not in "biufU":
             raise TypeError(
@@ -63,7 +63,7 @@ def gather_table(
             )
     rows = num_requests(columns)
     if not (dist.is_available() and dist.is_initialized()):
-        return sort_table(columns, key)
+        return sort_frame(columns, key)
 
     device = _device(group)
     # Text columns are as wide as the longest text of their rank; all must use the widest.
@@ -72,48 +72,48 @@ def gather_table(
     headers = torch.stack(_all_gather(header, group)).cpu()
     if not (headers[:, 1:] == headers[0, 1:]).all():
         raise ValueError(
-            f"ranks disagree on the columns of the request table; this rank has "
+            f"ranks disagree on the columns of the request frame; this rank has "
             f"{ {name: column.dtype.kind for name, column in columns.items()} }. "
             "A rank without a request needs the same columns with no row"
         )
     dist.all_reduce(widths, op=dist.ReduceOp.MAX, group=group)
     counts = headers[:, 0].tolist()
-    gathered: RequestTable = {}
+    gathered: MetricFrame = {}
     for (name, column), width in zip(columns.items(), widths.tolist(), strict=True):
         if column.dtype.kind == "U":
             column = column.astype(f"<U{width // 4}")
         gathered[name] = _gather_column(column, counts, device, group)
-    return sort_table(gathered, key)
+    return sort_frame(gathered, key)
 
 
-def sort_table(table: Mapping[str, NDArray[Any]], key: str = "request_id") -> RequestTable:
+def sort_frame(frame: Mapping[str, NDArray[Any]], key: str = "request_id") -> MetricFrame:
     """The rows in the order of a key that is unique to a request.
 
     Args:
-        table: the per-request table.
+        frame: the per-request frame.
         key: the column to sort by.
 
     Returns:
-        A new table.
+        A new frame.
 
     Raises:
         ValueError: a key occurs twice.
 
     Example::
 
-        >>> sort_table({"request_id": np.array(["b", "b"])})
+        >>> sort_frame({"request_id": np.array(["b", "b"])})
         Traceback (most recent call last):
             ...
         ValueError: request_id 'b' occurs 2 times; evaluate every request once (a sampler may repeat some)
     """
-    keys, counts = np.unique(table[key], return_counts=True)
+    keys, counts = np.unique(frame[key], return_counts=True)
     if (counts > 1).any():
         at = (counts > 1).argmax()
         raise ValueError(
             f"{key} {keys[at].item()!r} occurs {counts[at]} times; evaluate every request once "
             "(a sampler may repeat some)"
         )
-    return select_requests(table, np.argsort(table[key], kind="stable"))
+    return select_requests(frame, np.argsort(frame[key], kind="stable"))
 
 
 def _gather_column(
@@ -140,7 +140,7 @@ def _all_gather(tensor: torch.Tensor, group: dist.ProcessGroup | None) -> list[t
 
 
 def _signature(columns: Mapping[str, NDArray[Any]]) -> int:
-    """A number that differs between tables of other columns or types (the width of text aside)."""
+    """A number that differs between frames of other columns or types (the width of text aside)."""
     kinds = [(name, c.dtype.kind if c.dtype.kind == "U" else c.dtype.str) for name, c in columns.items()]
     return zlib.crc32(repr(kinds).encode())
 

@@ -2,9 +2,9 @@ import numpy as np
 import pytest
 import torch.distributed as dist
 
-from interactrank.evaluation.accumulate import gather_table, sort_table
-from interactrank.evaluation.intervals import bootstrap_intervals
-from interactrank.evaluation.ranking import ranking_metrics
+from interactrank.evaluation.gather import gather_frame, sort_frame
+from interactrank.evaluation.metrics import ranking_metrics
+from interactrank.evaluation.stats.bootstrap import bootstrap_intervals
 from tests.ranks import run_ranks
 
 
@@ -27,7 +27,7 @@ def evaluate(requests):
 def gather_dealt_out(deals):
     """Gathers each deal of requests over the ranks, then tables that do not fit: tables, errors."""
     rank = dist.get_rank()
-    tables = [gather_table(evaluate(deal[rank])) for deal in deals]
+    tables = [gather_frame(evaluate(deal[rank])) for deal in deals]
     errors = []
     for table in (
         {"request_id": np.array([rank]), "mrr": np.zeros(1, np.float64 if rank else np.float32)},
@@ -35,7 +35,7 @@ def gather_dealt_out(deals):
         {"request_id": np.array([5])},
     ):
         try:
-            gather_table(table)
+            gather_frame(table)
         except ValueError as error:
             errors.append(str(error))
     return tables, errors
@@ -66,15 +66,15 @@ def test_two_ranks_give_exactly_the_numbers_of_one_process():
 
 def test_one_process_sorts():
     table = {"request_id": np.array(["b", "a"]), "mrr": np.array([0.5, 1.0])}
-    assert gather_table(table)["mrr"].tolist() == [1.0, 0.5]
-    assert sort_table(table)["request_id"].tolist() == ["a", "b"]
+    assert gather_frame(table)["mrr"].tolist() == [1.0, 0.5]
+    assert sort_frame(table)["request_id"].tolist() == ["a", "b"]
     assert table["mrr"].tolist() == [0.5, 1.0]
 
 
 def test_what_is_refused():
-    with pytest.raises(KeyError, match="no column 'request_id' to sort by; the table has mrr"):
-        gather_table({"mrr": np.zeros(1)})
+    with pytest.raises(KeyError, match="no column 'request_id' to sort by; the frame has mrr"):
+        gather_frame({"mrr": np.zeros(1)})
     with pytest.raises(TypeError, match="column 'user' has dtype object; only numbers"):
-        gather_table({"request_id": np.zeros(1), "user": np.array([None])})
+        gather_frame({"request_id": np.zeros(1), "user": np.array([None])})
     with pytest.raises(ValueError, match=r"request_id 1\.0 occurs 2 times"):
-        gather_table({"request_id": np.ones(2)})
+        gather_frame({"request_id": np.ones(2)})

@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import average_precision_score, roc_auc_score
 
-from interactrank.evaluation.auc import pr_auc, request_level_auc, roc_auc
+from interactrank.evaluation.metrics.auc import pr_auc, request_level_auc, roc_auc
 from tests.evaluation.golden import golden_case
 
 

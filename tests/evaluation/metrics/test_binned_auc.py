@@ -2,8 +2,13 @@ import pytest
 import torch
 from sklearn.metrics import roc_auc_score
 
-from interactrank.evaluation.auc import pr_auc, roc_auc
-from interactrank.evaluation.binned_auc import binned_counts, binned_pr_auc, binned_roc_auc, binned_roc_pr_auc
+from interactrank.evaluation.metrics.auc import pr_auc, roc_auc
+from interactrank.evaluation.metrics.binned_auc import (
+    binned_counts,
+    binned_pr_auc,
+    binned_roc_auc,
+    binned_roc_pr_auc,
+)
 from tests.evaluation.golden import golden_case
 
 CASES = {

@@ -7,9 +7,9 @@ from hypothesis import strategies as st
 from ir_measures import AP, RR, R, Success, nDCG
 from sklearn.metrics import ndcg_score, roc_auc_score
 
-from interactrank.evaluation.ranking import ranking_metrics, request_auc, request_metrics
+from interactrank.evaluation.metric_frame import concatenate_frames
+from interactrank.evaluation.metrics import ranking_metrics, request_auc, request_metrics
 from interactrank.evaluation.ranks import RelevantRanks, ranks_of_candidates, ranks_of_relevant
-from interactrank.evaluation.table import concatenate_tables
 
 KS = (1, 3, 5)
 
@@ -25,7 +25,7 @@ def random_requests(seed, requests=40, ties=False):
 def test_by_hand():
     # Scores .9 .8 .7 .6 .5 with relevant ranks 2 and 5 of five candidates, three of them irrelevant.
     table = ranking_metrics([0.5, 0.9, 0.8, 0.7, 0.6], [1, 0, 1, 0, 0], [5], ks=[1, 3, 5])
-    assert table["first_rank"].tolist() == [2]
+    assert table["rank_of_first_relevant"].tolist() == [2]
     assert table["mrr"].tolist() == [0.5]
     assert table["map"] == pytest.approx([(1 / 2 + 2 / 5) / 2])
     assert [table[f"hit@{k}"][0] for k in KS] == [0, 1, 1]
@@ -53,13 +53,19 @@ def test_undefined_values_are_nan_and_counted_apart():
     assert table["candidates"].tolist() == [2, 1, 0]
 
 
-def test_a_constant_scorer_gets_the_worst_metrics():
+def test_ties__a_constant_scorer_gets_what_a_random_order_gets_and_the_worst_beside_it():
     labels = [1, 0, 0, 0, 0, 0, 0, 0, 0, 0]
-    table = ranking_metrics(np.zeros(10), labels, [10], ks=[1, 3, 9])
-    assert table["mrr"].tolist() == [0.1]
-    assert table["hit@9"].tolist() == [0.0]
-    assert table["ndcg@3"].tolist() == [0.0]
-    assert table["auc"].tolist() == [0.5]
+    frame = ranking_metrics(np.zeros(10), labels, [10], ks=[1, 3, 9])
+    # The relevant one is at each of ten ranks alike: H(10) / 10, 9 / 10, (1 + 1/log2(3) + 1/2) / 10.
+    assert frame["mrr"] == pytest.approx([sum(1 / r for r in range(1, 11)) / 10])
+    assert frame["hit@9"] == pytest.approx([0.9])
+    assert frame["recall@3"] == pytest.approx([0.3])
+    assert frame["ndcg@3"] == pytest.approx([(1 + 1 / np.log2(3) + 1 / 2) / 10])
+    assert frame["auc"].tolist() == [0.5]
+    assert frame["mrr_pessimistic"].tolist() == [0.1]
+    assert frame["hit@9_pessimistic"].tolist() == [0.0]
+    assert frame["ndcg@3_pessimistic"].tolist() == [0.0]
+    assert "auc_pessimistic" not in frame
 
 
 @pytest.mark.parametrize("seed", range(4))
@@ -121,7 +127,7 @@ def test_logged_candidates_and_full_corpus_give_the_same_table():
         request_metrics(ranks_of_relevant(scores[rows], np.nonzero(labels[rows])), ks=KS)
         for rows in (slice(0, 3), slice(3, 3), slice(3, 8))
     ]
-    full = concatenate_tables(chunks)
+    full = concatenate_frames(chunks)
     logged = ranking_metrics(scores.ravel(), labels.ravel(), [11] * 8, ks=KS)
     assert list(full) == list(logged)
     for name in full:
@@ -165,7 +171,7 @@ def test_permuting_candidates_within_a_request_changes_nothing(requests, random)
 @given(REQUESTS, st.integers(0, 7))
 @settings(max_examples=100, deadline=None)
 def test_splitting_the_batch_of_requests_changes_nothing(requests, cut):
-    parts = concatenate_tables([table_of(requests[:cut]), table_of(requests[cut:])])
+    parts = concatenate_frames([table_of(requests[:cut]), table_of(requests[cut:])])
     assert_same(table_of(requests), parts)
 
 
@@ -174,7 +180,7 @@ def test_splitting_the_batch_of_requests_changes_nothing(requests, cut):
 def test_metrics_are_in_range_grow_with_k_and_do_not_care_for_monotone_scores(requests):
     table = table_of(requests)
     for name, column in table.items():
-        if column.dtype.kind == "f" and name != "first_rank":
+        if column.dtype.kind == "f" and name != "rank_of_first_relevant":
             assert ((column >= 0) & (column <= 1 + 1e-12) | np.isnan(column)).all(), name
     for metric in ("hit", "recall"):
         assert not (table[f"{metric}@1"] > table[f"{metric}@3"]).any()

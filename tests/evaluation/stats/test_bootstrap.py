@@ -3,8 +3,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from interactrank.evaluation import intervals as intervals_module
-from interactrank.evaluation.intervals import bootstrap_intervals
+from interactrank.evaluation.stats import bootstrap as intervals_module
+from interactrank.evaluation.stats.bootstrap import bootstrap_intervals
 
 
 def test_close_to_the_normal_interval():
@@ -92,7 +92,7 @@ def test_what_is_refused():
         bootstrap_intervals(table, confidence=95)
     with pytest.raises(ValueError, match="resamples is 0"):
         bootstrap_intervals(table, resamples=0)
-    with pytest.raises(ValueError, match="clusters has 2 entries but the table has 3 requests"):
+    with pytest.raises(ValueError, match="clusters has 2 entries but the frame has 3 requests"):
         bootstrap_intervals(table, clusters=np.zeros(2))
-    with pytest.raises(KeyError, match="no metric named y in the table; it has x"):
+    with pytest.raises(KeyError, match="no metric named y in the frame; it has x"):
         bootstrap_intervals(table, ["y"])

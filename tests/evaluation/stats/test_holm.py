@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from interactrank.evaluation.holm import holm
+from interactrank.evaluation.stats.holm import holm
 
 
 def test_by_hand():

@@ -1,9 +1,9 @@
-"""95 % bootstrap intervals of the mean of every metric of a request table.
+"""95 % bootstrap intervals of the mean of every metric of a request frame.
 
 The unit that is resampled is the request, or the user where requests of one user resemble each other (cluster
 bootstrap: whole users are drawn, with all their requests). Percentile intervals (Efron and Tibshirani, An
 Introduction to the Bootstrap, 1993, chapter 13). All metrics share the draws, and the same seed gives the
-same interval for the same table.
+same interval for the same frame.
 
 Cost: resamples x units random draws, a few seconds per 100 million; memory is constant.
 
@@ -18,9 +18,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from interactrank.evaluation.table import metric_columns, metric_matrix, num_requests
+from interactrank.evaluation.metric_frame import metric_columns, metric_matrix, num_requests
 
-__all__ = ["Interval", "bootstrap_intervals"]
+__all__ = ["Interval", "bootstrap_intervals", "mean_values"]
 
 _DRAWS = 1 << 22  # random draws held at once
 
@@ -42,7 +42,7 @@ class Interval(NamedTuple):
 
 
 def bootstrap_intervals(
-    table: Mapping[str, NDArray[Any]],
+    frame: Mapping[str, NDArray[Any]],
     metrics: Sequence[str] | None = None,
     *,
     clusters: NDArray[Any] | None = None,
@@ -50,10 +50,10 @@ def bootstrap_intervals(
     confidence: float = 0.95,
     seed: int = 0,
 ) -> dict[str, Interval]:
-    """The mean of every metric with its bootstrap interval.
+    """Return the mean of every metric with its bootstrap interval.
 
     Args:
-        table: per-request table of R rows; NaN where a metric is not defined.
+        frame: per-request frame of R rows; NaN where a metric is not defined.
         metrics: M names; all when left out.
         clusters: [R] the user of each request (any type), to resample users instead of requests. The value
             stays the mean over requests.
@@ -65,19 +65,19 @@ def bootstrap_intervals(
         ``{metric: Interval}``.
 
     Raises:
-        KeyError: a metric that the table does not have.
+        KeyError: a metric that the frame does not have.
         ValueError: resamples below 1, a confidence outside (0, 1), clusters of another length.
 
     Example::
 
-        >>> table = {"mrr": np.array([1.0, 0.5, 0.25, np.nan])}
-        >>> bootstrap_intervals(table)["mrr"]
+        >>> frame = {"mrr": np.array([1.0, 0.5, 0.25, np.nan])}
+        >>> bootstrap_intervals(frame)["mrr"]
         Interval(value=0.5833333333333334, low=0.25, high=1.0, requests=3)
     """
     check_resampling(resamples, confidence)
-    names = metric_columns(table, metrics)
-    values = metric_matrix(table, names)
-    sums, counts = sum_by_unit(values, clusters, num_requests(table))
+    names = metric_columns(frame, metrics)
+    values = metric_matrix(frame, names)
+    sums, counts = sum_by_unit(values, clusters, num_requests(frame))
     drawn = [(weight @ sums, weight @ counts) for weight in _draw_units(len(sums), resamples, seed)]
     tail = (1 - confidence) / 2
     intervals = {}
@@ -93,8 +93,30 @@ def bootstrap_intervals(
     return intervals
 
 
+def mean_values(frame: Mapping[str, NDArray[Any]], metrics: Sequence[str]) -> dict[str, float]:
+    """Return the means alone, to the digit those of :func:`bootstrap_intervals`.
+
+    Args:
+        frame: per-request frame; NaN where a metric is not defined.
+        metrics: names.
+
+    Returns:
+        ``{metric: mean}``; NaN if no request has a value.
+
+    Example::
+
+        >>> mean_values({"mrr": np.array([1.0, 0.5, np.nan])}, ["mrr"])
+        {'mrr': 0.75}
+    """
+    sums, counts = sum_by_unit(metric_matrix(frame, metrics), None, num_requests(frame))
+    return {
+        name: float(sums[:, column].sum() / total) if (total := counts[:, column].sum()) else float("nan")
+        for column, name in enumerate(metrics)
+    }
+
+
 def check_resampling(resamples: int, confidence: float) -> None:
-    """Refuses settings that make no interval.
+    """Refuse settings that make no interval.
 
     Args:
         resamples: at least 1.
@@ -119,7 +141,7 @@ def check_resampling(resamples: int, confidence: float) -> None:
 def sum_by_unit(
     values: NDArray[np.float64], clusters: NDArray[Any] | None, requests: int
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Sums and numbers of the defined values of each unit.
+    """Return sums and numbers of the defined values of each unit.
 
     Args:
         values: [R, M], NaN where undefined.
@@ -144,7 +166,7 @@ def sum_by_unit(
     if clusters is None:
         return filled, defined.astype(np.float64)
     if len(clusters) != requests:
-        raise ValueError(f"clusters has {len(clusters)} entries but the table has {requests} requests")
+        raise ValueError(f"clusters has {len(clusters)} entries but the frame has {requests} requests")
     distinct, unit = np.unique(clusters, return_inverse=True)
     sums = np.zeros((len(distinct), values.shape[1]))
     counts = np.zeros_like(sums)

@@ -1,0 +1,47 @@
+"""What counting alone can do, as a baseline.
+
+Shapes: R requests, N items of the catalogue, C candidates.
+"""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from interactrank.cross_features.jagged import Jagged
+from interactrank.data.errors import DatasetError
+from interactrank.data.loading.collate import PreparedRequests
+from interactrank.data.prepared.dataset import PreparedDataset
+from interactrank.evaluation.scorers.popularity import with_popularity
+
+__all__ = ["CountScorer"]
+
+
+class CountScorer:
+    """IQP alone: C(p, q) / C(q) before the request, by the first such feature without window and segment.
+
+    What counting can do for queries that were asked before; a model has to beat it.
+
+    Args:
+        log: the prepared log.
+
+    Raises:
+        DatasetError: the schema has no such feature.
+    """
+
+    def __init__(self, log: PreparedDataset) -> None:
+        columns = [
+            j
+            for j, f in enumerate(log.schema.iqp)
+            if f.key == "query" and f.window is None and f.segment is None
+        ]
+        if not columns:
+            raise DatasetError(
+                "the baseline counts needs an iqp feature with key query, without window and segment"
+            )
+        self.log, self.column = log, columns[0]
+        self.name = log.schema.iqp[self.column].name
+
+    def __call__(self, requests: PreparedRequests, candidates: Jagged | None) -> Tensor:
+        """Shares of the query's engagements; ties are broken by popularity in training."""
+        rate, _ = self.log.cross.history(requests.keys(), candidates, only=[self.name])
+        return with_popularity(rate[:, self.column], self.log.items.train_count, candidates)

@@ -1,0 +1,94 @@
+"""The registry of baselines: rankers that need no training, by the name that ``models`` of a config uses.
+
+A baseline of one's own is a factory in a module of one's own::
+
+    register_baseline(Baseline(name="newest", title="newest first", factory=NewestScorer))
+
+and ``models: [interactrank, newest]`` puts it into the comparison. The command line imports the modules that
+a config names in ``plugins``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from interactrank.core.registry import Registry
+from interactrank.data.prepared.dataset import PreparedDataset
+from interactrank.evaluation.scorers.bm25 import Bm25Scorer
+from interactrank.evaluation.scorers.counts import CountScorer
+from interactrank.evaluation.scorers.protocol import Scorer
+from interactrank.evaluation.settings import EvaluationSettings
+from interactrank.schema import SearchSchema
+
+__all__ = ["BASELINES", "Baseline", "register_baseline"]
+
+
+def _nothing(schema: SearchSchema) -> list[str]:
+    return []
+
+
+@dataclass(frozen=True, kw_only=True)
+class Baseline:
+    """A ranker that needs no training.
+
+    Attributes:
+        name: in ``models`` of a config and in ``metrics.json``.
+        title: in pages and pictures.
+        factory: makes the scorer of a prepared dataset and the settings of its evaluation.
+        problems: what a schema lacks for it, one message each; said before anything is prepared.
+    """
+
+    name: str
+    title: str
+    factory: Callable[[PreparedDataset, EvaluationSettings], Scorer]
+    problems: Callable[[SearchSchema], list[str]] = _nothing
+
+
+BASELINES: Registry[Baseline] = Registry("baseline")
+"""All baselines by name."""
+
+
+def register_baseline(baseline: Baseline) -> Baseline:
+    """Add a baseline to those that a config may name in ``models``.
+
+    Args:
+        baseline: with a name of its own.
+
+    Returns:
+        ``baseline``.
+
+    Raises:
+        RegistryError: the name is taken or cannot be one.
+    """
+    return BASELINES.add(baseline.name, baseline)
+
+
+def _bm25_problems(schema: SearchSchema) -> list[str]:
+    if any(f.analyzer == "words" for f in schema.lexical):
+        return []
+    return ["bm25 needs a lexical feature with analyzer words in the schema"]
+
+
+def _counts_problems(schema: SearchSchema) -> list[str]:
+    if any(f.key == "query" and f.window is None and f.segment is None for f in schema.iqp):
+        return []
+    return ["counts needs an iqp feature with key query, without window and segment"]
+
+
+register_baseline(
+    Baseline(
+        name="bm25",
+        title="BM25",
+        factory=lambda dataset, settings: Bm25Scorer(dataset),
+        problems=_bm25_problems,
+    )
+)
+register_baseline(
+    Baseline(
+        name="counts",
+        title="C(p, q) / C(q)",
+        factory=lambda dataset, settings: CountScorer(dataset),
+        problems=_counts_problems,
+    )
+)
