@@ -19,6 +19,7 @@ All of them derive from :class:`UserError` and from the built-in error that fits
         NonFiniteLossError          the loss became NaN or infinite
         PreemptedError              SIGTERM stopped a training after a checkpoint; start it again
         RankError                   another rank failed; quotes its error
+        RegistryError               a metric, baseline or model of that name is unknown or taken
         StoppedError                a signal stopped the ranks of a job; start it again
         TrainingError               model, data, settings and ranks do not fit together
             PlanError               the embedding tables do not fit the cluster
