@@ -1,4 +1,7 @@
-"""Optional dependencies: imported where they are used; the error for a missing one gives the pip line."""
+"""Optional dependencies: imported where they are used; the error for a missing one gives the pip line.
+
+A module that only names types of such a dependency imports it under ``TYPE_CHECKING``.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +27,7 @@ class MissingExtraError(UserError, ImportError):
 
 
 def require(package: str, extra: str) -> ModuleType:
-    """Imports an optional dependency.
+    """Import an optional dependency.
 
     Args:
         package: the module to import, for example ``"matplotlib.pyplot"``.
@@ -35,7 +38,7 @@ def require(package: str, extra: str) -> ModuleType:
 
     Raises:
         MissingExtraError: the package is not installed. A package that is installed but fails to import one
-            of its own dependencies raises that error instead, as pip would not mend it.
+            of its own dependencies raises that error instead, as the pip line would not help.
 
     Example::
 

@@ -26,7 +26,7 @@ class Manifest:
     """The record of a complete directory, which is written last.
 
     Args:
-        facts: what is recorded besides the files, such as a format number; JSON.
+        facts: what else is recorded, such as a format number; JSON.
         files: name relative to the directory, with ``/`` -> ``bytes``, ``sha256`` and what else is recorded
             of the file.
 

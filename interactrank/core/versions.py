@@ -5,7 +5,6 @@ Builds of different releases fail deep inside with an undefined symbol; :func:`c
 
 from __future__ import annotations
 
-import re
 import shutil
 import sys
 from dataclasses import dataclass, field
@@ -13,7 +12,10 @@ from importlib import metadata
 from importlib.util import find_spec
 from pathlib import Path
 
+from packaging.version import InvalidVersion, Version
+
 from interactrank.core.errors import UserError
+from interactrank.core.installed import version_of
 
 __all__ = ["NEWEST", "PINNED", "RULE", "IncompatibleVersionsError", "Trio", "check", "started_as_command"]
 
@@ -56,13 +58,13 @@ class Trio:
 
     @classmethod
     def installed(cls) -> Trio:
-        """The trio of this environment."""
+        """Return the trio of this environment."""
         return cls(torch=_version("torch"), torchrec=_version("torchrec"), fbgemm=_fbgemm_builds())
 
     def problem(self) -> str | None:
-        """What is wrong, as the first half of a sentence; None if all is well.
+        """Return what is wrong, as the first half of a sentence; None if all is well.
 
-        A version that is no plain release number (a nightly or a source build) is not judged.
+        A version that is not a plain release number (a nightly or a source build) is not checked.
         """
         found = {"torch": self.torch, "torchrec": self.torchrec, "FBGEMM": " ".join(self.fbgemm.values())}
         missing = [name for name, version in found.items() if not version]
@@ -117,7 +119,7 @@ class Trio:
 
 
 def check() -> None:
-    """Refuses a trio that does not go together.
+    """Refuse a trio that does not go together.
 
     Raises:
         IncompatibleVersionsError: one sentence: what is installed, what goes together, what to run.
@@ -129,15 +131,12 @@ def check() -> None:
 
 
 def started_as_command() -> bool:
-    """Whether this process is the command line, which starts under a mismatch, too, to run ``doctor``."""
+    """Return whether this process is the command line, which runs ``doctor`` also under a mismatch."""
     return Path(next(iter(sys.argv), "")).stem == "interactrank" or "interactrank.cli" in sys.orig_argv
 
 
-def _version(distribution: str) -> str | None:
-    try:
-        return metadata.version(distribution)
-    except metadata.PackageNotFoundError:
-        return _UNKNOWN if find_spec(distribution) else None
+def _version(name: str) -> str | None:
+    return version_of(name) or (_UNKNOWN if find_spec(name) else None)
 
 
 def _fbgemm_builds() -> dict[str, str]:
@@ -157,13 +156,16 @@ def _fbgemm_builds() -> dict[str, str]:
 
 
 def _release(version: str | None) -> tuple[int, int] | None:
-    """Major and minor number; None for anything that is no plain release."""
-    match = re.fullmatch(r"(\d+)\.(\d+)(\.\d+)*(\+.*)?", version or "")
-    return (int(match[1]), int(match[2])) if match else None
+    """Return major and minor number; None for anything but a release, such as a nightly or a source build."""
+    try:
+        parsed = Version(version or "")
+    except InvalidVersion:
+        return None
+    return None if parsed.is_prerelease else (parsed.major, parsed.minor)
 
 
 def _torch_of(version: str | None) -> tuple[int, int] | None:
-    """The release of torch that a release of torchrec or FBGEMM goes with: 2.13 for 1.8."""
+    """Return the release of torch that a release of torchrec or FBGEMM goes with: 2.13 for 1.8."""
     release = _release(version)
     return None if release is None else (release[0] + 1, release[1] + 5)
 

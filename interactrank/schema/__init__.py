@@ -1,18 +1,15 @@
 """What the columns of a search log mean: the one description that data, models and evaluation read."""
 
-from interactrank.schema.search_schema import (
-    MANAGED_ID_LIMIT,
+from interactrank.schema.duration import parse_duration
+from interactrank.schema.search_schema import MANAGED_ID_LIMIT, IqpFeature, LexicalFeature, SearchSchema
+from interactrank.schema.sections import (
     EventColumns,
     Feature,
     FeatureSet,
     Head,
-    IqpFeature,
     ItemColumns,
-    LexicalFeature,
-    SearchSchema,
     SequenceFeature,
     UserColumns,
-    parse_duration,
 )
 from interactrank.schema.tables import IdTable
 

@@ -14,17 +14,19 @@ EVICTION = ("eviction", "eviction_interval", "buckets")  # keys of managed table
 class IdTable(Config):
     """An embedding table and how values become its rows.
 
-    With ``ids: vocabulary`` the values met at least ``min_count`` times in training, at most ``max_rows``
-    of them, get rows of their own; row 0 stands for all others. With ``ids: hash`` the row of a value is
-    ``1 + hash(value) mod (rows - 1)`` and row 0 stands for a missing value. With ``ids: managed`` rows are
-    given in training to the values that are frequent or recent then, see
-    :class:`interactrank.modules.ManagedIds`; all others share a row of each bucket.
+    - ``ids: vocabulary``: the values that training has at least ``min_count`` times, at most ``max_rows`` of
+      them, get rows of their own; row 0 stands for all others.
+    - ``ids: hash``: the row of a value is ``1 + hash(value) mod (rows - 1)``; row 0 is for a missing value.
+    - ``ids: managed``: training gives rows to the values that are frequent or recent at the time, see
+      :class:`interactrank.modules.ManagedIds`; all others share one row of their bucket.
     """
 
     dim: int = Field(ge=4, multiple_of=4, description="width; FBGEMM's kernels need a multiple of 4")
-    ids: Literal["vocabulary", "hash", "managed"] = "vocabulary"
-    min_count: int = Field(1, ge=1)
-    max_rows: int = Field(10_000_000, ge=2)
+    ids: Literal["vocabulary", "hash", "managed"] = Field(
+        "vocabulary", description="how values become rows: counted by prepare, hashed, or managed by training"
+    )
+    min_count: int = Field(1, ge=1, description="how often training must have a value of a vocabulary")
+    max_rows: int = Field(10_000_000, ge=2, description="most rows of a vocabulary; the frequent ones stay")
     rows: int | None = Field(None, ge=2, description="rows of a hashed or managed table")
     eviction: Literal["lfu", "lru", "distance_lfu"] = Field(
         "lfu", description="which values keep a row of a managed table"
@@ -35,15 +37,17 @@ class IdTable(Config):
     buckets: int = Field(
         8, ge=1, le=1024, description="parts of a managed table; the number of ranks must divide it"
     )
-    pooling: Literal["mean", "sum"] = "mean"
+    pooling: Literal["mean", "sum"] = Field(
+        "mean", description="how the rows of a feature with several values become one vector"
+    )
 
     @model_serializer(mode="wrap")
     def _without_others(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Keys of managed tables are written for those alone: logs prepared without any stay valid."""
+        """Write the keys of managed tables for those only: datasets prepared without any stay valid."""
         return {k: v for k, v in dump(self).items() if self.ids == "managed" or k not in EVICTION}
 
     def problems(self) -> list[str]:
-        """Tables of each kind are sized by keys of their own."""
+        """Return what is wrong: tables of each kind are sized by keys of their own."""
         found = []
         if self.ids == "vocabulary" and self.rows is not None:
             found.append("rows goes with ids: hash or managed (a vocabulary counts its own rows)")

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from interactrank.core import installed as installed_module
 from interactrank.core import versions as compatibility
 from interactrank.core.versions import NEWEST, PINNED, IncompatibleVersionsError, Trio, check
 
@@ -137,7 +138,8 @@ def test_installed_builds(monkeypatch, installed, builds):
 
 def test_check_is_one_sentence(monkeypatch):
     environment = {"torch": ("2.14.1", []), "torchrec": ("1.8.0", []), "fbgemm-gpu-cpu": ("1.8.0", CODE)}
-    monkeypatch.setattr(compatibility, "metadata", FakeMetadata(environment))
+    for module in (compatibility, installed_module):
+        monkeypatch.setattr(module, "metadata", FakeMetadata(environment))
     with pytest.raises(IncompatibleVersionsError) as caught:
         check()
     assert str(caught.value) == (

@@ -151,19 +151,18 @@ def test_without_a_sequence_there_are_no_sequence_engagements_and_tables() -> No
         ),
         (
             ["tables.item.pooling=sum"],
-            "tables.item.pooling: the user sequence looks single rows up, nothing is pooled",
+            "tables.item.pooling: the user sequence looks up single rows and pools none; leave it out",
         ),
         (
             ["features.item.1.table=item"],
-            "feature 'title': table 'item' is the user sequence's, where a value has one row; kind words "
-            "needs a table of its own",
+            "feature 'title': table 'item' is the user sequence's, in which a value has one row; kind "
+            "words needs a table of its own",
         ),
         (["tables.word.dim=0"], "tables.word.dim: input should be greater than or equal to 4, found 0"),
         (["tables.word.dim=6"], "tables.word.dim: input should be a multiple of 4, found 6"),
         (
             ["sequence.query=query_id", "tables.query.dim=8"],
-            "sequence: the tables of its item and query lie in one collection, which has one dim, "
-            "not item 4, query 8",
+            "sequence: the tables of its item and query need the same dim; they have item 4, query 8",
         ),
         # engagements
         (["heads.0.engagements.0=clik"], "head 'like': no engagement 'clik'; did you mean 'click'?"),
@@ -251,7 +250,7 @@ def test_without_a_sequence_there_are_no_sequence_engagements_and_tables() -> No
         # files
         (
             ["segments.clicks=events"],
-            "segments.clicks: the column (events.engagements.click) is not known when searching",
+            "segments.clicks: the column (events.engagements.click) is not known when the search is made",
         ),
         (["exclude_repeat=true"], "exclude_repeat: unknown key; did you mean 'exclude_repeats'?"),
         (["features.item.0.colunm=x"], "features.item.0.colunm: unknown key; did you mean 'column'?"),
@@ -297,6 +296,30 @@ def test_without_a_user_column() -> None:
         "exclude_repeats: needs events.user",
         "iqp 'user_click_90d_country': key user needs events.user",
     }
+
+
+@pytest.mark.parametrize(
+    ("override", "expected"),
+    [
+        (
+            "features.request.0={name: q, kind: number, column: query}",
+            "features.request 'q': kind number reads numbers, but column 'query' (events.query) holds text; "
+            "use kind id, words or trigrams",
+        ),
+        (
+            "features.item.0={name: i, kind: vector, dim: 4, column: item_id}",
+            "features.item 'i': kind vector reads numbers, but column 'item_id' (items.id) holds ids; use "
+            "kind id, words or trigrams",
+        ),
+        (
+            "features.request.0={name: u, kind: number, column: user_id, file: users}",
+            "features.request 'u': kind number reads numbers, but column 'user_id' (users.id) holds ids; use "
+            "kind id, words or trigrams",
+        ),
+    ],
+)
+def test_kinds__no_number_from_a_column_of_text_or_ids(override: str, expected: str) -> None:
+    assert expected in mistakes(changed(override))
 
 
 def test_without_a_users_section() -> None:
