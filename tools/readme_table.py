@@ -1,4 +1,4 @@
-"""Writes the table of a finished run into a page.
+"""Write the table of a finished run into a page.
 
     python tools/readme_table.py runs/demo/metrics.json README.md demo
 
@@ -13,38 +13,40 @@ import json
 from pathlib import Path
 from typing import Any
 
-METRICS = ["hit@3", "hit@10", "mrr", "ndcg@10", "recall@100", "auc"]
-DIFFERENCES = ["hit@3", "hit@10", "mrr"]
-NAMES = {"interactrank": "InteractRank", "two_tower": "two-tower", "bm25": "BM25", "counts": "C(p, q) / C(q)"}
+from interactrank.core.markdown import bold, markdown_table
+from interactrank.evaluation.metrics import headline, shown_name
+from interactrank.evaluation.report import best_of, model_title
+
+DIFFERENCES = 3  # of the first headline metrics
 
 
-def markdown_table(report: dict[str, Any]) -> str:
-    """Models by metrics, each value with its interval; the best value of a metric is bold.
+def comparison_table(report: dict[str, Any]) -> str:
+    """Lay out models by metrics, each value with its interval; the best value of a metric is bold.
 
     Args:
         report: what ``metrics.json`` holds.
     """
     models = report["models"]
-    shown = [m for m in METRICS if all(m in metrics for metrics in models.values())]
-    lines = ["| | " + " | ".join(m.upper() for m in shown) + " |", "| --- |" + " --- |" * len(shown)]
+    shown = [m for m in headline(next(iter(models.values()))) if all(m in of for of in models.values())]
+    best = {m: best_of({name: of[m]["value"] for name, of in models.items()}, m) for m in shown}
+    rows = []
     for model in sorted(models, key=lambda name: models[name][shown[0]]["value"]):
-        cells = []
-        for m in shown:
-            v = models[model][m]
-            best = v["value"] == max(metrics[m]["value"] for metrics in models.values())
-            value = f"**{v['value']:.3f}**" if best else f"{v['value']:.3f}"
-            cells.append(f"{value} ({v['low']:.3f}-{v['high']:.3f})")
-        lines.append(f"| {_name(model)} | " + " | ".join(cells) + " |")
+        values = [models[model][m] for m in shown]
+        cells = [
+            bold(f"{v['value']:.3f}", model in best[m]) + f" ({v['low']:.3f}-{v['high']:.3f})"
+            for m, v in zip(shown, values, strict=True)
+        ]
+        rows.append([model_title(model), *cells])
     optimum = report["data"].get("optimum", {})
     if optimum:
-        cells = [f"{optimum[m]:.3f}" if m in optimum else "" for m in shown]
-        lines.append("| the optimum | " + " | ".join(cells) + " |")
+        rows.append(["the optimum", *(f"{optimum[m]:.3f}" if m in optimum else "" for m in shown)])
     versions = ", ".join(f"{name} {report['versions'][name]}" for name in ("torch", "torchrec", "fbgemm"))
-    return "\n".join(lines) + f"\n\nIn brackets: 95 % bootstrap intervals. {versions}."
+    table = markdown_table(["", *(shown_name(m) for m in shown)], rows)
+    return f"{table}\n\nIn brackets: 95 % bootstrap intervals. {versions}."
 
 
 def paired_lines(report: dict[str, Any]) -> str:
-    """A line for each pair of models: the differences of the headline metrics.
+    """Write a line for each pair of models: the differences of the first headline metrics.
 
     Args:
         report: what ``metrics.json`` holds.
@@ -53,16 +55,15 @@ def paired_lines(report: dict[str, Any]) -> str:
     for pair, metrics in report["paired"].items():
         first, second = pair.split(" - ")
         found = [
-            f"{m.upper()} {d['difference']:+.3f} ({d['low']:+.3f} to {d['high']:+.3f})"
-            for m, d in metrics.items()
-            if m in DIFFERENCES
+            f"{shown_name(m)} {d['difference']:+.3f} ({d['low']:+.3f} to {d['high']:+.3f})"
+            for m, d in ((m, metrics[m]) for m in headline(metrics)[:DIFFERENCES])
         ]
-        lines.append(f"- {_name(first)} minus {_name(second)}: {', '.join(found)}")
+        lines.append(f"- {model_title(first)} minus {model_title(second)}: {', '.join(found)}")
     return "\n".join(lines)
 
 
 def replace_block(page: str, text: str, name: str = "demo") -> str:
-    """The page with the text between the markers of that name.
+    """Return the page with the text between the markers of that name.
 
     Raises:
         ValueError: the page has no such markers.
@@ -75,10 +76,6 @@ def replace_block(page: str, text: str, name: str = "demo") -> str:
     return f"{before}{first}\n{text}\n{last}{after}"
 
 
-def _name(model: str) -> str:
-    return NAMES.get(model, model.replace("_", " "))
-
-
 def main() -> None:
     """Replace the block of a page."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
@@ -88,7 +85,7 @@ def main() -> None:
     parser.add_argument("--paired", action="store_true")
     options = parser.parse_args()
     report = json.loads(options.metrics.read_text())
-    text = markdown_table(report)
+    text = comparison_table(report)
     if options.paired:
         text += "\n\nDifferences, request by request:\n\n" + paired_lines(report)
     options.page.write_text(replace_block(options.page.read_text(), text, options.name))

@@ -40,7 +40,7 @@ from interactrank.evaluation.metrics import (
 from interactrank.evaluation.plots import plot_comparison, plot_training_curves
 from interactrank.evaluation.predictions import Predictions
 from interactrank.evaluation.ranks import RelevantRanks, ranks_of_candidates, ranks_of_relevant
-from interactrank.evaluation.report import best_models, metrics_table, print_metrics
+from interactrank.evaluation.report import metrics_table, print_metrics
 from interactrank.evaluation.slices import (
     Slice,
     SliceMetrics,
@@ -73,7 +73,6 @@ __all__ = [
     "Slice",
     "SliceMetrics",
     "average_frames",
-    "best_models",
     "binned_counts",
     "binned_pr_auc",
     "binned_roc_auc",

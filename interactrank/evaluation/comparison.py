@@ -30,7 +30,7 @@ from interactrank.evaluation.stats.pooled import pooled_intervals
 
 __all__ = ["Comparison", "compare"]
 
-_SHOWN_DIFFERENCE = 0.0005  # of a metric with ties in random order and with them ranked last
+_SHOWN_DIFFERENCE = 0.005  # of a metric with ties in random order and with them ranked last
 
 ModelMetrics = dict[str, dict[str, Interval]]
 

@@ -13,22 +13,25 @@ from rich.text import Text
 
 from interactrank.core.output import ResultConsole
 from interactrank.evaluation.metrics.registry import higher_is_better, shown_name
+from interactrank.evaluation.scorers.registry import BASELINES
 from interactrank.evaluation.stats.bootstrap import Interval
+from interactrank.models import MODELS
 
 __all__ = [
-    "best_models",
+    "best_of",
     "metrics_table",
+    "model_title",
     "print_metrics",
 ]
 
 ModelMetrics = Mapping[str, Mapping[str, Interval]]
 
 
-def best_models(models: ModelMetrics, metric: str, *, digits: int = 3) -> set[str]:
+def best_of(values: Mapping[str, float | None], metric: str, *, digits: int = 3) -> set[str]:
     """Return the models with the best value of a metric, equal ones included.
 
     Args:
-        models: ``{model: {metric: Interval}}``; a model may lack the metric.
+        values: ``{model: value}``, None or NaN without one.
         metric: its column; the registry tells the direction.
         digits: values that are printed alike count as equal.
 
@@ -37,20 +40,27 @@ def best_models(models: ModelMetrics, metric: str, *, digits: int = 3) -> set[st
 
     Example::
 
-        >>> models = {"a": {"mrr": Interval(0.5, 0.4, 0.6, 9)}, "b": {"mrr": Interval(0.2, 0.1, 0.3, 9)}}
-        >>> best_models(models, "mrr")
-        {'a'}
+        >>> best_of({"a": 0.5, "b": 0.2}, "mrr"), best_of({"a": 0.5, "b": 0.2}, "ne")
+        ({'a'}, {'b'})
     """
-    values = {
-        model: round(metrics[metric].value, digits)
-        for model, metrics in models.items()
-        if metric in metrics and not math.isnan(metrics[metric].value)
-    }
+    rounded = {m: round(v, digits) for m, v in values.items() if v is not None and not math.isnan(v)}
     higher = higher_is_better(metric)
-    if higher is None:
+    if higher is None or not rounded:
         return set()
-    best = (max if higher else min)(values.values(), default=None)
-    return {model for model, value in values.items() if value == best}
+    best = (max if higher else min)(rounded.values())
+    return {model for model, value in rounded.items() if value == best}
+
+
+def model_title(name: str) -> str:
+    """Return how pages and pictures call a model.
+
+    Example::
+
+        >>> model_title("bm25"), model_title("two_tower"), model_title("no_sequence")
+        ('BM25', 'two-tower', 'no sequence')
+    """
+    known = MODELS.get(name) or BASELINES.get(name)
+    return name.replace("_", " ") if known is None else known.title
 
 
 def metrics_table(
@@ -87,7 +97,10 @@ def metrics_table(
     if not models:
         raise ValueError("no model to print; evaluate at least one")
     names = list(metrics) if metrics is not None else list(next(iter(models.values())))
-    best = {name: best_models(models, name, digits=digits) for name in names}
+    best = {
+        name: best_of({m: of[name].value for m, of in models.items() if name in of}, name, digits=digits)
+        for name in names
+    }
     table = Table(
         title=title,
         title_style="bold",

@@ -10,6 +10,10 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from interactrank.core.markdown import bold, markdown_table
+from interactrank.core.output import ResultConsole
+from interactrank.evaluation.metrics import shown_name
+from interactrank.evaluation.report import best_of
 from interactrank.experiments.findings import LEVEL
 from interactrank.experiments.variants import FULL
 
@@ -34,26 +38,26 @@ def markdown(report: Mapping[str, Any]) -> str:
         Markdown without an end of line.
     """
     metric, others = report["settings"]["metric"], _others(report)
-    values = {m: [_value(model, m) for model in report["models"].values()] for m in (metric, *others)}
-    best = {m: max(of, key=lambda text: float(text.replace("-", "0"))) for m, of in values.items()}
-    heads = [name.upper() if name in best else name for name in _heads(report)]
-    lines = [_row(heads), _row(["---"] * len(heads))]
+    best = {
+        m: best_of({name: model["metrics"][m]["value"] for name, model in report["models"].items()}, m)
+        for m in (metric, *others)
+    }
+    heads = [shown_name(name) for name in _heads(report)]
+    rows: list[list[str]] = []
     group = None
     for name, model in report["models"].items():
         if model["group"] != group:
             group = model["group"]
-            lines.append(_row([f"*{GROUPS[group]}*", *[""] * (len(heads) - 1)]))
+            rows.append([f"*{GROUPS[group]}*", *[""] * (len(heads) - 1)])
         cells = _cells(report, name)
         for place, m in zip((1, *range(5, len(heads))), (metric, *others), strict=True):
-            if _value(model, m) == best[m] != "-":
-                cells[place] = f"**{cells[place]}**"
-        lines.append(_row(cells))
+            cells[place] = bold(cells[place], name in best[m])
+        rows.append(cells)
     if report["optimum"]:
-        lines.append(_row(_optimum(report)))
-    findings = [_row(list(_FINDINGS)), _row(["---"] * len(_FINDINGS))]
-    for *cells, says in _findings(report):
-        findings.append(_row([*cells, f"**{says}**"]))
-    return "\n\n".join(["\n".join(lines), *_notes(report), "\n".join(findings)])
+        rows.append(_optimum(report))
+    findings = [[*cells, bold(says)] for *cells, says in _findings(report)]
+    parts = [markdown_table(heads, rows), *_notes(report), markdown_table(_FINDINGS, findings)]
+    return "\n\n".join(parts)
 
 
 def show(report: Mapping[str, Any], console: Console | None = None) -> None:
@@ -63,7 +67,7 @@ def show(report: Mapping[str, Any], console: Console | None = None) -> None:
         report: of :func:`ablation_report`.
         console: where to; standard output when left out.
     """
-    console = console or Console()
+    console = console or ResultConsole()
     models, group = _table(*_heads(report), title="Ablation"), None
     for name, model in report["models"].items():
         if model["group"] != group:
@@ -198,10 +202,6 @@ def _colour(found: Mapping[str, Any] | None) -> str:
     if found is None or found["p_holm"] is None or found["p_holm"] >= LEVEL:
         return "default"
     return "green" if found["difference"] > 0 else "red"
-
-
-def _row(cells: list[str]) -> str:
-    return f"| {' | '.join(cells)} |"
 
 
 def _value(model: Mapping[str, Any], metric: str) -> str:

@@ -1,6 +1,7 @@
 """Models: InteractRank and its baselines, composed from the modules by a schema."""
 
-from interactrank.models.interactrank import InteractRank, two_tower
+from interactrank.models.interactrank import InteractRank
+from interactrank.models.registry import MODELS, ModelFamily, build_model, register_model
 from interactrank.models.settings import (
     HistorySettings,
     LossSettings,
@@ -10,11 +11,14 @@ from interactrank.models.settings import (
 )
 
 __all__ = [
+    "MODELS",
     "HistorySettings",
     "InteractRank",
     "LossSettings",
+    "ModelFamily",
     "ModelSettings",
     "SequenceSettings",
     "TowerSettings",
-    "two_tower",
+    "build_model",
+    "register_model",
 ]

@@ -108,16 +108,6 @@ class InteractRank(nn.Module):
         )
 
 
-def two_tower(*, layout: BatchLayout, settings: ModelSettings) -> InteractRank:
-    """The baseline: the same towers, tables and losses without sequence, history and lexical features.
-
-    Args:
-        layout: as of :class:`InteractRank`.
-        settings: of the full model.
-    """
-    return InteractRank(layout=layout, settings=settings.two_tower())
-
-
 def _priors(layout: BatchLayout, settings: HistorySettings) -> dict[str, float]:
     """Rate to expect of each history feature where there is no history."""
     share = settings.uniform_prior or 1 / max(layout.num_items, 2)

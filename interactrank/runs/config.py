@@ -14,13 +14,12 @@ from interactrank.core.settings import Config, ConfigError, Name, near, parse_co
 from interactrank.core.yaml_file import read_yaml
 from interactrank.data.settings import LoaderSettings, PrepareSettings
 from interactrank.data.simulator import SimulationSettings
+from interactrank.evaluation.scorers.registry import BASELINES
 from interactrank.evaluation.settings import EvaluationSettings
-from interactrank.models import ModelSettings
+from interactrank.models import MODELS, ModelSettings
 from interactrank.schema import SearchSchema
 from interactrank.training.settings import TrainingSettings
 
-MODELS = ("interactrank", "two_tower")  # beside them, the config's own variants are trained
-BASELINES = ("bm25", "counts")
 VARIED = ("loader", "model", "training")  # sections that a variant may change
 
 
@@ -46,7 +45,7 @@ class RunConfig(Config):
     models: tuple[str, ...] = Field(
         ("interactrank", "two_tower", "bm25"),
         min_length=1,
-        description="what is trained and compared: interactrank, two_tower, a variant; bm25, counts",
+        description="models to train and compare: interactrank, two_tower, a variant; bm25, counts; yours",
     )
     ranks: int = Field(2, ge=1, description="processes that `interactrank run` trains with on this machine")
 
@@ -73,10 +72,8 @@ class RunConfig(Config):
         Raises:
             ConfigError: there is no such model, or the variant asks for what cannot be.
         """
-        if name == "interactrank":
-            return self
-        if name == "two_tower":
-            return self.model_copy(update={"model": self.model.two_tower()})
+        if name in MODELS:
+            return self.model_copy(update={"model": MODELS[name].settings(self.model)})
         if name not in self.variants:
             raise ConfigError(f"no model '{name}' to train{near(name, [*MODELS, *self.variants])}")
         values = self.model_dump(mode="json", by_alias=True) | {"variants": {}, "models": ["interactrank"]}
@@ -106,16 +103,13 @@ class RunConfig(Config):
         for name in self.models:
             if name not in known:
                 found.append(f"models: no model '{name}'{near(name, known)}")
-        if "counts" in self.models and not any(
-            f.key == "query" and f.window is None and f.segment is None for f in self.search.iqp
-        ):
-            found.append("models: counts needs an iqp feature with key query, without window and segment")
+        for name in self.models:
+            if (baseline := BASELINES.get(name)) is not None:
+                found += [f"models: {problem}" for problem in baseline.problems(self.search)]
         cross = [*(f.name for f in self.search.iqp), *(f.name for f in self.search.lexical)]
         for name in self.model.leave_out:
             if name not in cross:
                 found.append(f"model.leave_out: no iqp or lexical feature '{name}'{near(name, cross)}")
-        if "bm25" in self.models and not any(f.analyzer == "words" for f in self.search.lexical):
-            found.append("models: bm25 needs a lexical feature with analyzer words in the schema")
         for table in self.training.sharding:
             if table not in self.search.tables:
                 found.append(f"training.sharding: no table '{table}'{near(table, self.search.tables)}")

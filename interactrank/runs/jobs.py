@@ -30,7 +30,7 @@ from interactrank.evaluation.metrics import headline
 from interactrank.evaluation.plots import plot_training_curves
 from interactrank.evaluation.predictions import Predictions
 from interactrank.evaluation.scorers import BASELINES, ModelScorer, Scorer, TrueProbabilityScorer
-from interactrank.models import InteractRank
+from interactrank.models import InteractRank, build_model
 from interactrank.models.tables import collection_name, table_bytes
 from interactrank.runs import run_directory
 from interactrank.runs.config import RunConfig
@@ -140,7 +140,7 @@ def train_job(
         run_on_rank0("checking the folder of the model", lambda: run_directory.claim(output, wanted))
         torch.manual_seed(config.training.seed)
         device = table_device(config.training, table_bytes(log.layout), world)
-        built = InteractRank(layout=log.layout, settings=config.model, table_device=device)
+        built = build_model(model, layout=log.layout, settings=config.model, table_device=device)
         loader = SearchLoader(
             log, "train", config.loader, rank=world.rank, world_size=world.size, only=built.score_head.reads
         )

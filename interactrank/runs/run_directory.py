@@ -16,8 +16,8 @@ from interactrank.core.errors import UserError
 from interactrank.core.files import atomic_write_text
 from interactrank.core.settings import parse_config
 from interactrank.data.prepared.dataset import PreparedDataset
-from interactrank.models import InteractRank, ModelSettings
-from interactrank.runs.config import MODELS, RunConfig
+from interactrank.models import MODELS, InteractRank, ModelSettings, build_model
+from interactrank.runs.config import RunConfig
 
 __all__ = ["ModelFolderError", "claim", "former", "is_trained", "load", "origin", "passed_over", "release"]
 
@@ -142,7 +142,7 @@ def load(name: str, folder: Path, log: PreparedDataset) -> InteractRank:
             "of ID tables may stand for other values; train it again"
         )
     settings = parse_config(ModelSettings, found["settings"]["model"], str(folder / ORIGIN))
-    model = InteractRank(layout=log.layout, settings=settings)
+    model = build_model(name, layout=log.layout, settings=settings)
     load_model(model, folder / WEIGHTS)
     return model.eval()
 

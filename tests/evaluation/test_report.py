@@ -7,7 +7,7 @@ import pytest
 from rich.console import Console
 
 from interactrank.evaluation.metrics_json import versions, write_metrics_json
-from interactrank.evaluation.report import best_models, metrics_table, print_metrics
+from interactrank.evaluation.report import best_of, metrics_table, print_metrics
 from interactrank.evaluation.slices import SliceMetrics
 from interactrank.evaluation.stats.bootstrap import Interval
 from interactrank.evaluation.stats.paired import PairedDifference
@@ -25,12 +25,12 @@ def printed(width=200, **options):
     return stream.getvalue()
 
 
-def test_the_best_depends_on_the_direction_and_equal_prints_tie():
-    assert best_models(MODELS, "hit@3") == {"interactrank"}
-    assert best_models(MODELS, "ne") == {"interactrank"}
-    close = {"a": {"mrr": Interval(0.50041, 0, 1, 9)}, "b": {"mrr": Interval(0.5, 0, 1, 9)}}
-    assert best_models(close, "mrr") == {"a", "b"}
-    assert best_models({"a": {"mrr": Interval(NAN, NAN, NAN, 0)}, "b": {}}, "mrr") == set()
+def test_best_of__depends_on_the_direction_and_equal_prints_tie():
+    assert best_of({"bm25": 0.7, "interactrank": 0.8}, "hit@3") == {"interactrank"}
+    assert best_of({"bm25": 1.2, "interactrank": 0.8}, "ne") == {"interactrank"}
+    assert best_of({"bm25": 1.2, "interactrank": 0.8}, "calibration") == set()  # neither is: 1 is right
+    assert best_of({"a": 0.50041, "b": 0.5}, "mrr") == {"a", "b"}
+    assert best_of({"a": NAN, "b": None}, "mrr") == set()
 
 
 def test_values_stand_over_intervals_and_requests_are_counted():

@@ -12,7 +12,7 @@ from interactrank.batch import SearchBatch
 from interactrank.cross_features.jagged import Jagged
 from interactrank.data.loading.collate import collate, item_batch, request_batch
 from interactrank.data.prepared.dataset import PreparedDataset
-from interactrank.models import InteractRank, two_tower
+from interactrank.models import MODELS, InteractRank, build_model
 from tests.models.search import RowCounter, batch, model, requests
 
 NAN = float("nan")
@@ -168,7 +168,8 @@ def test_all_items_at_once_get_the_scores_of_the_pairs(log: PreparedDataset) -> 
 
 def test_the_two_tower_reads_neither_sequence_nor_history_nor_lexical_features(log: PreparedDataset) -> None:
     torch.manual_seed(0)
-    m = two_tower(layout=log.layout, settings=model(log).settings).eval()
+    settings = MODELS["two_tower"].settings(model(log).settings)
+    m = build_model("two_tower", layout=log.layout, settings=settings).eval()
     b = batch(log)
     planted = replace(
         b,

@@ -146,7 +146,7 @@ def test_a_variant_is_the_config_with_its_changes() -> None:
     assert wide.model.request_tower.hidden_dims == config.model.request_tower.hidden_dims
     assert wide.search == config.search
     assert config.trained == ["wide"]
-    assert config.for_model("interactrank") is config
+    assert config.for_model("interactrank") == config
     assert config.for_model("two_tower").model == config.model.two_tower()
     with pytest.raises(ConfigError, match="no model 'wid' to train; did you mean 'wide'"):
         config.for_model("wid")

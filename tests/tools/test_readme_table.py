@@ -2,7 +2,7 @@
 
 import pytest
 
-from tools.readme_table import markdown_table, paired_lines, replace_block
+from tools.readme_table import comparison_table, paired_lines, replace_block
 
 
 def value(value):
@@ -20,8 +20,8 @@ REPORT = {
 
 
 def test_table():
-    assert markdown_table(REPORT) == (
-        "| | HIT@3 | MRR |\n"
+    assert comparison_table(REPORT) == (
+        "|  | HIT@3 | MRR |\n"
         "| --- | --- | --- |\n"
         "| BM25 | 0.500 (0.400-0.600) | **0.600** (0.500-0.700) |\n"
         "| InteractRank | **0.800** (0.700-0.900) | **0.600** (0.500-0.700) |\n"
@@ -48,5 +48,7 @@ def test_a_block_is_found_by_its_name():
 
 def test_differences():
     difference = {"difference": 0.1234, "low": -0.01, "high": 0.25}
-    report = {"paired": {"interactrank - two_tower": {"hit@3": difference, "auc": difference}}}
-    assert paired_lines(report) == "- InteractRank minus two-tower: HIT@3 +0.123 (-0.010 to +0.250)"
+    four = {"auc": difference, "hit@10": difference, "mrr": difference, "hit@3": difference}
+    report = {"paired": {"interactrank - two_tower": four}}
+    found = ", ".join(f"{m} +0.123 (-0.010 to +0.250)" for m in ("HIT@3", "HIT@10", "MRR"))
+    assert paired_lines(report) == f"- InteractRank minus two-tower: {found}"

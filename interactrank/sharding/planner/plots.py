@@ -11,12 +11,23 @@ from pathlib import Path
 import numpy as np
 
 from interactrank.core.extras import require
-from interactrank.core.files import atomic_write
+from interactrank.core.plotting import (
+    BLUE,
+    GREEN,
+    INK,
+    LIGHT_BLUE,
+    ORANGE,
+    RED,
+    new_figure,
+    plot_style,
+    save_figure,
+    set_title,
+)
 from interactrank.sharding.planner.report import PARTS, PlanReport
 
 __all__ = ["plot_plan"]
 
-_COLOURS = ("#0072B2", "#56B4E9", "#D55E00", "#E69F00", "#009E73")  # Okabe and Ito: told apart by everyone
+_COLOURS = (BLUE, LIGHT_BLUE, RED, ORANGE, GREEN)
 _NAMES = ("forward compute", "forward comms", "backward compute", "backward comms", "cache filling")
 
 
@@ -33,10 +44,9 @@ def plot_plan(report: PlanReport, path: str | os.PathLike[str]) -> Path:
     # One shape for all bars of a part: a bar for each of 1,024 ranks and each part would take minutes.
     edges = np.arange(report.cluster.ranks + 1) - 0.5
     hbm, ddr = report.usable
-    with require("matplotlib", "report").rc_context({"axes.spines.top": False, "axes.spines.right": False}):
-        figure = require("matplotlib.figure", "report").Figure(figsize=(9, 6), layout="constrained")
-        require("matplotlib.backends.backend_agg", "report").FigureCanvasAgg(figure)
-        figure.suptitle(f"Plan for {report.cluster}", x=0.012, ha="left", fontweight="bold")
+    with plot_style():
+        figure = new_figure(9, 6)
+        set_title(figure, f"Plan for {report.cluster}")
         memory, time = figure.subplots(2, 1, sharex=True)
         bottom = np.zeros(report.cluster.ranks)
         for name, used, colour in (("HBM", report.hbm, _COLOURS[0]), ("DDR", report.ddr, _COLOURS[3])):
@@ -45,7 +55,7 @@ def plot_plan(report: PlanReport, path: str | os.PathLike[str]) -> Path:
                 memory.stairs(top, edges, baseline=bottom, fill=True, color=colour, label=name)
                 bottom = top
         limit = hbm if report.cluster.memory == "hbm" else ddr
-        memory.axhline(limit / 2**30, color="#222222", linestyle=":", label="limit for tables")
+        memory.axhline(limit / 2**30, color=INK, linestyle=":", label="limit for tables")
         memory.set_ylabel("memory of tables, GiB")
         bottom = np.zeros(report.cluster.ranks)
         for i, name in enumerate(_NAMES[: len(PARTS)]):
@@ -57,7 +67,6 @@ def plot_plan(report: PlanReport, path: str | os.PathLike[str]) -> Path:
         time.set_xlabel("rank")
         time.xaxis.set_major_locator(require("matplotlib.ticker", "report").MaxNLocator(12, integer=True))
         for axes in (memory, time):
-            axes.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0), frameon=False)
-            axes.grid(True, axis="y", color="#e6e6e6")
-            axes.set_axisbelow(True)
-        return atomic_write(path, lambda temporary: figure.savefig(temporary, dpi=120))
+            axes.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0))
+            axes.grid(True, axis="y")
+        return save_figure(figure, path, dpi=120)
