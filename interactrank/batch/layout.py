@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import NamedTuple
 
-from interactrank.schema import MANAGED_ID_LIMIT, Feature, SearchSchema
+from interactrank.core.managed_ids import ID_LIMIT
+from interactrank.schema import Feature, SearchSchema
 
 __all__ = ["BatchLayout", "Slot"]
 
@@ -70,7 +71,7 @@ class BatchLayout:
     def id_limit(self, table: str) -> int:
         """Ids of a table are below it: its rows, or for a managed table the range of hashes."""
         managed = self.schema.tables[table].ids == "managed"
-        return MANAGED_ID_LIMIT if managed else self.table_rows[table]
+        return ID_LIMIT if managed else self.table_rows[table]
 
     def sparse(self, side: str) -> list[Feature]:
         """Looked-up features of ``request`` or ``item``."""

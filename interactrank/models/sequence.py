@@ -12,7 +12,13 @@ from interactrank.batch import SearchBatch
 from interactrank.batch.layout import BatchLayout
 from interactrank.models.settings import SequenceSettings
 from interactrank.models.tables import Looked
-from interactrank.modules import SequenceTransformer, UserSequenceEmbedder
+from interactrank.modules import (
+    LearnedWeightedPooling,
+    QueryCrossAttention,
+    RelativeTimeEmbedding,
+    SequenceTransformer,
+    UserSequenceEmbedder,
+)
 
 
 class SequenceEncoder(nn.Module):
@@ -46,21 +52,21 @@ class SequenceEncoder(nn.Module):
                 heads=settings.transformer_heads,
                 max_len=sequence.length,
             )
+        action = nn.Embedding(len(schema.sequence_engagements), dim)
+        time = RelativeTimeEmbedding(dim=dim)
+        pooling = LearnedWeightedPooling(max_len=sequence.length, normalized=True)
+        attention = QueryCrossAttention(dim=dim, query_dim=query_dim) if self.asking else None
         self.embedder = UserSequenceEmbedder(
             dim=dim,
-            max_len=sequence.length,
-            actions=len(schema.sequence_engagements),
-            pooling=settings.pooling,
-            normalized_pooling=True,
-            attention=bool(self.asking),
-            query_dim=query_dim or None,
+            action=action,
+            time=time,
             encoder=encoder,
+            pooling=pooling if settings.pooling else None,
+            attention=attention,
         )
         # At the scale of the ID tables: at the modules' own they would drown the items of the events.
-        if self.embedder.action is not None:
-            nn.init.normal_(self.embedder.action.weight, std=std)
-        if self.embedder.time is not None:
-            nn.init.normal_(self.embedder.time.table.weight, std=std)
+        nn.init.normal_(action.weight, std=std)
+        nn.init.normal_(time.table.weight, std=std)
         self.out_dim = self.embedder.out_dim
 
     def forward(self, batch: SearchBatch, looked: Looked) -> Tensor:

@@ -13,7 +13,18 @@ from torch import Tensor, nn
 
 from interactrank.batch.layout import BatchLayout
 from interactrank.models.settings import TowerSettings
-from interactrank.modules import MLP, DCNv2, NumericNorm, NumericStats, ParallelMaskNet, Tower
+from interactrank.modules import (
+    MLP,
+    DCNv2,
+    DenseVectorNorm,
+    FeatureConcat,
+    NumericNorm,
+    NumericStats,
+    ParallelMaskNet,
+    Tower,
+)
+
+NUMBERS, EXTRA = "(numbers)", "(extra)"  # names that do not belong to a feature
 
 
 class SideEncoder(nn.Module):
@@ -43,13 +54,15 @@ class SideEncoder(nn.Module):
         super().__init__()
         sparse, numbers, vectors = layout.sparse(side), layout.numbers(side), layout.vectors(side)
         self.embedded = [f.name for f in sparse]
-        self.sections = [len(numbers), *(int(f.dim or 0) for f in vectors)]
+        widths = {f.name: int(f.dim or 0) for f in vectors}
+        self.sections = [len(numbers), *widths.values()]
         norm = NumericNorm(stats={f.name: NumericStats(**layout.number_stats[f.name]) for f in numbers})
         self.numbers = norm if norm.out_dim else None  # without any, its weights would have no gradient
-        self.vectors = nn.ModuleList(nn.LayerNorm(width) for width in self.sections[1:])
-        embedded = sum(layout.schema.tables[str(f.table)].dim for f in sparse)
-        width = embedded + norm.out_dim + sum(self.sections[1:]) + extra
-        self.unknown = None
+        self.vectors = DenseVectorNorm(dims=widths)
+        dims = {f.name: layout.schema.tables[str(f.table)].dim for f in sparse}
+        dims |= {NUMBERS: norm.out_dim, **widths, EXTRA: extra}
+        self.concat = FeatureConcat(dims={name: dim for name, dim in dims.items() if dim})
+        width, self.unknown = self.concat.out_dim, None
         if width == 0:
             width, self.unknown = dim, nn.Parameter(torch.randn(dim))
         crossing = _crossing(width, settings)
@@ -76,12 +89,14 @@ class SideEncoder(nn.Module):
         if self.unknown is not None:
             return self.tower(self.unknown.expand(dense.shape[0], -1))
         numbers, *vectors = dense.split(self.sections, dim=1)
-        parts = [embeddings[name] for name in self.embedded]
+        features = {name: embeddings[name] for name in self.embedded}
         if self.numbers is not None:
-            parts.append(self.numbers(numbers))
-        parts += [norm(torch.nan_to_num(x)) for norm, x in zip(self.vectors, vectors, strict=True)]
-        parts += extra
-        return self.tower(self.dropout(torch.cat(parts, -1)))
+            features[NUMBERS] = self.numbers(numbers)
+        named = zip(self.vectors.features, vectors, strict=True)
+        features |= self.vectors({name: torch.nan_to_num(x) for name, x in named})
+        if extra:
+            features[EXTRA] = torch.cat(list(extra), -1)
+        return self.tower(self.dropout(self.concat(features)))
 
 
 class _Same(nn.Module):

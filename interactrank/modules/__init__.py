@@ -7,7 +7,9 @@ from interactrank.modules.dcn import DCNv2
 from interactrank.modules.embeddings import TableConfig, embedding_bag_collection, embedding_collection
 from interactrank.modules.group_summary import GroupSummary
 from interactrank.modules.losses import (
+    AccidentalHits,
     CountMinSketch,
+    HardNegativeMining,
     HeadRule,
     HeadWeighting,
     ListwiseSoftmax,
@@ -35,6 +37,7 @@ from interactrank.modules.tower import FeatureConcat, Tower, mask_net_tower
 
 __all__ = [
     "MLP",
+    "AccidentalHits",
     "CountMinSketch",
     "CountSmoothing",
     "CrossInteraction",
@@ -44,6 +47,7 @@ __all__ = [
     "Eviction",
     "FeatureConcat",
     "GroupSummary",
+    "HardNegativeMining",
     "HeadRule",
     "HeadWeighting",
     "LearnedWeightedPooling",

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from interactrank.modules.checks import require_positive
+from interactrank.modules.precision import wide
 
 TRANSFORMS = ("rate", "log_count", "smoothed", "log_smoothed")
 
@@ -75,9 +76,11 @@ class CountSmoothing(nn.Module):
             prior: [C, X] or [X] in (0, 1], the rate to expect without history, such as the item's popularity.
 
         Returns:
-            [C, F] float32: X columns of the first transform, then X of the next one.
+            [C, F], X columns of the first transform, then X of the next one; float32, or float64 with such
+            weights.
         """
-        rate, support = rate.float(), support.float()
+        dtype = wide(rate.dtype if self.log_strength is None else self.log_strength.dtype)
+        rate, support = rate.to(dtype), support.to(dtype)
         out = []
         for name in self.transforms:
             if name == "rate":
@@ -100,6 +103,6 @@ class CountSmoothing(nn.Module):
     def _smoothed(self, rate: Tensor, support: Tensor, prior: Tensor | None) -> Tensor:
         assert self.log_strength is not None
         k = self.log_strength.exp()
-        tiny = torch.finfo(torch.float32).tiny
-        expected = self.uniform_prior if prior is None else prior.float().clamp_min(tiny)
+        tiny = torch.finfo(rate.dtype).tiny
+        expected = self.uniform_prior if prior is None else prior.to(rate.dtype).clamp_min(tiny)
         return (rate * support + k * expected) / (support + k)

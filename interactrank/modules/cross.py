@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from interactrank.modules.checks import require_positive, require_width
+from interactrank.modules.precision import wide
 
 MISSING = ("learned", "average", "zero")
 
@@ -163,11 +164,13 @@ class CrossInteraction(nn.Module):
                 ``missing="average"`` then takes every exact 0 for unknown, as the reference does.
 
         Returns:
-            [C, H] float32 logits, strictly rising in ``dots`` at equal history.
+            [C, H] logits, strictly rising in ``dots`` at equal history; float32 (float64 with
+            float64 weights).
         """
         require_width(self, dots, self.heads, what="dots")
         require_width(self, cross, self.features, what="cross")
-        dots, cross = dots.float(), cross.float()
+        dtype = wide(self.bias.dtype)
+        dots, cross = dots.to(dtype), cross.to(dtype)
         scores = self.dot_weight() * dots + self.bias
         if missing is None and self.missing == "average":
             missing = cross == 0
@@ -176,7 +179,7 @@ class CrossInteraction(nn.Module):
         with torch.autocast(cross.device.type, enabled=False):  # history of 1e-4 next to 1 needs float32
             scores = scores + cross @ self.cross_weight.t()
             if missing is not None and self.missing == "learned":
-                scores = scores + missing.float() @ self.flag_weight.t()
+                scores = scores + missing.to(dtype) @ self.flag_weight.t()
         return scores
 
     def projection(self) -> tuple[Tensor, Tensor]:
@@ -190,7 +193,7 @@ class CrossInteraction(nn.Module):
         if self.missing == "learned":
             return self.default
         if not self.training:
-            return self.running_sum / self.running_weight.clamp_min(torch.finfo(torch.float32).tiny)
+            return self.running_sum / self.running_weight.clamp_min(torch.finfo(self.running_sum.dtype).tiny)
         mean = torch.where(missing, 0, cross).sum(0) / max(cross.shape[0], 1)
         with torch.no_grad():  # a running mean of the batches seen so far, unbiased from the first one on
             momentum = self.average_momentum if cross.shape[0] else 0.0

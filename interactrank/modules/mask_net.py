@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from interactrank.modules.checks import require_positive, require_rate, require_width
-from interactrank.modules.mask_blocks import mask_blocks
+from interactrank.modules.mask_blocks import MaskBlockWeights, mask_blocks
 
 
 class ParallelMaskNet(nn.Module):
@@ -80,14 +80,12 @@ class ParallelMaskNet(nn.Module):
         """
         require_width(self, x, self.in_dim)
         rate = self.dropout if self.training else 0.0
-        return mask_blocks(
-            x,
-            F.relu(self.mask_in(x)),
-            self.mask_out_weight,
-            self.mask_out_bias,
-            self.hidden_weight,
+        weights = MaskBlockWeights(
+            mask=self.mask_out_weight,
+            mask_bias=self.mask_out_bias,
+            hidden=self.hidden_weight,
             # relu(c v) = c relu(v): dropout's factor goes into K * o gains, not into N * K * o outputs.
-            self.norm_weight / (1 - rate),
-            self.norm_bias / (1 - rate),
-            rate,
+            gain=self.norm_weight / (1 - rate),
+            bias=self.norm_bias / (1 - rate),
         )
+        return mask_blocks(x, F.relu(self.mask_in(x)), weights, rate)

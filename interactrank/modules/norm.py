@@ -8,12 +8,14 @@ from collections.abc import Mapping, Sequence
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from interactrank.modules.precision import wide
+
 
 def normalize_heads(x: Tensor, *, heads: int, eps: float = 1e-12) -> Tensor:
     """Divide every head's vector by its own l2 norm.
 
-    A zero vector stays zero with a finite gradient. The result is float32 whatever the input, because dot
-    products of unit vectors decide the ranking.
+    A zero vector stays zero with a finite gradient. The result has at least float32, because dot products of
+    unit vectors decide the ranking.
 
     Args:
         x: [..., H * D], head-major columns.
@@ -21,7 +23,7 @@ def normalize_heads(x: Tensor, *, heads: int, eps: float = 1e-12) -> Tensor:
         eps: lower bound of the norm.
 
     Returns:
-        [..., H, D] float32 rows of length 1.
+        [..., H, D] rows of length 1; float64 for a float64 input, else float32.
 
     Example::
 
@@ -31,7 +33,7 @@ def normalize_heads(x: Tensor, *, heads: int, eps: float = 1e-12) -> Tensor:
     """
     if x.shape[-1] % heads:
         raise ValueError(f"normalize_heads: {x.shape[-1]} columns cannot be split into {heads} heads.")
-    return F.normalize(x.float().unflatten(-1, (heads, -1)), dim=-1, eps=eps)
+    return F.normalize(x.to(wide(x.dtype)).unflatten(-1, (heads, -1)), dim=-1, eps=eps)
 
 
 class DenseVectorNorm(nn.Module):

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from interactrank.modules.batch_norm import WeightedBatchNorm
 from interactrank.modules.checks import require_width
+from interactrank.modules.precision import wide
 
 INNER = ("none", "batch", "layer")
 OUTER = ("row", "batch")
@@ -92,7 +93,7 @@ class NumericNorm(nn.Module):
         # In the checkpoint: a model without the statistics it was trained with computes something else.
         for name in ("minimum", "maximum", "mean", "std"):
             values = [getattr(stats[f], name) for f in self.kept]
-            self.register_buffer(name, torch.tensor(values, dtype=torch.float32))
+            self.register_buffer(name, torch.tensor(values))
         fill = self.mean.clone() if nan_fill is None else torch.full_like(self.mean, nan_fill)
         self.register_buffer("fill", fill)
         self.inner: nn.Module = nn.Identity()
@@ -120,12 +121,12 @@ class NumericNorm(nn.Module):
             row_weights: [N], for batch norms: how many candidates a row stands for.
 
         Returns:
-            [N, K] float32, features in order, without the constant ones.
+            [N, K], float32 (float64 with float64 weights), features in order, without the constant ones.
         """
         require_width(self, x, self.in_dim)
-        x = x.float().index_select(-1, self.keep)
+        x = x.to(wide(self.minimum.dtype)).index_select(-1, self.keep)
         x = torch.where(x.isnan(), self.fill, x)
-        raw = torch.clamp(x, self.minimum, self.maximum)
+        raw = clip(x, self.minimum, self.maximum)
         log = self._normed(self._log(raw), self.inner, row_weights)
         if not self.mixture:
             return log
@@ -149,6 +150,29 @@ class NumericNorm(nn.Module):
     @staticmethod
     def _normed(x: Tensor, norm: nn.Module, row_weights: Tensor | None) -> Tensor:
         return norm(x, row_weights) if isinstance(norm, WeightedBatchNorm) else norm(x)
+
+
+def clip(x: Tensor, low: Tensor, high: Tensor) -> Tensor:
+    """Clip to [low, high], with gradient 1 on the bounds, too, and 0 outside.
+
+    ``torch.clamp`` has the same values, but its gradient on a bound is 1 up to torch 2.13 and 1/2 from 2.14
+    on. Counts lie on their lower bound (0) all the time, so models would train otherwise from then on.
+
+    Args:
+        x: [..., F].
+        low, high: [F]; no gradient flows to them.
+
+    Returns:
+        [..., F].
+
+    Example::
+
+        >>> x = torch.tensor([-1.0, 0.0, 1.0, 2.0, 3.0], requires_grad=True)
+        >>> clip(x, torch.tensor(0.0), torch.tensor(2.0)).sum().backward()
+        >>> x.grad.tolist()
+        [0.0, 1.0, 1.0, 1.0, 0.0]
+    """
+    return torch.where((x >= low) & (x <= high), x, torch.clamp(x.detach(), low, high))
 
 
 def _check(stats: Mapping[str, NumericStats], inner: str, outer: str) -> None:

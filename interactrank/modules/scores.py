@@ -6,6 +6,8 @@ Shapes: R requests, I items, C candidates, H heads, D embedding dim.
 import torch
 from torch import Tensor
 
+from interactrank.modules.precision import wide
+
 BLOCK = 1 << 16  # gathered rows that are kept at a time: memory used again costs less than fresh memory
 
 
@@ -21,7 +23,7 @@ def candidate_dots(query: Tensor, item: Tensor, candidate_request: Tensor, candi
         candidate_item: [C] int64 in 0..I-1.
 
     Returns:
-        [C, H] float32.
+        [C, H], float32; float64 if an input is.
 
     Example::
 
@@ -29,7 +31,8 @@ def candidate_dots(query: Tensor, item: Tensor, candidate_request: Tensor, candi
         >>> candidate_dots(query, item, torch.tensor([0]), torch.tensor([0])).tolist()
         [[3.0, 4.0]]
     """
-    query, item = query.float(), item.float()
+    dtype = wide(torch.promote_types(query.dtype, item.dtype))
+    query, item = query.to(dtype), item.to(dtype)
     if query.shape[0] == 1:
         with torch.autocast(query.device.type, enabled=False):
             blocks = [item.index_select(0, rows) @ query[0].t() for rows in candidate_item.split(BLOCK)]

@@ -15,25 +15,25 @@ from interactrank.modules.norm import normalize_heads
 
 
 class FeatureConcat(nn.Module):
-    """Concatenate named features in the order of their names.
+    """Concatenation of named features, in the order in which the module was given their names.
 
-    The order does not depend on the order of a dict, so that weights fit wherever the features come from.
+    The order of the features that are passed does not matter, so that weights fit whatever they come from.
 
     Args:
-        dims: feature name -> number of columns.
+        dims: feature name -> number of columns, in the order of the output.
 
     Example::
 
         >>> import torch
         >>> concat = FeatureConcat(dims={"vector": 2, "clicks": 1})
-        >>> concat({"vector": torch.tensor([[1.0, 2.0]]), "clicks": torch.tensor([7])}).tolist()
-        [[7.0, 1.0, 2.0]]
+        >>> concat({"clicks": torch.tensor([7]), "vector": torch.tensor([[1.0, 2.0]])}).tolist()
+        [[1.0, 2.0, 7.0]]
     """
 
     def __init__(self, *, dims: Mapping[str, int]) -> None:
         super().__init__()
         require_positive(**dims)
-        self.dims = dict(sorted(dims.items()))
+        self.dims = dict(dims)
         self.out_dim = sum(dims.values())
 
     def forward(self, features: Mapping[str, Tensor]) -> Tensor:

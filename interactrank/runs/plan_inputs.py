@@ -16,6 +16,7 @@ import torch
 from interactrank.batch.layout import BatchLayout, Slot
 from interactrank.core.errors import TrainingError
 from interactrank.core.extras import require
+from interactrank.core.managed_ids import bucket_problem
 from interactrank.core.settings import near
 from interactrank.data.arrow_lists import from_arrow
 from interactrank.data.prepared.dataset import PreparedDataset
@@ -112,7 +113,7 @@ def layout_of(schema: SearchSchema, log: PreparedDataset | None, rows: Mapping[s
 def _uneven(name: str, rows: int, schema: SearchSchema) -> str:
     """What keeps the buckets of a managed table from sharing so many rows; empty when nothing does."""
     table = schema.tables.get(name)
-    if table is None or table.ids != "managed" or (rows % table.buckets == 0 and rows >= 2 * table.buckets):
+    if table is None or table.ids != "managed" or not bucket_problem(rows=rows, buckets=table.buckets):
         return ""
     enough = max(2, -(-rows // table.buckets)) * table.buckets
     return (

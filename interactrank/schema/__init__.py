@@ -1,7 +1,7 @@
 """What the columns of a search log mean: the one description that data, models and evaluation read."""
 
 from interactrank.schema.duration import parse_duration
-from interactrank.schema.search_schema import MANAGED_ID_LIMIT, IqpFeature, LexicalFeature, SearchSchema
+from interactrank.schema.search_schema import IqpFeature, LexicalFeature, SearchSchema
 from interactrank.schema.sections import (
     EventColumns,
     Feature,
@@ -14,7 +14,6 @@ from interactrank.schema.sections import (
 from interactrank.schema.tables import IdTable
 
 __all__ = [
-    "MANAGED_ID_LIMIT",
     "EventColumns",
     "Feature",
     "FeatureSet",

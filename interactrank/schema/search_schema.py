@@ -27,7 +27,6 @@ from interactrank.schema.tables import IdTable
 
 __all__ = ["IqpFeature", "LexicalFeature", "SearchSchema"]
 
-MANAGED_ID_LIMIT = 1 << 62  # ids of managed tables are below it, see interactrank.modules.managed
 
 
 class IqpFeature(Config):

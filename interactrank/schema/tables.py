@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 from pydantic import Field, SerializerFunctionWrapHandler, model_serializer
 
+from interactrank.core.managed_ids import MAX_BUCKETS, bucket_problem
 from interactrank.core.settings import Config
 
 EVICTION = ("eviction", "eviction_interval", "buckets")  # keys of managed tables
@@ -35,7 +36,7 @@ class IdTable(Config):
         100, ge=1, description="steps between two changes of a managed table's rows"
     )
     buckets: int = Field(
-        8, ge=1, le=1024, description="parts of a managed table; the number of ranks must divide it"
+        8, ge=1, le=MAX_BUCKETS, description="parts of a managed table; the number of ranks must divide it"
     )
     pooling: Literal["mean", "sum"] = Field(
         "mean", description="how the rows of a feature with several values become one vector"
@@ -60,10 +61,7 @@ class IdTable(Config):
         for key in EVICTION:
             if self.ids != "managed" and key in changed:
                 found.append(f"{key} goes with ids: managed")
-        rows, buckets = self.rows, self.buckets
-        if self.ids == "managed" and rows is not None and (rows % buckets or rows < 2 * buckets):
-            found.append(
-                f"rows: {rows} do not make {buckets} buckets of the same size, with 2 rows or more each; "
-                f"take a multiple of {buckets}, or other buckets"
-            )
+        if self.ids == "managed" and self.rows is not None:
+            problem = bucket_problem(rows=self.rows, buckets=self.buckets)
+            found += [f"{problem}, or other buckets"] if problem else []
         return found

@@ -16,8 +16,6 @@ from interactrank.modules import (
     embedding_collection,
     manage,
 )
-from interactrank.modules.managed import ID_LIMIT
-from interactrank.schema import MANAGED_ID_LIMIT
 
 CPU = torch.device("cpu")
 
@@ -224,7 +222,3 @@ def test_collections_look_up_some_keys_of_a_batch() -> None:
     rows = embedding_collection([TableConfig(name="t", rows=4, dim=4, features=["g"], pooling=None)])
     found, _ = manage(rows, {"t": eviction}).eval()(ids)
     torch.testing.assert_close(found["g"].values(), rows.embeddings["t"].weight[3:])
-
-
-def test_prepared_ids_are_in_range() -> None:
-    assert MANAGED_ID_LIMIT == ID_LIMIT

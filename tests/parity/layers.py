@@ -119,7 +119,7 @@ def tower(case: Case) -> dict[str, Tensor]:
     features = groups(features)
     numbers.train(p["mode"] == "train")
     features["continuous"] = numbers(columns(case, p["numeric_features"]))
-    concat = FeatureConcat(dims={name: x.shape[-1] for name, x in features.items()})
+    concat = FeatureConcat(dims={name: x.shape[-1] for name, x in sorted(features.items())})
     assert list(concat.dims) == p["concat_order"], f"order {list(concat.dims)}, not {p['concat_order']}"
 
     pmn = p["pmn"]

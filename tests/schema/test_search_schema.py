@@ -142,7 +142,7 @@ def test_without_a_sequence_there_are_no_sequence_engagements_and_tables() -> No
         (["tables.word={dim: 4, buckets: 4}"], "tables.word: buckets goes with ids: managed"),
         (
             ["tables.word={dim: 4, ids: managed, rows: 100}"],
-            "tables.word: rows: 100 do not make 8 buckets of the same size, with 2 rows or more each; take a "
+            "tables.word: 100 rows do not make 8 buckets of the same size, with 2 rows or more each; take a "
             "multiple of 8, or other buckets",
         ),
         (

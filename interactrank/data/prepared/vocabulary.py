@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from interactrank.core.extras import require
 from interactrank.core.files import atomic_write
+from interactrank.core.managed_ids import ID_LIMIT
 from interactrank.cross_features.text import hash63
-from interactrank.schema import MANAGED_ID_LIMIT
 from interactrank.schema.tables import IdTable
 
 
@@ -59,7 +59,7 @@ class Vocabulary:
         if value is None:
             return 0
         if self.table.ids == "managed":
-            return 1 + hash63(value) % (MANAGED_ID_LIMIT - 1)
+            return 1 + hash63(value) % (ID_LIMIT - 1)
         if self.table.rows is not None:
             return 1 + hash63(value) % (self.table.rows - 1)
         return self._row.get(value, 0)

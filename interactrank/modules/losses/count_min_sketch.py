@@ -4,7 +4,6 @@ Shapes: N ids, W width, K rows (depth) of the sketch.
 """
 
 import torch
-import torch.distributed as dist
 from torch import Tensor, nn
 
 from interactrank.modules.checks import require_positive
@@ -14,13 +13,12 @@ class CountMinSketch(nn.Module):
     """Count-Min sketch: a count is never too low, and too high only where ids share a cell in every row.
 
     Cormode and Muthukrishnan 2005. Ids may be any int64. The state travels with checkpoints; the default
-    takes 4 MB. Each rank may count its own stream and :meth:`merge_ranks` later, or all ranks count the same
-    ids.
+    takes 2 MB. All ranks count the same ids.
 
     Args:
         width: W, cells of a row.
         depth: K, rows.
-        seed: of the hash functions; sketches merge only under equal seeds and sizes.
+        seed: of the hash functions.
 
     Example::
 
@@ -31,10 +29,8 @@ class CountMinSketch(nn.Module):
         ([2, 1, 0], 3)
     """
 
-    merged: Tensor
-    recent: Tensor
-    merged_total: Tensor
-    recent_total: Tensor
+    counts: Tensor
+    total: Tensor
     salt: Tensor
 
     def __init__(self, *, width: int = 2**17, depth: int = 2, seed: int = 0) -> None:
@@ -43,14 +39,8 @@ class CountMinSketch(nn.Module):
         self.width, self.depth = width, depth
         generator = torch.Generator().manual_seed(seed)
         self.register_buffer("salt", torch.randint(-(2**63), 2**63 - 1, (depth, 1), generator=generator))
-        for name in ("merged", "recent"):  # recent: counted here since the last merge of the ranks
-            self.register_buffer(name, torch.zeros(depth, width, dtype=torch.int64))
-            self.register_buffer(f"{name}_total", torch.zeros((), dtype=torch.int64))
-
-    @property
-    def total(self) -> Tensor:
-        """Scalar int64: all increments so far."""
-        return self.merged_total + self.recent_total
+        self.register_buffer("counts", torch.zeros(depth, width, dtype=torch.int64))
+        self.register_buffer("total", torch.zeros((), dtype=torch.int64))  # all increments so far
 
     @torch.no_grad()
     def update(self, ids: Tensor, increments: Tensor | None = None) -> None:
@@ -62,31 +52,15 @@ class CountMinSketch(nn.Module):
         """
         if increments is None:
             increments = torch.ones_like(ids)
-        self.recent.scatter_add_(1, self.cells(ids), increments.expand(self.depth, -1))
-        self.recent_total += increments.sum()
+        self.counts.scatter_add_(1, self.cells(ids), increments.expand(self.depth, -1))
+        self.total += increments.sum()
 
     def forward(self, ids: Tensor) -> Tensor:
-        """Counts of [N] ids: [N] int64, never below the true counts."""
-        cells = self.cells(ids)
-        return (self.merged.gather(1, cells) + self.recent.gather(1, cells)).min(0).values
-
-    @torch.no_grad()
-    def merge_ranks(self, group: dist.ProcessGroup | None = None) -> None:
-        """Add what every rank counted since the last call; afterwards all ranks hold the counts of all.
-
-        Args:
-            group: the ranks; None for all. Without torch.distributed nothing changes.
-        """
-        if dist.is_available() and dist.is_initialized():
-            dist.all_reduce(self.recent, group=group)
-            dist.all_reduce(self.recent_total, group=group)
-        self.merged += self.recent
-        self.merged_total += self.recent_total
-        self.recent.zero_()
-        self.recent_total.zero_()
+        """Return the counts of [N] ids: [N] int64, never below the true counts."""
+        return self.counts.gather(1, self.cells(ids)).min(0).values
 
     def cells(self, ids: Tensor) -> Tensor:
-        """Cell of each id in each row of the sketch: [N] int64 -> [K, N] int64 in 0..W-1."""
+        """Return the cell of each id in each row of the sketch: [N] int64 -> [K, N] int64 in 0..W-1."""
         # splitmix64's finaliser on salted ids: products wrap around, shifts are made logical by their masks.
         h = ids + self.salt
         h = (h ^ ((h >> 30) & (2**34 - 1))) * -4658895280553007687

@@ -7,6 +7,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from interactrank.modules.precision import wide
+
 
 def weighted_bce(logits: Tensor, labels: Tensor, weights: Tensor | None = None) -> Tensor:
     """Binary cross-entropy of each element, times its weight.
@@ -17,14 +19,15 @@ def weighted_bce(logits: Tensor, labels: Tensor, weights: Tensor | None = None) 
         weights: broadcastable to the same shape; None for 1.
 
     Returns:
-        float32, the shape of the logits, not reduced.
+        The shape of the logits, not reduced; float64 for float64 logits, else float32.
 
     Example::
 
         >>> weighted_bce(torch.tensor([0.0]), torch.tensor([1.0]), torch.tensor([2.0])).tolist()
         [1.3862943649291992]
     """
-    loss = F.binary_cross_entropy_with_logits(logits.float(), labels.float(), reduction="none")
+    dtype = wide(logits.dtype)
+    loss = F.binary_cross_entropy_with_logits(logits.to(dtype), labels.to(dtype), reduction="none")
     return loss if weights is None else loss * weights
 
 
@@ -42,7 +45,7 @@ def binary_focal_loss(
         gamma: how strongly easy elements are damped; 0 gives :func:`weighted_bce`.
 
     Returns:
-        float32, the shape of the logits, not reduced.
+        The shape of the logits, not reduced; float64 for float64 logits, else float32.
 
     Example::
 

@@ -89,16 +89,17 @@ class PriorityLabels(nn.Module):
             engagements: [C, E], any numeric type; above 0 means that it happened.
 
         Returns:
-            labels [C, H] in {0, 1} and weights [C], float32.
+            labels [C, H] in {0, 1} and weights [C], of the type of the buffers (float32).
         """
         if engagements.shape[-1] != len(self.columns):
             raise ValueError(f"PriorityLabels: {engagements.shape[-1]} columns; expected {self.columns}.")
         happened = engagements > 0
-        hit, veto = happened.float() @ self.any_of, happened.float() @ self.unless
-        labels = ((hit > 0) & (veto == 0)).float()
+        dtype = self.any_of.dtype
+        hit, veto = happened.to(dtype) @ self.any_of, happened.to(dtype) @ self.unless
+        labels = ((hit > 0) & (veto == 0)).to(dtype)
         matches = happened.index_select(1, self.order)
         always = matches.new_ones(matches.shape[0], 1)
         # argmax returns the first of equal values only by accident; a running count says it outright.
         matches = torch.cat([matches, always], dim=-1)
         first = matches & (matches.long().cumsum(-1) == 1)
-        return labels, (first.float() * self.weights).sum(-1)
+        return labels, (first.to(dtype) * self.weights).sum(-1)

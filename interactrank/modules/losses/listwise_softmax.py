@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from interactrank.modules.losses.reduce import global_mean
+from interactrank.modules.precision import wide
 from interactrank.modules.segments import segment_ids, segment_logsumexp, segment_sum
 
 
@@ -46,13 +47,14 @@ class ListwiseSoftmax(nn.Module):
             log_sampling: [C], ln of the expected number of draws of a sampled candidate, 0 for a logged one.
 
         Returns:
-            [R, H] float32, not negative.
+            [R, H], not negative; float64 for float64 scores, else float32.
         """
-        scores, target = scores.float(), labels.float()
+        dtype = wide(scores.dtype)
+        scores, target = scores.to(dtype), labels.to(dtype)
         if weights is not None:
-            target = target * (weights if weights.dim() == 2 else weights.unsqueeze(-1))
+            target = target * (weights if weights.dim() == 2 else weights.unsqueeze(-1)).to(dtype)
         if log_sampling is not None:
-            scores = scores - log_sampling.unsqueeze(-1)
+            scores = scores - log_sampling.to(dtype).unsqueeze(-1)
         requests = candidate_lengths.shape[0]
         ids = segment_ids(candidate_lengths, scores.shape[0])
         total = segment_sum(target, ids, requests)

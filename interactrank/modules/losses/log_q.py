@@ -9,16 +9,19 @@ from torch import Tensor, nn
 from interactrank.modules.losses.count_min_sketch import CountMinSketch
 
 
-def log_batch_probability(counts: Tensor, total: Tensor, draws: int) -> Tensor:
+def log_batch_probability(
+    counts: Tensor, total: Tensor, draws: int, *, dtype: torch.dtype = torch.float32
+) -> Tensor:
     """ln of the chance that an item occurs among ``draws`` independent draws: ln(1 - (1 - c/N)^draws).
 
     Args:
         counts: [N] int64, how often the item was drawn so far.
         total: scalar int64, all draws so far.
         draws: draws in a batch, duplicates counted, as they are in ``counts``.
+        dtype: of the result.
 
     Returns:
-        [N] float32 in [ln 1e-16, 0].
+        [N] in [ln 1e-16, 0].
 
     Example::
 
@@ -28,7 +31,7 @@ def log_batch_probability(counts: Tensor, total: Tensor, draws: int) -> Tensor:
     share = counts.double() / total.clamp_min(1).double()
     # expm1 and log1p keep the digits of small shares that 1 - (1 - p)^m would round away.
     chance = -torch.expm1(draws * torch.log1p(-share.clamp(max=1)))
-    return chance.clamp(1e-16, 1.0).float().log()
+    return chance.clamp(1e-16, 1.0).to(dtype).log()
 
 
 class LogQ(nn.Module):
@@ -57,19 +60,20 @@ class LogQ(nn.Module):
         self.sketch = CountMinSketch() if sketch is None else sketch
         self.register_buffer("batches", torch.zeros((), dtype=torch.int64))
 
-    def forward(self, ids: Tensor, present: Tensor) -> Tensor:
+    def forward(self, ids: Tensor, present: Tensor, *, dtype: torch.dtype = torch.float32) -> Tensor:
         """Estimate, and while training count this batch first.
 
         Args:
             ids: [N] int64, the items of this batch over all ranks (the same on every rank).
             present: [N] bool; False marks rows to ignore. An item must not be present twice.
+            dtype: of the result.
 
         Returns:
-            [N] float32, ln of the chance, at most 0.
+            [N] ln of the chance, at most 0.
         """
         if self.training:
             with torch.no_grad():
                 self.sketch.update(ids, present.long())
                 self.batches += 1
         chance = self.sketch(ids).double() / self.batches.clamp_min(1).double()
-        return chance.clamp(1e-16, 1.0).float().log()
+        return chance.clamp(1e-16, 1.0).to(dtype).log()

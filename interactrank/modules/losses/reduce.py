@@ -64,7 +64,9 @@ class HeadWeighting(nn.Module):
             raise ValueError(f"head weights are {list(weights)}; they must be >= 0 and not all zero.")
         values = torch.tensor(weights, dtype=torch.float64)
         self.heads = len(weights)
-        self.register_buffer("weights", (values / values.sum()).float(), persistent=False)
+        self.register_buffer(
+            "weights", (values / values.sum()).to(torch.get_default_dtype()), persistent=False
+        )
 
     def forward(self, losses: Tensor, *, group: dist.ProcessGroup | None = None) -> Tensor:
         """Reduce [N, H] losses to a scalar; N counts the rows of all ranks (:func:`global_mean`)."""

@@ -3,10 +3,10 @@
 Shapes: R requests, L events of all requests, D event dim, Q query dim.
 """
 
-import torch
 from torch import Tensor, nn
 
 from interactrank.modules.checks import require_positive, require_width
+from interactrank.modules.precision import wide
 from interactrank.modules.segments import segment_ids, segment_softmax, weighted_segment_sum
 
 
@@ -62,5 +62,6 @@ class QueryCrossAttention(nn.Module):
         if ids is None:
             ids = segment_ids(lengths, events.shape[0])
         asked = self.project(query).index_select(0, ids)
-        scores = (events * asked).sum(-1, dtype=torch.float32) * self.scale
+        products = events * asked
+        scores = products.sum(-1, dtype=wide(products.dtype)) * self.scale
         return weighted_segment_sum(events, segment_softmax(scores, ids, lengths.shape[0]), lengths)

@@ -10,10 +10,7 @@ from torch import Tensor, nn
 
 from interactrank.modules.checks import require_positive, require_width
 from interactrank.modules.segments import segment_ids
-from interactrank.modules.sequence.attention import QueryCrossAttention
-from interactrank.modules.sequence.pooling import LearnedWeightedPooling
 from interactrank.modules.sequence.relative_time import RelativeTimeEmbedding
-from interactrank.modules.sequence.transformer import SequenceTransformer
 
 COMBINE = ("concat", "sum")
 
@@ -27,17 +24,16 @@ class UserSequenceEmbedder(nn.Module):
 
     Args:
         dim: D.
-        max_len: most events of a request, for the pooling weights.
-        actions: A; None for events without an action.
-        time_buckets: of :class:`RelativeTimeEmbedding`; None for events without a time.
-        pooling: compute u_p.
-        normalized_pooling: of :class:`LearnedWeightedPooling`.
-        attention: compute u_q.
-        query_dim: Q; None for D.
-        project_query, attention_scale: of :class:`QueryCrossAttention`.
-        encoder: runs over the events first; None for none.
+        action: table [A, D] of the kinds of events; None for events without one.
+        time: :class:`RelativeTimeEmbedding`; None for events without a time.
+        encoder: runs over the events first, ``(events, lengths, ids) -> events``, such as
+            :class:`SequenceTransformer`; None for none.
+        pooling: ``(events, lengths, ids) -> [R, D]``, such as :class:`LearnedWeightedPooling`; None for no
+            u_p.
+        attention: ``(events, lengths, query, ids) -> [R, D]``, such as :class:`QueryCrossAttention`; None for
+            no u_q.
         combine: ``"concat"`` -> [u_p, u_q], ``"sum"`` -> u_p + u_q.
-        learned_empty: a learned vector stands for a request without history; else what pooling and attention
+        learned_empty: a learned vector stands for a request without events; else what pooling and attention
             give (zeros, plus the pooling's scalar).
 
     Raises:
@@ -45,7 +41,14 @@ class UserSequenceEmbedder(nn.Module):
 
     Example::
 
-        >>> embedder = UserSequenceEmbedder(dim=4, max_len=100, actions=3)
+        >>> from interactrank.modules import LearnedWeightedPooling, QueryCrossAttention
+        >>> embedder = UserSequenceEmbedder(
+        ...     dim=4,
+        ...     action=nn.Embedding(3, 4),
+        ...     time=RelativeTimeEmbedding(dim=4),
+        ...     pooling=LearnedWeightedPooling(max_len=100),
+        ...     attention=QueryCrossAttention(dim=4),
+        ... )
         >>> events, lengths = torch.randn(3, 4), torch.tensor([2, 0, 1])
         >>> actions, ages, query = torch.tensor([0, 2, 1]), torch.tensor([0.1, 30.0, 2.0]), torch.randn(3, 4)
         >>> out = embedder(events, lengths, actions=actions, ages=ages, query=query)
@@ -57,38 +60,25 @@ class UserSequenceEmbedder(nn.Module):
         self,
         *,
         dim: int,
-        max_len: int = 100,
-        actions: int | None = None,
-        time_buckets: int | None = 14,
-        pooling: bool = True,
-        normalized_pooling: bool = False,
-        attention: bool = True,
-        query_dim: int | None = None,
-        project_query: bool = True,
-        attention_scale: float | None = None,
-        encoder: SequenceTransformer | None = None,
+        action: nn.Embedding | None = None,
+        time: RelativeTimeEmbedding | None = None,
+        encoder: nn.Module | None = None,
+        pooling: nn.Module | None = None,
+        attention: nn.Module | None = None,
         combine: str = "concat",
         learned_empty: bool = True,
     ) -> None:
         super().__init__()
-        require_positive(dim=dim, max_len=max_len)
+        require_positive(dim=dim)
         if combine not in COMBINE:
             raise ValueError(f"combine is {combine!r}; allowed are {', '.join(COMBINE)}.")
-        if not (pooling or attention):
+        if pooling is None and attention is None:
             raise ValueError("UserSequenceEmbedder without pooling and without attention computes nothing.")
         self.dim, self.combine = dim, combine
-        self.out_dim = 2 * dim if pooling and attention and combine == "concat" else dim
-        self.action = nn.Embedding(actions, dim) if actions is not None else None
-        self.time = RelativeTimeEmbedding(dim=dim, buckets=time_buckets) if time_buckets is not None else None
-        self.encoder = encoder
-        self.pooling = (
-            LearnedWeightedPooling(max_len=max_len, normalized=normalized_pooling) if pooling else None
-        )
-        self.attention = (
-            QueryCrossAttention(dim=dim, query_dim=query_dim, project=project_query, scale=attention_scale)
-            if attention
-            else None
-        )
+        both = pooling is not None and attention is not None
+        self.out_dim = 2 * dim if both and combine == "concat" else dim
+        self.action, self.time, self.encoder = action, time, encoder
+        self.pooling, self.attention = pooling, attention
         self.empty = nn.Parameter(torch.zeros(self.out_dim)) if learned_empty else None
 
     def forward(
@@ -118,7 +108,7 @@ class UserSequenceEmbedder(nn.Module):
         """
         x = self._events(events, actions, ages)
         if (query is None) != (self.attention is None):
-            raise ValueError(_given("query", query, "attention=True"))
+            raise ValueError(_given("query", query, "an attention"))
         ids = segment_ids(lengths, x.shape[0])
         if self.encoder is not None:
             x = self.encoder(x, lengths, ids)
@@ -137,9 +127,9 @@ class UserSequenceEmbedder(nn.Module):
         self, events: Tensor | Mapping[str, Tensor], actions: Tensor | None, ages: Tensor | None
     ) -> Tensor:
         if (actions is None) != (self.action is None):
-            raise ValueError(_given("actions", actions, "actions=A"))
+            raise ValueError(_given("actions", actions, "an action table"))
         if (ages is None) != (self.time is None):
-            raise ValueError(_given("ages", ages, "time_buckets"))
+            raise ValueError(_given("ages", ages, "a time embedding"))
         parts = [events] if isinstance(events, Tensor) else list(events.values())
         for part in parts:
             require_width(self, part, self.dim, what="events")

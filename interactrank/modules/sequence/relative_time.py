@@ -54,7 +54,7 @@ class RelativeTimeEmbedding(nn.Module):
 
     def bucket(self, ages: Tensor) -> Tensor:
         """Bucket of each age: [L] hours -> [L] int64."""
-        return torch.bucketize(ages, self.boundaries)
+        return torch.bucketize(ages.to(self.boundaries.dtype), self.boundaries)
 
     def forward(self, ages: Tensor) -> Tensor:
         """Embed ages: [L] float hours -> [L, D]."""

@@ -1,64 +1,24 @@
-"""ID tables whose rows belong to the frequent or recent values of an unbounded stream of ids.
+"""ManagedIds: the mapping from ids to the rows of a table that changes as training goes.
 
-:class:`ManagedIds` is a ManagedCollisionModule of TorchRec, which looks it up, shards and saves it. Its
-state is in buffers as long as the table: so a checkpoint holds all of it, also what was met since the last
-change of rows. Every bucket is a table of its own, so that any number of ranks that divides the buckets gives
-the same rows.
+It is a ManagedCollisionModule of TorchRec, which looks it up, shards and saves it. Its state is in buffers as
+long as the table: so a checkpoint holds all of it, also what was met since the last change of rows. Every
+bucket is a table of its own, so that any number of ranks that divides the buckets gives the same rows.
 
 Shapes: N ids, U distinct ids, S rows of a bucket, M rows of this part of the table.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Literal
-
 import torch
 from torch import Tensor
-from torchrec.modules.embedding_modules import EmbeddingBagCollection, EmbeddingCollection
-from torchrec.modules.mc_embedding_modules import (
-    ManagedCollisionEmbeddingBagCollection,
-    ManagedCollisionEmbeddingCollection,
-)
-from torchrec.modules.mc_modules import ManagedCollisionCollection, ManagedCollisionModule
+from torchrec.modules.mc_modules import ManagedCollisionModule
 from torchrec.sparse.jagged_tensor import JaggedTensor
 
-__all__ = ["ID_LIMIT", "STATE_BYTES", "Eviction", "ManagedIds", "manage"]
+from interactrank.core.managed_ids import ID_LIMIT
+from interactrank.modules.managed.eviction import Eviction
+from interactrank.modules.managed.notes import merge_notes
 
-ID_LIMIT = 1 << 62  # ids are below it; TorchRec multiplies a bucket's share by the buckets, in int64
-MAX_BUCKETS = 1024  # of TorchRec
 STATE_BYTES = 7 * 8  # of a row: the int64 buffers of ManagedIds that are as long as the table
-
-
-@dataclass(frozen=True, kw_only=True)
-class Eviction:
-    """Which values keep a row of a managed table.
-
-    Args:
-        policy: ``"lfu"`` keeps the most frequent values, ``"lru"`` those that came last, ``"distance_lfu"``
-            those with the most look-ups for each step since they came last.
-        interval: training steps between two changes of rows.
-        buckets: equal parts of the table, each for an equal share of all ids. Ranks hold whole buckets.
-    """
-
-    policy: Literal["lfu", "lru", "distance_lfu"] = "lfu"
-    interval: int = 100
-    buckets: int = 8
-
-    def problems(self, rows: int) -> list[str]:
-        """Everything that does not go with a table of so many rows."""
-        found = []
-        if self.interval < 1:
-            found.append(f"interval is {self.interval}; it must be at least 1")
-        if not 1 <= self.buckets <= MAX_BUCKETS:
-            found.append(f"buckets is {self.buckets}; it must be between 1 and {MAX_BUCKETS}")
-        elif rows % self.buckets or rows < 2 * self.buckets:
-            found.append(
-                f"{rows} rows do not make {self.buckets} buckets of the same size, with 2 rows or more each; "
-                f"take a multiple of {self.buckets}"
-            )
-        return found
 
 
 class ManagedIds(ManagedCollisionModule):
@@ -126,16 +86,16 @@ class ManagedIds(ManagedCollisionModule):
     def forward(
         self, features: dict[str, JaggedTensor], mutate_miss_lengths: bool = True
     ) -> dict[str, JaggedTensor]:
-        """Counts the ids (in training), then maps them to rows."""
+        """Count the ids (in training), then map them to rows."""
         return self.remap(self.profile(features))
 
     def preprocess(self, features: dict[str, JaggedTensor]) -> dict[str, JaggedTensor]:
-        """Nothing: ids are hashed before."""
+        """Return the features as they are: ids are hashed before."""
         return features
 
     @torch.no_grad()
     def profile(self, features: dict[str, JaggedTensor]) -> dict[str, JaggedTensor]:
-        """Counts the ids of a training step; every ``interval`` steps rows change their values."""
+        """Count the ids of a training step; every ``interval`` steps rows change their values."""
         if not self.training:
             return features
         if self._step is None:
@@ -160,7 +120,7 @@ class ManagedIds(ManagedCollisionModule):
         mutate_miss_lengths: bool = True,
         write_weights: Tensor | None = None,
     ) -> dict[str, JaggedTensor]:
-        """The rows of the ids, numbered over the whole table."""
+        """Return the rows of the ids, numbered over the whole table."""
         result = {}
         for name, ids in features.items():
             values = ids.values()
@@ -177,34 +137,34 @@ class ManagedIds(ManagedCollisionModule):
         return result
 
     def evict(self) -> Tensor | None:
-        """Rows that got another value since the last call; what they held is to be forgotten."""
+        """Return the rows that got another value since the last call; what they held is to be forgotten."""
         if not self._changed:
             return None
         changed, self._changed = torch.cat(self._changed).unique(), []
         return changed
 
     def rows_of_others(self, rows: Tensor) -> Tensor:
-        """For each row, the row that its bucket's values without a row of their own share."""
+        """Return, for each row, the row that its bucket's values without a row of their own share."""
         return (rows // self.bucket_rows + 1) * self.bucket_rows - 1
 
     def output_size(self) -> int:
-        """Rows of this part."""
+        """Return the rows of this part."""
         return self.part[1] - self.part[0]
 
     def input_size(self) -> int:
-        """Ids are below it."""
+        """Return the bound that all ids are below."""
         return ID_LIMIT
 
     def buckets(self) -> int:
-        """Buckets of the whole table."""
+        """Return the buckets of the whole table."""
         return self.eviction.buckets
 
     def open_slots(self) -> Tensor:
-        """[1] rows without a value, beside those of all others."""
+        """Return [1] rows without a value, not counting the shared row of each bucket."""
         return (self.count == 0).sum().view(1) - self._buckets
 
     def validate_state(self) -> None:
-        """After loading: what follows from the buffers is made anew.
+        """Derive again what follows from the buffers; TorchRec calls it after loading.
 
         Raises:
             ValueError: the state is of a table with other buckets, to which its ids belonged.
@@ -224,7 +184,7 @@ class ManagedIds(ManagedCollisionModule):
         output_segments: list[int],
         device: torch.device | None = None,
     ) -> ManagedIds:
-        """A new module for the rows of one rank.
+        """Return a new module for the rows of one rank.
 
         Raises:
             ValueError: the rows are not whole buckets.
@@ -242,8 +202,12 @@ class ManagedIds(ManagedCollisionModule):
             part=output_id_range,
         )
 
+    @property
+    def _now(self) -> int:
+        return self._step or 0
+
     def _find(self, ids: Tensor) -> tuple[Tensor, Tensor]:
-        """[N] place of each id in the table, and whether it is there."""
+        """Return [N] place of each id in the table, and whether it is there."""
         at = torch.searchsorted(self.ids, ids).clamp_(max=len(self.ids) - 1)
         return at, (self.ids[at] == ids) & (self.count[at] > 0)
 
@@ -251,12 +215,12 @@ class ManagedIds(ManagedCollisionModule):
         return ids // self._width - self._first_bucket
 
     def _last_id(self, rows: Tensor) -> Tensor:
-        """The largest id of the rows' buckets."""
+        """Return the largest id of the rows' buckets."""
         return (rows // self.bucket_rows + 1) * self._width - 1
 
     def _remember(self, ids: Tensor, counts: Tensor) -> None:
-        """Notes ids without a row, each there once and in order."""
-        seen = torch.full_like(ids, self._step or 0)
+        """Note ids without a row, each there once and in order."""
+        seen = torch.full_like(ids, self._now)
         bucket = self._bucket(ids)
         more = torch.bincount(bucket, minlength=self._buckets)
         full = self._used + more > self.bucket_rows
@@ -264,12 +228,12 @@ class ManagedIds(ManagedCollisionModule):
             # Full buckets, and no others (whatever the ranks), keep the better half of what they know.
             again = full.repeat_interleave(self.bucket_rows) & (self.new_count > 0)
             late = full[bucket]
-            best = _merged(
+            best = merge_notes(
                 torch.cat([self.new_ids[again], ids[late]]),
                 torch.cat([self.new_count[again], counts[late]]),
                 torch.cat([self.new_seen[again], seen[late]]),
             )
-            order, place = self._ranked(best[0], self._score(*best[1:]))
+            order, place = self._ranked(best[0], self.eviction.score(*best[1:], step=self._now))
             kept = order[place < self.bucket_rows // 2]
             self._forget(full)
             self._note(*(of[kept] for of in best))
@@ -277,7 +241,7 @@ class ManagedIds(ManagedCollisionModule):
         self._note(ids, counts, seen)
 
     def _note(self, ids: Tensor, counts: Tensor, seen: Tensor) -> None:
-        """Writes ids, in order of their buckets, behind what the buckets have noted."""
+        """Write ids, in order of their buckets, behind what the buckets have noted."""
         bucket = self._bucket(ids)
         more = torch.bincount(bucket, minlength=self._buckets)
         start = more.cumsum(0) - more
@@ -292,35 +256,54 @@ class ManagedIds(ManagedCollisionModule):
         self._used[buckets] = 0
 
     def _change_rows(self) -> None:
-        """Gives the rows of each bucket to the best of its values."""
+        """Give the rows of each bucket to the best of its values."""
+        # All values of the buckets, those with a row first: at a tie of scores they keep it.
         held, new = self.count > 0, self.new_count > 0
-        more = _merged(self.new_ids[new], self.new_count[new], self.new_seen[new])
+        more = merge_notes(self.new_ids[new], self.new_count[new], self.new_seen[new])
         self._forget(torch.ones_like(self._used, dtype=torch.bool))
         old = (self.ids[held], self.count[held], self.seen[held])
         ids, count, seen = (torch.cat(pair) for pair in zip(old, more, strict=True))
-        row = torch.cat([self.row[held], torch.full_like(more[0], -1)])
-        order, place = self._ranked(ids, self._score(count, seen))
+        row = torch.cat([self.row[held], torch.full_like(more[0], -1)])  # -1: without a row so far
+
+        # S - 1 values of each bucket get a row; the last row is that of all others.
+        order, place = self._ranked(ids, self.eviction.score(count, seen, step=self._now))
         kept = order[place < self.bucket_rows - 1]
         ids, count, seen, row = ids[kept], count[kept], seen[kept], row[kept]
         fresh = row < 0
-        free = torch.ones_like(held)
-        free[row[~fresh] - self.part[0]] = False
-        others = self.bucket_rows - 1
-        free.view(self._buckets, -1)[:, others] = False
-        open_rows = free.nonzero()[:, 0]
-        # The n-th new value of a bucket gets the n-th free row of it.
-        bucket = self._bucket(ids[fresh])
-        number = torch.bincount(bucket, minlength=self._buckets)
-        spare = free.view(self._buckets, -1).sum(1)
-        shift = (spare.cumsum(0) - spare) - (number.cumsum(0) - number)
-        taken = open_rows[torch.arange(len(bucket), device=bucket.device) + shift[bucket]]
+        free = self._free_rows(row[~fresh])
+        taken = self._assign(self._bucket(ids[fresh]), free)
         row[fresh] = taken + self.part[0]
         free[taken] = False
-        free.view(self._buckets, -1)[:, others] = True
         self.statistics[2] += len(old[0]) - (~fresh).sum()
         self.statistics[3] += fresh.sum()
         if len(taken):
             self._changed.append(row[fresh])
+        self._write(ids, count, seen, row, free)
+
+    def _free_rows(self, kept: Tensor) -> Tensor:
+        """Return [M] bool, the rows that a value may get: not kept ones, not the shared row of a bucket."""
+        free = torch.ones(self.output_size(), dtype=torch.bool, device=kept.device)
+        free[kept - self.part[0]] = False
+        free.view(self._buckets, -1)[:, -1] = False
+        return free
+
+    def _assign(self, buckets: Tensor, free: Tensor) -> Tensor:
+        """Return the row of each new value: the n-th one of a bucket gets the n-th free row of it.
+
+        Args:
+            buckets: bucket of each new value, in ascending order.
+            free: [M] bool; each bucket has a free row for each of its new values.
+        """
+        open_rows = free.nonzero()[:, 0]  # in order of the buckets, as the new values are
+        number = torch.bincount(buckets, minlength=self._buckets)
+        spare = free.view(self._buckets, -1).sum(1)
+        # Where a bucket's free rows start among all free rows, less where its values start among all values.
+        shift = (spare.cumsum(0) - spare) - (number.cumsum(0) - number)
+        return open_rows[torch.arange(len(buckets), device=buckets.device) + shift[buckets]]
+
+    def _write(self, ids: Tensor, count: Tensor, seen: Tensor, row: Tensor, free: Tensor) -> None:
+        """Write the table in order of the ids; rows without a value stand behind those of their bucket."""
+        free.view(self._buckets, -1)[:, -1] = True
         rest = free.nonzero()[:, 0] + self.part[0]
         ids = torch.cat([ids, self._last_id(rest)])
         by_id = torch.argsort(ids, stable=True)  # values before rows without one, whose id might be the same
@@ -329,59 +312,10 @@ class ManagedIds(ManagedCollisionModule):
         self.count.copy_(torch.cat([count, torch.zeros_like(rest)])[by_id])
         self.seen.copy_(torch.cat([seen, torch.zeros_like(rest)])[by_id])
 
-    def _score(self, count: Tensor, seen: Tensor) -> Tensor:
-        if self.eviction.policy == "lfu":
-            return count
-        if self.eviction.policy == "lru":
-            return seen
-        return count.double() / ((self._step or 0) - seen + 1)
-
     def _ranked(self, ids: Tensor, score: Tensor) -> tuple[Tensor, Tensor]:
-        """[U] order by bucket, then by score, the best first; [U] the place of each in its bucket."""
+        """Return [U] order by bucket, then by score, the best first; [U] the place of each in its bucket."""
         order = torch.argsort(score, descending=True, stable=True)
         order = order[torch.argsort(self._bucket(ids[order]), stable=True)]
         sizes = torch.bincount(self._bucket(ids), minlength=self._buckets)
         start = torch.repeat_interleave(sizes.cumsum(0) - sizes, sizes)
         return order, torch.arange(len(ids), device=ids.device) - start
-
-
-def _merged(ids: Tensor, counts: Tensor, seen: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Each id once, in order, with the sum of its counts and the last step."""
-    unique, inverse = torch.unique(ids, return_inverse=True)
-    count = torch.zeros_like(unique).index_add_(0, inverse, counts)
-    return unique, count, torch.zeros_like(unique).scatter_reduce_(0, inverse, seen, "amax")
-
-
-def manage(
-    collection: EmbeddingBagCollection | EmbeddingCollection, evictions: Mapping[str, Eviction]
-) -> ManagedCollisionEmbeddingBagCollection | ManagedCollisionEmbeddingCollection:
-    """A collection whose tables are looked up by ids of any size; its result is (embeddings, None).
-
-    Rows that change their value start anew only in the sharded collection (TorchRec leaves them as they are
-    in the unsharded one), which is what the package trains, on one rank, too.
-
-    Args:
-        collection: tables with a multiple of their buckets as rows.
-        evictions: table -> policy, interval and buckets, for every table.
-
-    Raises:
-        ValueError: an eviction does not go with its table, or a table has none.
-    """
-    pooled = isinstance(collection, EmbeddingBagCollection)
-    configs = collection.embedding_bag_configs() if pooled else collection.embedding_configs()
-    found = [
-        f"table {c.name!r}: {problem}"
-        for c in configs
-        for problem in (
-            evictions[c.name].problems(c.num_embeddings) if c.name in evictions else ["has no eviction"]
-        )
-    ]
-    if found:
-        raise ValueError("\n".join(found))
-    modules = {
-        c.name: ManagedIds(rows=c.num_embeddings, eviction=evictions[c.name], device=collection.device)
-        for c in configs
-    }
-    managed = ManagedCollisionCollection(modules, list(configs))
-    kind = ManagedCollisionEmbeddingBagCollection if pooled else ManagedCollisionEmbeddingCollection
-    return kind(collection, managed)
