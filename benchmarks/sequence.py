@@ -21,7 +21,13 @@ from torch import Tensor, nn
 
 from benchmarks import report
 from benchmarks.harness import Contestant, Group, Script, Step, main
-from interactrank.modules import SequenceTransformer, UserSequenceEmbedder
+from interactrank.modules import (
+    LearnedWeightedPooling,
+    QueryCrossAttention,
+    RelativeTimeEmbedding,
+    SequenceTransformer,
+    UserSequenceEmbedder,
+)
 
 PLACES, DIM, ACTIONS = 100, 64, 5
 MEANS = (5, 10, 20, 50, 100)
@@ -91,7 +97,14 @@ def padded_transformer(module: SequenceTransformer, x: dict[str, Tensor]) -> Ten
 
 
 def embedder(device: torch.device) -> UserSequenceEmbedder:
-    return UserSequenceEmbedder(dim=DIM, max_len=PLACES, actions=ACTIONS).to(device)
+    module = UserSequenceEmbedder(
+        dim=DIM,
+        action=nn.Embedding(ACTIONS, DIM),
+        time=RelativeTimeEmbedding(dim=DIM),
+        pooling=LearnedWeightedPooling(max_len=PLACES),
+        attention=QueryCrossAttention(dim=DIM),
+    )
+    return module.to(device)
 
 
 def transformer(device: torch.device, window: int) -> SequenceTransformer:

@@ -18,7 +18,10 @@ from torchrec.sparse.jagged_tensor import KeyedJaggedTensor
 
 from interactrank.evaluation import roc_auc
 from interactrank.modules import (
+    LearnedWeightedPooling,
     ParallelMaskNet,
+    QueryCrossAttention,
+    RelativeTimeEmbedding,
     TableConfig,
     UserSequenceEmbedder,
     embedding_bag_collection,
@@ -83,7 +86,12 @@ class SequenceDLRM(nn.Module):
         keys = ["history", "target"]
         event = TableConfig(name="event", rows=ITEMS, dim=DIM, features=keys, pooling=None, init_scale=1.0)
         self.events = embedding_collection([event])
-        self.sequence = UserSequenceEmbedder(dim=DIM, max_len=MAX_LEN)  # attends with the target item
+        self.sequence = UserSequenceEmbedder(
+            dim=DIM,
+            time=RelativeTimeEmbedding(dim=DIM),
+            pooling=LearnedWeightedPooling(max_len=MAX_LEN),
+            attention=QueryCrossAttention(dim=DIM),  # with the target item as the query
+        )
         self.dlrm = plain_dlrm(DENSE + self.sequence.out_dim)
         crossed = DIM + 3  # the dense vector, and the dot products of dense, user and item
         mask_net = ParallelMaskNet(in_dim=crossed, blocks=2, block_dim=32)

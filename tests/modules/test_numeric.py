@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from interactrank.modules import NumericNorm, NumericStats
+from interactrank.modules.numeric import clip
 
 WIDE = NumericStats(minimum=0.0, maximum=9.0, mean=3.0, std=2.0)
 NARROW = NumericStats(minimum=-1.0, maximum=1.0, mean=0.0, std=0.5)
@@ -89,3 +90,21 @@ def test_only_constants():
 def test_errors_name_the_thing(stats, options, message):
     with pytest.raises(ValueError, match=message):
         NumericNorm(stats={"f": stats}, **options)
+
+
+def test_clip__gradient_on_the_bounds_is_one_under_every_torch():
+    """torch.clamp gives 1 there up to 2.13, and 1/2 from 2.14 on."""
+    x = torch.tensor([[-2.0, 0.0], [-1.0, 3.0], [1.0, 9.0], [1.5, 9.5]], requires_grad=True)
+    low, high = torch.tensor([-1.0, 0.0]), torch.tensor([1.0, 9.0])
+    out = clip(x, low, high)
+    assert out.tolist() == [[-1.0, 0.0], [-1.0, 3.0], [1.0, 9.0], [1.0, 9.0]]
+    # 1 within and on the bounds, 0 outside; times the cotangent 2.
+    (2 * out).sum().backward()
+    assert x.grad.tolist() == [[0.0, 2.0], [2.0, 2.0], [2.0, 2.0], [0.0, 0.0]]
+
+
+def test_numeric_norm__gradient_of_a_count_on_its_lower_bound():
+    # log form of [0, 9]: ln(1 + x) / ln 10, so its slope at x = 0 is 1 / ln 10.
+    x = torch.zeros(1, 1, requires_grad=True)
+    NumericNorm(stats={"wide": WIDE}, mixture=False)(x).sum().backward()
+    torch.testing.assert_close(x.grad, torch.tensor([[1 / math.log(10)]]))

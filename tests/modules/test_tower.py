@@ -33,7 +33,7 @@ def test_the_residual_adds_a_linear_map_of_the_input_before_the_norm():
 def test_concat_goes_by_name_and_promotes():
     concat = FeatureConcat(dims={"z": 1, "a": 2, "M": 1})
     features = {"a": torch.tensor([[1, 2]]), "z": torch.tensor([True]), "M": torch.tensor([0.5])}
-    assert concat(features).tolist() == [[0.5, 1.0, 2.0, 1.0]]  # capitals sort first
+    assert concat(features).tolist() == [[1.0, 1.0, 2.0, 0.5]]  # as in dims
     assert concat.out_dim == 4
 
 

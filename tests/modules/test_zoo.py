@@ -6,6 +6,8 @@ import pytest
 import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
 
+import interactrank.modules as public
+from interactrank.modules import losses, sequence
 from tests.modules.zoo import ZOO, leaves
 
 everything = pytest.mark.parametrize("name", ZOO)
@@ -107,6 +109,88 @@ def test_bf16_autocast_stays_close(name):
     for ours, exact in zip(out, expected, strict=True):
         scale = exact.abs().max().clamp_min(1.0) if exact.numel() else 1.0
         torch.testing.assert_close(ours.float() / scale, exact / scale, rtol=0, atol=0.03)
+
+
+NOT_DIFFERENTIATED = {
+    "AccidentalHits": "gives a mask",
+    "HardNegativeMining": "gives a mask",
+    "CountMinSketch": "counts",
+    "LogQ": "a count has no gradient",
+    "log_batch_probability": "a count has no gradient",
+    "PriorityLabels": "labels have no gradient",
+}
+"""Entries of the zoo of whose results none depends on a float input or a weight."""
+
+NOT_IN_THE_ZOO = {
+    "Eviction": "settings",
+    "HeadRule": "settings",
+    "NumericStats": "settings",
+    "TableConfig": "settings",
+    "Merged": "a result",
+    "Negatives": "an argument",
+    "ManagedIds": "maps ids; test_managed.py holds it to its rules",
+    "manage": "TorchRec's collection of tables, in float32 alone",
+    "embedding_bag_collection": "TorchRec's collection of tables, in float32 alone",
+    "embedding_collection": "TorchRec's collection of tables, in float32 alone",
+    "gather_rows": "needs ranks; test_ranks.py compares its gradients with those of one process",
+    "gather_sizes": "needs ranks, and gives integers",
+    "hours": "of integers",
+}
+"""Public names that no entry builds, and why."""
+
+
+def test_zoo__every_public_name_is_in_it():
+    names = {*public.__all__, *losses.__all__, *sequence.__all__}
+    built = {name.split(" ")[0] for name in ZOO}
+    assert built <= names
+    assert names - built == NOT_IN_THE_ZOO.keys()
+
+
+def double(value):
+    """Tensors of floats as leaves in float64."""
+    if not (torch.is_tensor(value) and value.is_floating_point()):
+        return value
+    return value.detach().double().requires_grad_(value.requires_grad)
+
+
+@everything
+def test_gradcheck(name):
+    """Gradients by finite differences, in float64: of every weight, and of every input that wants one."""
+    module, inputs = prepared(name, 5)
+    # Training would count this batch in the sketch at each of the evaluations.
+    module.train(not name.startswith(("LogQ", "SampledSoftmax")))
+    module.double()
+    inputs = torch.utils._pytree.tree_map(double, inputs)
+    weights = dict(module.named_parameters())
+    wanted = [x for x in leaves(inputs) if x.requires_grad]
+    state = {key: value.clone() for key, value in module.named_buffers()}
+    used = set()
+
+    def results(*_):
+        # The arguments are changed in place by gradcheck; running statistics start alike each time.
+        buffers = {key: value.clone() for key, value in state.items()}
+        out = torch.func.functional_call(module, {**weights, **buffers}, (), inputs)
+        found = [x for x in leaves(out) if x.requires_grad]
+        assert all(x.dtype == torch.float64 for x in found), "a result is not in float64"
+        used.update(range(len(found)))
+        return tuple(found)
+
+    if name in NOT_DIFFERENTIATED:
+        assert results() == ()
+        return
+    assert torch.autograd.gradcheck(results, (*weights.values(), *wanted))
+    assert used, "nothing was differentiated"
+
+
+@everything
+def test_float64_is_kept_and_close_to_float32(name):
+    module, inputs = prepared(name, 9)
+    module.eval()
+    expected = leaves(module(**detached(inputs)))
+    wide = torch.utils._pytree.tree_map(double, detached(inputs))
+    found = leaves(module.double()(**wide))
+    for ours, single in zip(found, expected, strict=True):
+        torch.testing.assert_close(ours.float(), single, rtol=1e-3, atol=1e-4)
 
 
 def detached(inputs):

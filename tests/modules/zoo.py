@@ -14,6 +14,7 @@ from interactrank.modules import (
     CountSmoothing,
     CrossInteraction,
     DCNv2,
+    DenseLayer,
     DenseVectorNorm,
     FeatureConcat,
     GroupSummary,
@@ -26,12 +27,14 @@ from interactrank.modules import (
     NumericNorm,
     NumericStats,
     ParallelMaskNet,
+    PositiveWeight,
     PriorityLabels,
     QueryCrossAttention,
     RelativeTimeEmbedding,
     SampledSoftmax,
     SequenceTransformer,
     Temperature,
+    Tower,
     UserSequenceEmbedder,
     WeightedBatchNorm,
     binary_focal_loss,
@@ -42,7 +45,16 @@ from interactrank.modules import (
     normalize_heads,
     weighted_bce,
 )
-from interactrank.modules.losses import CountMinSketch, hits_by_item, log_batch_probability, merge_duplicates
+from interactrank.modules.losses import (
+    AccidentalHits,
+    CountMinSketch,
+    HardNegativeMining,
+    Negatives,
+    global_mean,
+    log_batch_probability,
+    mean_over_positive,
+    merge_duplicates,
+)
 
 
 class Function(nn.Module):
@@ -98,6 +110,18 @@ def sampled(rows: int, **extra: Callable[[int], Tensor]) -> dict[str, Any]:
     }
 
 
+def masked(rows: int) -> dict[str, Any]:
+    jagged = requests(rows)
+    batch = Negatives(
+        logits=floats(rows, 2, 5),
+        counts=torch.tensor([1.0, 2.0, 1.0, 1.0, 0.0]),
+        candidate_request=torch.repeat_interleave(torch.arange(rows), jagged["lengths"]),
+        candidate_slot=torch.arange(jagged["total"]) % 4,
+        positive=(torch.arange(jagged["total"] * 2) % 3 == 0).view(-1, 2),
+    )
+    return {"batch": batch, "masked": torch.tensor([False] * 4 + [True]).view(1, 1, 5)}
+
+
 def listwise(rows: int) -> dict[str, Any]:
     jagged = requests(rows)
     total = jagged["total"]
@@ -134,7 +158,14 @@ def history(rows: int) -> dict[str, Any]:
 
 
 def embedder() -> nn.Module:
-    return UserSequenceEmbedder(dim=4, max_len=3, actions=3, encoder=SequenceTransformer(dim=4, window=2))
+    return UserSequenceEmbedder(
+        dim=4,
+        action=nn.Embedding(3, 4),
+        time=RelativeTimeEmbedding(dim=4),
+        encoder=SequenceTransformer(dim=4, window=2),
+        pooling=LearnedWeightedPooling(max_len=3),
+        attention=QueryCrossAttention(dim=4),
+    )
 
 
 def labels() -> nn.Module:
@@ -175,13 +206,27 @@ def named(**dims: int) -> Callable[[int], dict[str, Any]]:
 
 ZOO: dict[str, Entry] = {
     "LowRankLinear": Entry(lambda: LowRankLinear(in_dim=6, out_dim=4, rank=2), x(6)),
+    "DenseLayer": Entry(lambda: DenseLayer(in_dim=6, hidden_dim=4, skip=True), x(6)),
+    "PositiveWeight": Entry(lambda: PositiveWeight(size=2, initial=0.5), lambda rows: {}),
     "MLP": Entry(lambda: MLP(in_dim=6, hidden_dims=[8, 8], out_dim=3, low_ranks=[2, None], skip=True), x(6)),
     "MLP norm first": Entry(lambda: MLP(in_dim=6, hidden_dims=[8], out_dim=None, norm_first=True), x(6)),
     "ParallelMaskNet": Entry(lambda: ParallelMaskNet(in_dim=20, blocks=3, block_dim=8), x(20)),
     "DCNv2": Entry(lambda: DCNv2(in_dim=6, layers=2), x(6)),
     "DCNv2 low rank": Entry(lambda: DCNv2(in_dim=6, layers=2, low_rank=2), x(6)),
     "DCNv2 experts": Entry(lambda: DCNv2(in_dim=6, layers=2, low_rank=2, experts=2), x(6)),
-    "Tower": Entry(lambda: mask_net_tower(in_dim=6, heads=2, dim=4, block_dim=8, hidden_dims=[8]), x(6)),
+    "mask_net_tower": Entry(
+        lambda: mask_net_tower(in_dim=6, heads=2, dim=4, block_dim=8, hidden_dims=[8]), x(6)
+    ),
+    "Tower": Entry(
+        lambda: Tower(
+            crossing=DCNv2(in_dim=6, layers=1),
+            mlp=MLP(in_dim=6, hidden_dims=[5], out_dim=8),
+            heads=2,
+            dim=4,
+            residual=True,
+        ),
+        x(6),
+    ),
     "FeatureConcat": Entry(lambda: FeatureConcat(dims={"b": 2, "a": 1}), named(a=1, b=2)),
     "DenseVectorNorm": Entry(lambda: DenseVectorNorm(dims={"i.v": 4}), named(**{"i.v": 4, "other": 2})),
     "GroupSummary": Entry(
@@ -245,9 +290,12 @@ ZOO: dict[str, Entry] = {
         lambda: Function(merge_duplicates),
         lambda rows: {"ids": torch.arange(rows) % 3, "vectors": floats(rows, 4)},
     ),
-    "hits_by_item": Entry(
-        lambda: Function(hits_by_item),
-        lambda rows: {"positive_ids": torch.arange(rows), "negative_ids": torch.arange(3)},
+    "AccidentalHits": Entry(AccidentalHits, masked),
+    "HardNegativeMining": Entry(lambda: HardNegativeMining(count=2), masked),
+    "global_mean": Entry(lambda: Function(global_mean), lambda rows: {"values": floats(rows, 2)}),
+    "mean_over_positive": Entry(
+        lambda: Function(mean_over_positive),
+        lambda rows: {"losses": floats(rows, 2), "positive": torch.arange(rows * 2).view(rows, 2) % 3 == 0},
     ),
     "log_batch_probability": Entry(
         lambda: Function(lambda counts: log_batch_probability(counts, torch.tensor(50), 10)),
@@ -261,6 +309,12 @@ ZOO: dict[str, Entry] = {
     "SampledSoftmax": Entry(
         lambda: SampledSoftmax(
             temperature=Temperature(initial=0.1), log_q=LogQ(sketch=CountMinSketch(width=64))
+        ),
+        sampled,
+    ),
+    "SampledSoftmax hard negatives": Entry(
+        lambda: SampledSoftmax(
+            temperature=Temperature(), masks=[AccidentalHits(), HardNegativeMining(count=2)]
         ),
         sampled,
     ),

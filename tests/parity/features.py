@@ -15,7 +15,13 @@ INNER = {"identity": "none", "batchnorm": "batch", "layernorm": "layer"}
 
 def columns(case: Case, names: list[str]) -> Tensor:
     """Columns of single features beside each other."""
-    return torch.stack([case.input(name).float() for name in names], dim=1)
+    return torch.stack([case.input(name).to(torch.get_default_dtype()) for name in names], dim=1)
+
+
+def stored_stats(minimum: float, maximum: float, mean: float, std: float) -> NumericStats:
+    """As the reference holds them, in float32: a value on a bound must be on it, not beside it."""
+    rounded = torch.tensor([minimum, maximum, mean, std], dtype=torch.float32).tolist()
+    return NumericStats(**dict(zip(("minimum", "maximum", "mean", "std"), rounded, strict=True)))
 
 
 def link_numeric(case: Case, norm: NumericNorm, prefix: str = "") -> None:
@@ -49,10 +55,8 @@ def continuous_norm(case: Case) -> dict[str, Tensor]:
     s = p["stats"]
     norm = NumericNorm(
         stats={
-            name: NumericStats(minimum=low, maximum=high, mean=mean, std=std)
-            for name, low, high, mean, std in zip(
-                p["feature_names"], s["min"], s["max"], s["mean"], s["std"], strict=True
-            )
+            name: stored_stats(*of)
+            for name, *of in zip(p["feature_names"], s["min"], s["max"], s["mean"], s["std"], strict=True)
         },
         mixture=mixture,
         scale_log=p.get("explicit_scaling", False),

@@ -6,11 +6,11 @@ from torch import Tensor
 
 from interactrank.modules import MLP, DenseVectorNorm, LowRankLinear, ParallelMaskNet, Tower, normalize_heads
 from interactrank.modules.group_summary import GroupSummary
-from interactrank.modules.numeric import NumericNorm, NumericStats
+from interactrank.modules.numeric import NumericNorm
 from interactrank.modules.sequence import LearnedWeightedPooling
 from interactrank.modules.tower import FeatureConcat
 from tests.parity.case import Case
-from tests.parity.features import columns, link_groups, link_numeric, numeric_state
+from tests.parity.features import columns, link_groups, link_numeric, numeric_state, stored_stats
 
 
 def link_mask_net(case: Case, net: ParallelMaskNet, prefix: str = "") -> None:
@@ -91,7 +91,7 @@ def tower(case: Case) -> dict[str, Tensor]:
     dense = [name for name in own if name not in p["numeric_features"]]
     numbers = NumericNorm(
         stats={
-            name: NumericStats(minimum=s["min_value"], maximum=s["max_value"], mean=s["mean"], std=s["std"])
+            name: stored_stats(s["min_value"], s["max_value"], s["mean"], s["std"])
             for name, s in ((name, p["stats"][name]) for name in p["numeric_features"])
         },
         outer="batch",

@@ -14,7 +14,6 @@ from interactrank.modules.losses import (
     SampledSoftmax,
     Temperature,
     binary_focal_loss,
-    hits_by_item,
     log_batch_probability,
     merge_duplicates,
     weighted_bce,
@@ -98,7 +97,7 @@ def count_min_sketch(case: Case) -> dict[str, Tensor]:
     sketch.update(first)
     sketch.update(second, torch.full_like(second, 3))
     counts = sketch(asked)
-    hit1, hit2 = hits_by_item(asked, first), hits_by_item(asked, second)
+    hit1, hit2 = asked.unsqueeze(1) == first, asked.unsqueeze(1) == second
     true = hit1.sum(1) + 3 * hit2.sum(1)
     assert bool((counts >= true).all()), "a count is below the true count"
     seen = torch.cat([first, second]).unique()
@@ -125,7 +124,7 @@ def in_batch_loss(case: Case) -> dict[str, Tensor]:
     merged = merge_duplicates(ids, entity)
     if p["logq"]:
         counts = case["in.count_of_unique"].index_select(0, merged.slot)
-        log_q = log_batch_probability(counts, case["in.count_total"].squeeze(), rows)
+        log_q = log_batch_probability(counts, case["in.count_total"].squeeze(), rows, dtype=torch.float64)
     own = torch.arange(rows)
     loss = SampledSoftmax(temperature=temperature, across_ranks=False)(
         viewer, entity, ids, own, own, labels, log_q=log_q
@@ -156,7 +155,7 @@ def _negatives(case: Case, viewer: Tensor, entity: Tensor, temperature: Temperat
         own = torch.arange(len(ids))
         true = (candidate_dots(viewer, entity, own, own) * temperature()).t()[mask]
         logits = (SampledSoftmax.logits(viewer, vectors) * temperature()).transpose(0, 1)[mask]
-        hits = hits_by_item(ids.expand_as(mask)[mask], merged.ids[filled])
+        hits = ids.expand_as(mask)[mask].unsqueeze(1) == merged.ids[filled]
         logits = torch.cat([true.unsqueeze(1), logits.masked_fill(hits, -torch.inf)], dim=1)
     names = ("out.unique_items", "out.unique_negatives", "out.logits_uncorrected")
     return dict(zip(names, (merged.ids[filled], vectors, logits), strict=True))
@@ -195,9 +194,9 @@ def total_loss(case: Case) -> dict[str, Tensor]:
             if p["logq"]:
                 unique = ids.unique()
                 sketch.update(unique)
-                log_q = log_batch_probability(sketch(ids), sketch.total, len(ids))
+                log_q = log_batch_probability(sketch(ids), sketch.total, len(ids), dtype=torch.float64)
                 values |= {f"out.{i}.unique_ids": unique, f"out.{i}.counts": sketch(unique)}
-                values[f"out.{i}.total"] = sketch.total
+                values[f"out.{i}.total"] = sketch.total.clone()
             loss = in_batch(viewer, item, ids, own, own, labels, log_q=log_q)
             extra = (loss.clamp(max=100) if saturated else loss).mean()
             total = total + p["in_batch_weight"] * extra

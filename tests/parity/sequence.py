@@ -7,9 +7,15 @@ real event with time difference 0.
 from __future__ import annotations
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from interactrank.modules.sequence import RelativeTimeEmbedding, UserSequenceEmbedder, hours
+from interactrank.modules.sequence import (
+    LearnedWeightedPooling,
+    QueryCrossAttention,
+    RelativeTimeEmbedding,
+    UserSequenceEmbedder,
+    hours,
+)
 from tests.parity.case import Case
 
 
@@ -31,11 +37,8 @@ def user_sequence(case: Case) -> dict[str, Tensor]:
 
     action = UserSequenceEmbedder(
         dim=width,
-        max_len=length,
-        actions=kinds,
-        time_buckets=None,
-        attention=False,
-        normalized_pooling=average,
+        action=nn.Embedding(kinds, width),
+        pooling=LearnedWeightedPooling(max_len=length, normalized=average),
         learned_empty=False,
     )
     assert action.action is not None
@@ -43,10 +46,7 @@ def user_sequence(case: Case) -> dict[str, Tensor]:
     if average:
         pin = UserSequenceEmbedder(
             dim=case["in.pin_seq"].shape[-1],
-            max_len=length,
-            time_buckets=None,
-            attention=False,
-            normalized_pooling=True,
+            pooling=LearnedWeightedPooling(max_len=length, normalized=True),
             learned_empty=False,
         )
         out = {
@@ -58,19 +58,22 @@ def user_sequence(case: Case) -> dict[str, Tensor]:
         return _outputs(case, out)
 
     dim, past = case["in.pin_seq"].shape[-1], case["in.query_hist_seq"].shape[1]
-    options = {
-        "dim": dim,
-        "project_query": False,
-        "attention_scale": 1.0,
-        "combine": "sum",
-        "learned_empty": False,
-    }
-    item = UserSequenceEmbedder(max_len=length, time_buckets=case.params["bucket_len"], **options)
-    query = UserSequenceEmbedder(max_len=past, time_buckets=None, **options)
+
+    def summed(max_len: int, time: RelativeTimeEmbedding | None = None) -> UserSequenceEmbedder:
+        return UserSequenceEmbedder(
+            dim=dim,
+            time=time,
+            pooling=LearnedWeightedPooling(max_len=max_len),
+            attention=QueryCrossAttention(dim=dim, project=False, scale=1.0),
+            combine="sum",
+            learned_empty=False,
+        )
+
+    item = summed(length, RelativeTimeEmbedding(dim=dim, buckets=case.params["bucket_len"]))
+    query = summed(past)
     assert item.time is not None
     case.link("time_table", item.time.table.weight)
     for name, embedder in (("action", action), ("pin", item), ("query", query)):
-        assert embedder.pooling is not None
         case.link(f"pool_{name}.weight", embedder.pooling.weight)
         case.link(f"pool_{name}.bias", embedder.pooling.bias, lambda p: p.view(1))
 

@@ -36,6 +36,7 @@ class AccidentalHits(nn.Module):
 
     Example::
 
+        >>> import torch
         >>> batch = Negatives(
         ...     logits=torch.zeros(2, 1, 3),
         ...     counts=torch.ones(3),

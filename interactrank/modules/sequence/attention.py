@@ -26,6 +26,7 @@ class QueryCrossAttention(nn.Module):
 
     Example::
 
+        >>> import torch
         >>> attention = QueryCrossAttention(dim=2, project=False, scale=1.0)
         >>> events, query = torch.tensor([[9.0, 0.0], [0.0, 9.0]]), torch.tensor([[100.0, 0.0], [1.0, 1.0]])
         >>> attention(events, torch.tensor([2, 0]), query).tolist()

@@ -1,7 +1,5 @@
 """Two gloo ranks with different numbers of rows equal one process on the union of their batches."""
 
-import copy
-
 import pytest
 import torch
 import torch.distributed as dist
@@ -127,17 +125,3 @@ def test_rows_are_gathered_and_gradients_sent_back(rows):
         whole = 3 * torch.arange(1.0, sum(rows) + 1).unsqueeze(1).expand(-1, 2)
         torch.testing.assert_close(grad, whole.split(list(rows))[rank])
     torch.testing.assert_close(results[0][2], grads)
-
-
-def sketch_rank():
-    sketch = CountMinSketch(width=256)
-    for step in range(2):
-        sketch.update(torch.tensor([1, 2 + dist.get_rank()]))
-        sketch.merge_ranks()
-        if step == 0:
-            sketch = copy.deepcopy(sketch)
-    return sketch(torch.tensor([1, 2, 3])).tolist(), sketch.total.item()
-
-
-def test_sketches_of_ranks_merge_without_counting_twice():
-    assert run_ranks(2, sketch_rank) == [([4, 2, 2], 8)] * 2

@@ -2,14 +2,28 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch import nn
 
-from interactrank.modules import SequenceTransformer, UserSequenceEmbedder
+from interactrank.modules import (
+    LearnedWeightedPooling,
+    QueryCrossAttention,
+    RelativeTimeEmbedding,
+    SequenceTransformer,
+    UserSequenceEmbedder,
+)
 
 
-def make(encoder=False, **options):
+def make(encoder=False, normalized=False, **options):
     torch.manual_seed(0)
-    layer = SequenceTransformer(dim=4, window=3) if encoder else None
-    embedder = UserSequenceEmbedder(dim=4, max_len=6, actions=3, query_dim=5, encoder=layer, **options)
+    embedder = UserSequenceEmbedder(
+        dim=4,
+        action=nn.Embedding(3, 4),
+        time=RelativeTimeEmbedding(dim=4),
+        encoder=SequenceTransformer(dim=4, window=3) if encoder else None,
+        pooling=LearnedWeightedPooling(max_len=6, normalized=normalized),
+        attention=QueryCrossAttention(dim=4, query_dim=5),
+        **options,
+    )
     with torch.no_grad():
         for parameter in embedder.parameters():
             parameter += 0.3 * torch.randn_like(parameter)
@@ -29,7 +43,13 @@ def inputs(lengths, seed=1):
 
 
 def test_an_event_is_the_sum_of_its_parts():
-    embedder = UserSequenceEmbedder(dim=4, max_len=1, actions=2, attention=False, learned_empty=False)
+    embedder = UserSequenceEmbedder(
+        dim=4,
+        action=nn.Embedding(2, 4),
+        time=RelativeTimeEmbedding(dim=4),
+        pooling=LearnedWeightedPooling(max_len=1),
+        learned_empty=False,
+    )
     with torch.no_grad():
         embedder.pooling.weight.fill_(1.0)
     vectors = {"item": torch.randn(1, 4), "query": torch.randn(1, 4)}
@@ -46,7 +66,7 @@ def test_an_event_is_the_sum_of_its_parts():
     data=st.data(),
 )
 def test_a_request_does_not_depend_on_its_batch(lengths, encoder, normalized, data):
-    embedder = make(encoder, normalized_pooling=normalized)
+    embedder = make(encoder, normalized)
     batch = inputs(lengths)
     whole = embedder(**batch)
     order = data.draw(st.permutations(range(len(lengths))))
@@ -90,7 +110,7 @@ def test_sum_and_concat():
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"actions": None}, "actions is missing; the module was built with actions=A"),
+        ({"actions": None}, "actions is missing; the module was built with an action table"),
         ({"ages": None}, "ages is missing"),
         ({"query": None}, "query is missing"),
         ({"events": torch.zeros(3, 5)}, "events has shape"),
@@ -103,10 +123,10 @@ def test_a_missing_input_is_named(change, message):
 
 def test_options_that_cannot_be():
     with pytest.raises(ValueError, match="allowed are concat, sum"):
-        UserSequenceEmbedder(dim=4, combine="max")
+        UserSequenceEmbedder(dim=4, pooling=LearnedWeightedPooling(max_len=1), combine="max")
     with pytest.raises(ValueError, match="computes nothing"):
-        UserSequenceEmbedder(dim=4, pooling=False, attention=False)
-    plain = UserSequenceEmbedder(dim=4, time_buckets=None, attention=False)
+        UserSequenceEmbedder(dim=4)
+    plain = UserSequenceEmbedder(dim=4, pooling=LearnedWeightedPooling(max_len=1))
     with pytest.raises(ValueError, match="ages was given, but the module was not built"):
         plain(torch.zeros(1, 4), torch.tensor([1]), ages=torch.zeros(1))
     with pytest.raises(ValueError, match="no event vectors"):
