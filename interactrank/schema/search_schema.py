@@ -28,7 +28,6 @@ from interactrank.schema.tables import IdTable
 __all__ = ["IqpFeature", "LexicalFeature", "SearchSchema"]
 
 
-
 class IqpFeature(Config):
     """IQP_p(key) = C(p, key) / C(key): of the engagements after a key, the share that went to item p.
 

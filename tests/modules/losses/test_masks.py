@@ -21,7 +21,7 @@ def negatives(**changes):
 
 def test_accidental_hits__an_item_engaged_with_in_any_head_is_a_hit_of_its_request_alone():
     out = AccidentalHits()(negatives(), NOTHING)
-    # Request 0 engaged with slots 0 and 2, request 1 with slot 1 (slot 2 was shown only), request 2 with none.
+    # Request 0 engaged with slots 0 and 2, request 1 with slot 1 (slot 2 was only shown).
     assert out.int().tolist() == [[[1, 0, 1]], [[0, 1, 0]], [[0, 0, 0]]]
 
 
