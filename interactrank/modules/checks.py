@@ -60,7 +60,7 @@ def require_width(module: object, x: Tensor, width: int, what: str = "input") ->
 
 
 def widths(module: nn.Module, argument: str) -> tuple[int, int]:
-    """``(in_dim, out_dim)`` of a part that a module is composed of.
+    """Return ``(in_dim, out_dim)`` of a part that a module is composed of.
 
     Args:
         module: the part.

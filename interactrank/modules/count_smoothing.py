@@ -1,4 +1,4 @@
-"""Transforms of the query-item history before it enters the score.
+"""CountSmoothing: transforms of a query-item count before it enters the score.
 
 Shapes: C candidates, X history features, F = X * number of transforms.
 """
@@ -24,7 +24,7 @@ class CountSmoothing(nn.Module):
     - ``log_count``: ln(1 + count);
     - ``smoothed``: (count + k prior) / (support + k), the rate drawn towards a prior; k > 0 is learned per
       feature, so that the model itself decides how much history it takes to be believed;
-    - ``log_smoothed``: its logarithm, the natural scale of a probability beside a logit.
+    - ``log_smoothed``: its logarithm, the natural scale of a probability next to a logit.
 
     Args:
         features: X.
@@ -93,11 +93,11 @@ class CountSmoothing(nn.Module):
         return torch.cat(out, dim=-1)
 
     def missing(self, support: Tensor) -> Tensor:
-        """Which outputs rest on no history at all: [C, X] support -> [C, F] bool."""
+        """Return which outputs rest on no history at all: [C, X] support -> [C, F] bool."""
         return torch.cat([support <= 0] * len(self.transforms), -1)
 
     def names(self, features: Sequence[str]) -> list[str]:
-        """Names of the F outputs, given the X names of the inputs."""
+        """Return the names of the F outputs, given the X names of the inputs."""
         return [f"{name}:{transform}" for transform in self.transforms for name in features]
 
     def _smoothed(self, rate: Tensor, support: Tensor, prior: Tensor | None) -> Tensor:

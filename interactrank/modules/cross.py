@@ -40,7 +40,7 @@ class PositiveWeight(nn.Module):
         self.log_weight = nn.Parameter(torch.full((size,), math.log(initial)))
 
     def forward(self) -> Tensor:
-        """[size], all above 0."""
+        """Return [size] weights, all above 0."""
         return self.log_weight.exp()
 
 
@@ -183,7 +183,7 @@ class CrossInteraction(nn.Module):
         return scores
 
     def projection(self) -> tuple[Tensor, Tensor]:
-        """([H, F + 1] weights with the dot product's last, [H] bias), for a serving engine."""
+        """Return ([H, F + 1] weights with the dot product's last, [H] bias), for a serving engine."""
         weight = torch.cat([self.cross_weight, self.dot_weight().unsqueeze(-1)], dim=-1)
         return weight.expand(self.heads, -1), self.bias.expand(self.heads)
 

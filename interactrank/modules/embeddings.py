@@ -37,7 +37,7 @@ class TableConfig:
     init_scale: float = 0.05
 
     def problems(self, *, pooled: bool) -> list[str]:
-        """Everything that is wrong, each naming the table."""
+        """Return everything that is wrong, each naming the table."""
         found = []
         if self.rows < 1:
             found.append(f"table {self.name!r}: rows is {self.rows}; it must be at least 1.")
@@ -61,7 +61,7 @@ class TableConfig:
 def embedding_bag_collection(
     tables: Sequence[TableConfig], *, device: torch.device | None = None
 ) -> EmbeddingBagCollection:
-    """Tables whose ids are pooled: KeyedJaggedTensor -> KeyedTensor, one vector per row and feature.
+    """Build tables whose ids are pooled: KeyedJaggedTensor -> KeyedTensor, one vector per row and feature.
 
     Args:
         tables: all with a pooling.
@@ -97,7 +97,7 @@ def embedding_bag_collection(
 def embedding_collection(
     tables: Sequence[TableConfig], *, device: torch.device | None = None
 ) -> EmbeddingCollection:
-    """Tables whose ids keep a vector each: KeyedJaggedTensor -> {feature: JaggedTensor}.
+    """Build tables whose ids keep a vector each: KeyedJaggedTensor -> {feature: JaggedTensor}.
 
     Args:
         tables: all without a pooling and of one dim.

@@ -91,7 +91,7 @@ class MLP(nn.Module):
         hidden_dims: columns of each hidden layer; empty for the final map alone.
         out_dim: columns of the final linear map; None for no final map (``hidden_dims`` must not be empty).
         low_ranks: rank of each hidden layer's linear map, None for a full one.
-        skip: each hidden layer passes its input on beside its output.
+        skip: each hidden layer passes its input on with its output.
         norm_first: LayerNorm before ReLU in hidden layers.
         dropout: share of the hidden outputs set to zero while training.
 
@@ -145,7 +145,7 @@ class MLP(nn.Module):
 
 
 def dense_linear(*, in_dim: int, out_dim: int, rank: int | None = None) -> nn.Module:
-    """A linear map with Xavier-uniform weights and bias 0, or a :class:`LowRankLinear`."""
+    """Return a linear map with Xavier-uniform weights and bias 0, or a :class:`LowRankLinear`."""
     require_positive(in_dim=in_dim, out_dim=out_dim)
     if rank is not None:
         return LowRankLinear(in_dim=in_dim, out_dim=out_dim, rank=rank)

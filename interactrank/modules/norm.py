@@ -84,7 +84,7 @@ class DenseVectorNorm(nn.Module):
 
 
 def module_key(name: str) -> str:
-    """A name under which a ModuleDict can hold ``name``; different names give different keys.
+    """Return a key under which a ModuleDict can hold ``name``; different names give different keys.
 
     Example::
 

@@ -29,7 +29,7 @@ class NumericStats:
 
 
 class NumericNorm(nn.Module):
-    """Bring numbers of any range into the range of a network.
+    """Norm that brings numbers of any range into the range of a network.
 
     With x clipped to [min, max] and range = max - min, a feature has three forms:
 

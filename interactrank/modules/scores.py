@@ -12,7 +12,9 @@ BLOCK = 1 << 16  # gathered rows that are kept at a time: memory used again cost
 
 
 def candidate_dots(query: Tensor, item: Tensor, candidate_request: Tensor, candidate_item: Tensor) -> Tensor:
-    """Dot product of every candidate with each head of its request.
+    """Return the dot product of every candidate with each head of its request.
+
+    InteractRank, arXiv 2504.06609, section 3 (two-tower part).
 
     For a single request, as in serving, it is a matrix product of the gathered items: no query is copied.
 
@@ -42,7 +44,7 @@ def candidate_dots(query: Tensor, item: Tensor, candidate_request: Tensor, candi
 
 
 def mix_heads(query: Tensor, head_weights: Tensor) -> Tensor:
-    """One query vector for serving: the heads' weighted mean, not scaled back to length 1.
+    """Return one query vector for serving: the heads' weighted mean, not scaled back to length 1.
 
     The dot product with an item is linear in the query, so the mean of the heads' dot products is the dot
     product with the mixed vector: an engine needs one lookup, not H.
@@ -68,7 +70,7 @@ def mix_heads(query: Tensor, head_weights: Tensor) -> Tensor:
 
 
 def metamodel_score(probabilities: Tensor, head_weights: Tensor) -> Tensor:
-    """Weighted sum of the heads' probabilities; the weights are used as given.
+    """Return the weighted sum of the heads' probabilities; the weights are used as given.
 
     Args:
         probabilities: [C, H] in [0, 1].

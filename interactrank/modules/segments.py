@@ -12,7 +12,7 @@ from torch import Tensor
 
 
 def segment_ids(lengths: Tensor, total: int) -> Tensor:
-    """Segment of every value.
+    """Return the segment of every value.
 
     Args:
         lengths: [S] int64.
@@ -31,7 +31,7 @@ def segment_ids(lengths: Tensor, total: int) -> Tensor:
 
 
 def segment_positions(lengths: Tensor, ids: Tensor) -> Tensor:
-    """Place of every value in its segment, from 0.
+    """Return the place of every value in its segment, from 0.
 
     Args:
         lengths: [S] int64.
@@ -51,12 +51,12 @@ def segment_positions(lengths: Tensor, ids: Tensor) -> Tensor:
 
 
 def segment_sum(values: Tensor, ids: Tensor, segments: int) -> Tensor:
-    """Sum per segment: [L, ...] -> [S, ...]; 0 for an empty one."""
+    """Return the sum per segment: [L, ...] -> [S, ...]; 0 for an empty one."""
     return values.new_zeros(segments, *values.shape[1:]).index_add(0, ids, values)
 
 
 def segment_logsumexp(values: Tensor, ids: Tensor, segments: int) -> Tensor:
-    """ln sum exp per segment: [L, H] float -> [S, H]; the lowest finite number for an empty one.
+    """Return ln sum exp per segment: [L, H] float -> [S, H]; the lowest finite number for an empty one.
 
     Example::
 
@@ -70,7 +70,7 @@ def segment_logsumexp(values: Tensor, ids: Tensor, segments: int) -> Tensor:
 
 
 def segment_softmax(values: Tensor, ids: Tensor, segments: int) -> Tensor:
-    """Softmax within each segment: [L, H] -> [L, H].
+    """Return the softmax within each segment: [L, H] -> [L, H].
 
     Example::
 
@@ -82,7 +82,7 @@ def segment_softmax(values: Tensor, ids: Tensor, segments: int) -> Tensor:
 
 
 def weighted_segment_sum(values: Tensor, weights: Tensor, lengths: Tensor) -> Tensor:
-    """Sum of weights times rows per segment, fused: the products are never stored.
+    """Return the sum of weights times rows per segment, fused: the products are never stored.
 
     Args:
         values: [L, D].

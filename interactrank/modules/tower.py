@@ -67,7 +67,7 @@ class FeatureConcat(nn.Module):
 
 
 class Tower(nn.Module):
-    """LayerNorm -> feature crossing -> MLP -> one unit vector per head.
+    """Tower: LayerNorm -> feature crossing -> MLP -> one unit vector per head.
 
     InteractRank, arXiv 2504.06609, figure 2 (either tower). The query tower has a vector per head, the item
     tower has one vector for all heads.
@@ -116,7 +116,7 @@ class Tower(nn.Module):
             x: [N, in_dim].
 
         Returns:
-            [N, H, D] float32, every vector of length 1.
+            [N, H, D], every vector of length 1; float32, or float64 with float64 weights.
         """
         require_width(self, x, self.in_dim)
         hidden = self.mlp(self.crossing(self.norm(x)))
@@ -136,7 +136,7 @@ def mask_net_tower(
     hidden_dims: Sequence[int] = (512, 256),
     dropout: float = 0.0,
 ) -> Tower:
-    """The tower with the reference's sizes: a parallel MaskNet, then an MLP.
+    """Build the tower with the reference's sizes: a parallel MaskNet, then an MLP.
 
     Args:
         in_dim: columns of the concatenated features.

@@ -75,7 +75,7 @@ def test_scores_rise_with_the_dot_at_fixed_history(log_weight, dot, step, cross,
     history = torch.full((1, 1), cross)
     weight = layer.dot_weight()
     assert (weight > 0).all()
-    # e^-20 times 0.01 is lost beside 10 in float32; what must never happen is a fall.
+    # e^-20 times 0.01 is lost next to 10 in float32; what must never happen is a fall.
     rise = layer(high, history) - layer(low, history)
     assert (rise >= 0).all()
     assert log_weight < -8 or (rise > 0).all()

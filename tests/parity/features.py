@@ -14,12 +14,12 @@ INNER = {"identity": "none", "batchnorm": "batch", "layernorm": "layer"}
 
 
 def columns(case: Case, names: list[str]) -> Tensor:
-    """Columns of single features beside each other."""
+    """Columns of single features next to each other."""
     return torch.stack([case.input(name).to(torch.get_default_dtype()) for name in names], dim=1)
 
 
 def stored_stats(minimum: float, maximum: float, mean: float, std: float) -> NumericStats:
-    """As the reference holds them, in float32: a value on a bound must be on it, not beside it."""
+    """As the reference holds them, in float32: a value on a bound must be on it, not next to it."""
     rounded = torch.tensor([minimum, maximum, mean, std], dtype=torch.float32).tolist()
     return NumericStats(**dict(zip(("minimum", "maximum", "mean", "std"), rounded, strict=True)))
 

@@ -38,7 +38,7 @@ def binned_auc(case: Case) -> dict[str, Tensor]:
     if "out.exact_ROC" in case:
         values["out.exact_ROC"] = torch.tensor(roc_auc(*data))
         values["out.exact_average_precision"] = torch.tensor(pr_auc(*data))
-        case.leave_out("a trapezoid over precision and recall is no honest area", "out.exact_PR_trapezoid")
+        case.leave_out("a trapezoid over precision and recall overstates the area", "out.exact_PR_trapezoid")
     return {name: value for name, value in values.items() if name in case}
 
 

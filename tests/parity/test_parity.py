@@ -1,4 +1,4 @@
-"""The golden cases as tests. The folder lies beside the project, or where INTERACTRANK_GOLDEN says."""
+"""The golden cases as tests. The folder lies next to the project, or where INTERACTRANK_GOLDEN says."""
 
 import json
 import os

@@ -11,7 +11,7 @@ from interactrank.modules.precision import wide
 
 
 def weighted_bce(logits: Tensor, labels: Tensor, weights: Tensor | None = None) -> Tensor:
-    """Binary cross-entropy of each element, times its weight.
+    """Return the binary cross-entropy of each element, times its weight.
 
     Args:
         logits: any shape.
@@ -34,9 +34,9 @@ def weighted_bce(logits: Tensor, labels: Tensor, weights: Tensor | None = None) 
 def binary_focal_loss(
     logits: Tensor, labels: Tensor, weights: Tensor | None = None, *, gamma: float = 2.0
 ) -> Tensor:
-    """Focal loss of each element: l (1 - e^-l)^gamma, l the cross-entropy; the factor is differentiated too.
+    """Return the focal loss of each element: l (1 - e^-l)^gamma, l the cross-entropy.
 
-    Lin et al., arXiv 1708.02002, equation 4 (no alpha balancing).
+    Lin et al., arXiv 1708.02002, equation 4 (no alpha balancing). The factor is differentiated, too.
 
     Args:
         logits: any shape.

@@ -11,12 +11,15 @@ from torch import Tensor
 
 
 def world_size(group: dist.ProcessGroup | None = None) -> int:
-    """Number of ranks; 1 where torch.distributed is not set up."""
+    """Return the number of ranks; 1 if torch.distributed is not set up."""
     return dist.get_world_size(group) if dist.is_available() and dist.is_initialized() else 1
 
 
 def gather_sizes(rows: int, device: torch.device, group: dist.ProcessGroup | None = None) -> list[int]:
-    """Rows of every rank. Waits for the device: sizes that differ between ranks cannot be known otherwise."""
+    """Return the rows of every rank.
+
+    It waits for the device: sizes that differ between ranks cannot be known otherwise.
+    """
     sizes = torch.empty(world_size(group), dtype=torch.int64, device=device)
     dist.all_gather_into_tensor(sizes, torch.tensor([rows], device=device), group=group)
     return [int(size) for size in sizes.tolist()]

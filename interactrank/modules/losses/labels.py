@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 @dataclass(frozen=True, kw_only=True)
 class HeadRule:
-    """A head is positive if any of ``any_of`` happened and none of ``unless`` did."""
+    """Rule of a head: positive if any of ``any_of`` happened and none of ``unless`` did."""
 
     any_of: Sequence[str]
     unless: Sequence[str] = field(default=())

@@ -37,7 +37,7 @@ class ListwiseSoftmax(nn.Module):
         weights: Tensor | None = None,
         log_sampling: Tensor | None = None,
     ) -> Tensor:
-        """Loss of every request.
+        """Return the loss of every request.
 
         Args:
             scores: [C, H] final logits.
@@ -64,7 +64,7 @@ class ListwiseSoftmax(nn.Module):
 
 
 def mean_over_positive(losses: Tensor, positive: Tensor) -> Tensor:
-    """Mean loss of the rows that have a positive, over all ranks.
+    """Return the mean loss of the rows that have a positive, over all ranks.
 
     Args:
         losses: [N, H], 0 where there is no positive.

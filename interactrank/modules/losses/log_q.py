@@ -12,7 +12,7 @@ from interactrank.modules.losses.count_min_sketch import CountMinSketch
 def log_batch_probability(
     counts: Tensor, total: Tensor, draws: int, *, dtype: torch.dtype = torch.float32
 ) -> Tensor:
-    """ln of the chance that an item occurs among ``draws`` independent draws: ln(1 - (1 - c/N)^draws).
+    """Return ln of the chance that an item occurs among ``draws`` independent draws: ln(1 - (1 - c/N)^draws).
 
     Args:
         counts: [N] int64, how often the item was drawn so far.
@@ -35,7 +35,7 @@ def log_batch_probability(
 
 
 class LogQ(nn.Module):
-    """Learns from the batches themselves how often each item is an in-batch negative.
+    """Estimator of how often each item is an in-batch negative, learned from the batches themselves.
 
     Yi et al. 2019, "Sampling-bias-corrected neural modeling for large corpus item recommendations". A batch's
     items are distinct, so the chance of an item is the share of batches that held it, and that is what is

@@ -11,7 +11,7 @@ NEVER = -1e30  # a logit that takes no part: finite, so that a row of them has t
 
 
 class Negatives(NamedTuple):
-    """What a mask may look at: the negatives of a batch, and the candidates that they are compared with.
+    """Input of a mask: the negatives of a batch, and the candidates that they are compared with.
 
     Attributes:
         logits: [R, H, N], scaled and corrected.

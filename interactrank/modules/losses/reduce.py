@@ -13,7 +13,7 @@ from torch import Tensor, nn
 def global_mean(
     values: Tensor, count: Tensor | None = None, *, group: dist.ProcessGroup | None = None
 ) -> Tensor:
-    """Sum over rows divided by the mean count of a rank, the same on every rank.
+    """Return the sum over rows divided by the mean count of a rank, the same on every rank.
 
     Averaging over ranks, as DistributedDataParallel averages gradients, then gives the sum over all ranks
     divided by the count of all ranks, even where ranks have different numbers of rows. (A mean per rank would

@@ -75,7 +75,7 @@ class SampledSoftmax(nn.Module):
         log_q: Tensor | None = None,
         group: dist.ProcessGroup | None = None,
     ) -> Tensor:
-        """Loss of every positive.
+        """Return the loss of every positive.
 
         Args:
             query: [R, H, D].

@@ -10,7 +10,8 @@ class Temperature(nn.Module):
     """A factor on the logits, e^t = 1 / temperature, with bounds on both sides.
 
     CLIP, arXiv 2103.00020, section 2.5. Outside its bounds a scale either blows up the gradient or flattens
-    the softmax; while training the parameter itself is put back, so that it never has a long way home.
+    the softmax. While training the parameter itself is clamped: outside its
+    bounds a clamped value would give it no gradient.
 
     Args:
         initial: starting temperature.
@@ -45,7 +46,7 @@ class Temperature(nn.Module):
             self.register_buffer("log_scale", log_scale)
 
     def forward(self) -> Tensor:
-        """Scalar factor for the logits."""
+        """Return the scalar factor for the logits."""
         if self.training and isinstance(self.log_scale, nn.Parameter):
             with torch.no_grad():
                 self.log_scale.clamp_(self.low, self.high)

@@ -1,4 +1,4 @@
-"""The user sequence embedder: what a user did lately, as one vector per request.
+"""UserSequenceEmbedder: what a user did lately, as one vector per request.
 
 Shapes: R requests, L events of all requests, D event dim, Q query dim, A action types.
 """
@@ -16,7 +16,7 @@ COMBINE = ("concat", "sum")
 
 
 class UserSequenceEmbedder(nn.Module):
-    """Events -> learned weighted pooling u_p and query cross-attention u_q.
+    """Embedder of jagged events: learned weighted pooling u_p and query cross-attention u_q.
 
     An event is the sum of its vectors (the item's embedding, perhaps the embedding of the query it followed),
     its action embedding and its relative-time embedding. InteractRank, arXiv 2504.06609, section 3 and

@@ -14,7 +14,9 @@ MILLISECONDS_PER_HOUR = 3_600_000
 
 
 def hours(milliseconds: Tensor) -> Tensor:
-    """Hours, float32, of a difference in milliseconds (int64: subtract before the conversion, not after).
+    """Return hours, float32, of a difference in milliseconds.
+
+    The milliseconds are int64: subtract before the conversion, not after.
 
     Example::
 
@@ -53,7 +55,7 @@ class RelativeTimeEmbedding(nn.Module):
         self.table = nn.Embedding(buckets + 2, dim)
 
     def bucket(self, ages: Tensor) -> Tensor:
-        """Bucket of each age: [L] hours -> [L] int64."""
+        """Return the bucket of each age: [L] hours -> [L] int64."""
         return torch.bucketize(ages.to(self.boundaries.dtype), self.boundaries)
 
     def forward(self, ages: Tensor) -> Tensor:

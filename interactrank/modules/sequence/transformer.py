@@ -1,4 +1,4 @@
-"""A small transformer encoder over jagged sequences: the heavier choice beside pooling and cross-attention.
+"""A small transformer encoder over jagged sequences: the heavier choice before pooling and cross-attention.
 
 Shapes: R requests, L events of all requests, D event dim, W window, n = ceil(L / W) chunks.
 """
@@ -15,7 +15,7 @@ class SequenceTransformer(nn.Module):
     """Pre-norm transformer layers in which an event attends to the events of the same user near it.
 
     Events of all users lie in one stream that is cut into chunks of W; an event looks at its own chunk and
-    the two beside it, and a mask keeps what belongs to the same user and is at most W places away. The cost
+    the two next to it, and a mask keeps what belongs to the same user and is at most W places away. The cost
     is proportional to the real number of events, and neither the cuts nor the neighbours in the batch change
     a result. With W >= max_len every event sees its user's whole sequence.
 
@@ -101,7 +101,7 @@ class _Layer(nn.Module):
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, x: Tensor, visible: Tensor) -> Tensor:
-        """[n W, D] rows and [n, W, 3W] visibility -> [n W, D]."""
+        """Map [n W, D] rows and [n, W, 3W] visibility -> [n W, D]."""
         w = visible.shape[1]
         qkv = self.qkv(self.attention_norm(x)).view(-1, w, 3, self.heads, x.shape[-1] // self.heads)
         q, k, v = qkv.permute(2, 0, 3, 1, 4).unbind(0)  # each [n, heads, W, D / heads]
@@ -112,7 +112,7 @@ class _Layer(nn.Module):
 
 
 def _with_neighbours(chunks: Tensor, fill: int = 0) -> Tensor:
-    """[n, (heads,) W, ...] -> [n, (heads,) 3W, ...]: the chunk before, the chunk, the chunk after."""
+    """Return [n, (heads,) W, ...] -> [n, (heads,) 3W, ...]: the chunk before, the chunk, the chunk after."""
     edge = torch.full_like(chunks[:1], fill)
     axis = 1 if chunks.dim() == 2 else 2
     return torch.cat([torch.cat([edge, chunks[:-1]]), chunks, torch.cat([chunks[1:], edge])], dim=axis)
