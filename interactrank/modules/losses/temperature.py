@@ -10,8 +10,8 @@ class Temperature(nn.Module):
     """A factor on the logits, e^t = 1 / temperature, with bounds on both sides.
 
     CLIP, arXiv 2103.00020, section 2.5. Outside its bounds a scale either blows up the gradient or flattens
-    the softmax. While training the parameter itself is clamped: outside its
-    bounds a clamped value would give it no gradient.
+    the softmax. While training the parameter itself is clamped: a clamped value would give it no gradient
+    outside of the bounds.
 
     Args:
         initial: starting temperature.
