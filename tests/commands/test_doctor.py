@@ -69,4 +69,6 @@ def test_library_that_does_not_load_is_wrong(monkeypatch, capsys):
     assert doctor.doctor() == 1
     out = capsys.readouterr().out
     assert "fbgemm_gpu does not load: libfbgemm.so: undefined symbol" in out
-    assert "run: pip install --force-reinstall --no-deps torch==2.13.0 torchrec==1.8.0 fbgemm-gpu" in out
+    pins = Trio.installed().pins
+    both = f"torch=={pins['torch']} torchrec=={pins['torchrec']}"
+    assert f"run: pip install --force-reinstall --no-deps {both} fbgemm-gpu" in out

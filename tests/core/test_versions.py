@@ -16,6 +16,7 @@ from interactrank.core.versions import NEWEST, PINNED, IncompatibleVersionsError
 ROOT = Path(__file__).parents[2]
 CPU = {"fbgemm-gpu-cpu": "1.8.0"}
 CUDA = {"fbgemm-gpu": "1.8.0"}
+TORCHREC = Trio.installed().torchrec
 BOTH = "pip uninstall -y fbgemm-gpu fbgemm-gpu-cpu"
 
 
@@ -151,10 +152,10 @@ def test_check_is_one_sentence(monkeypatch):
 
 @pytest.fixture
 def mismatched(tmp_path):
-    """The environment of a process that finds torch 2.14.1 in its metadata."""
-    info = tmp_path / "torch-2.14.1.dist-info"
+    """The environment of a process that finds torch 2.12.0 in its metadata, which goes with no trio here."""
+    info = tmp_path / "torch-2.12.0.dist-info"
     info.mkdir()
-    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: torch\nVersion: 2.14.1\n")
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: torch\nVersion: 2.12.0\n")
     return {**os.environ, "PYTHONPATH": f"{tmp_path}{os.pathsep}{ROOT}"}
 
 
@@ -166,7 +167,7 @@ def test_import_of_the_package_fails_with_the_sentence(mismatched):
     done = run_python("-c", "import interactrank", env=mismatched)
     assert done.returncode == 1
     assert done.stderr.splitlines()[-1].startswith(
-        "interactrank.core.versions.IncompatibleVersionsError: torch 2.14.1, torchrec 1.8.0 and "
+        f"interactrank.core.versions.IncompatibleVersionsError: torch 2.12.0, torchrec {TORCHREC} and "
     )
     assert "undefined symbol" not in done.stderr
 
@@ -175,14 +176,14 @@ def test_commands_say_it_in_one_line(mismatched):
     done = run_python("-m", "interactrank.cli", "run", "none.yaml", env=mismatched)
     assert done.returncode == 1
     (line,) = done.stderr.splitlines()
-    assert line.startswith("interactrank run: torch 2.14.1, torchrec 1.8.0 and ")
+    assert line.startswith(f"interactrank run: torch 2.12.0, torchrec {TORCHREC} and ")
 
 
 def test_doctor_runs_all_the_same(mismatched):
     done = run_python("-m", "interactrank.cli", "doctor", env=mismatched)
     assert done.returncode == 1
-    assert re.search(r"wrong +match +torch 2.14.1, .* do not go together", done.stdout)
-    assert "run: pip install --no-deps torchrec==1.9.2 fbgemm-gpu-cpu==1.9.0\n" in done.stdout
+    assert re.search(r"wrong +match +torch 2.12.0, .* do not go together", done.stdout)
+    assert "run: pip install torch==2.13.0" in done.stdout
 
 
 def test_import_of_the_package_is_light():
