@@ -37,9 +37,9 @@ from benchmarks.train_in_blocks import TrainInBlocks
 from benchmarks.workers import STEPS, JobRanks, Ranks, Workers, take_turns
 from interactrank.core.errors import UserError
 from interactrank.core.known_warnings import silence_known_warnings
+from interactrank.data import prepare_log
 from interactrank.data.arrow_lists import from_arrow
 from interactrank.data.loading.loader import SearchLoader
-from interactrank.data.prepare.prepare import prepare
 from interactrank.data.prepared.dataset import PreparedDataset
 from interactrank.data.simulator import simulate
 from interactrank.distributed.world import current_world, process_group
@@ -90,7 +90,7 @@ def make_log(of: RunConfig, folder: Path) -> None:
         return
     assert of.simulate is not None
     simulate(of.simulate, folder / "log", overwrite=True)
-    prepare(folder / "log", folder / "prepared", of.search, of.prepare)
+    prepare_log(folder / "log", folder / "prepared", of.search, of.prepare)
 
 
 def build(step: str, kind: str, folder: str, model: str, block: int, smoke: bool) -> tuple[float, float]:

@@ -27,9 +27,9 @@ from interactrank.batch import SearchBatch
 from interactrank.core.epoch_partition import Ranges
 from interactrank.core.known_warnings import silence_known_warnings
 from interactrank.cross_features.jagged import Jagged
+from interactrank.data import prepare_log
 from interactrank.data.loading.collate import collate
 from interactrank.data.loading.loader import SearchLoader
-from interactrank.data.prepare.prepare import prepare
 from interactrank.data.prepared.dataset import PreparedDataset
 from interactrank.data.simulator import simulate
 from interactrank.distributed.world import process_group
@@ -102,7 +102,7 @@ def tables(options: argparse.Namespace, result: dict[str, Any]) -> list[report.T
         first = config(options, "flat", 0)
         assert first.simulate is not None
         simulate(first.simulate, folder / "log")
-        prepare(folder / "log", folder / "prepared", first.search, first.prepare)
+        prepare_log(folder / "log", folder / "prepared", first.search, first.prepare)
         log = PreparedDataset(folder / "prepared")
         for seed in seeds:
             for way in WAYS:

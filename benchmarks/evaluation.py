@@ -26,8 +26,9 @@ from torch import Tensor
 from benchmarks import metric_forms
 from benchmarks.harness import Contestant, Group, Script, Step, main
 from benchmarks.synthetic_log import CANDIDATES, prepared
-from interactrank.data.loading.collate import PreparedRequests, request_batch
+from interactrank.data.loading.collate import request_batch
 from interactrank.data.loading.loader import SearchLoader
+from interactrank.data.loading.prepared_requests import PreparedRequests
 from interactrank.data.prepared.dataset import PreparedDataset
 from interactrank.data.settings import LoaderSettings
 from interactrank.evaluation.evaluator import evaluate

@@ -26,8 +26,8 @@ from interactrank.batch.layout import BatchLayout
 from interactrank.core.extras import require
 from interactrank.cross_features.jagged import Jagged
 from interactrank.data.arrow_lists import from_arrow, take, to_arrow
-from interactrank.data.loading.collate import PreparedRequests
 from interactrank.data.loading.loader import SearchLoader
+from interactrank.data.loading.prepared_requests import PreparedRequests
 from interactrank.data.prepared.dataset import PreparedDataset
 from interactrank.distributed.world import World
 from interactrank.runs.config import RunConfig

@@ -20,8 +20,8 @@ from numpy.typing import NDArray
 from benchmarks.harness import Contestant, Group
 from interactrank.cross_features.features import key_space
 from interactrank.cross_features.text import hash63, normalize
-from interactrank.data.loading.collate import PreparedRequests
 from interactrank.data.loading.loader import SearchLoader
+from interactrank.data.loading.prepared_requests import PreparedRequests
 from interactrank.data.prepared.dataset import PreparedDataset
 from interactrank.data.settings import LoaderSettings
 

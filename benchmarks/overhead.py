@@ -32,8 +32,8 @@ from benchmarks.harness import Contestant, Group, Samples, Script, main, measure
 from benchmarks.workers import Workers, slowest
 from interactrank.batch import SearchBatch
 from interactrank.core.known_warnings import silence_known_warnings
+from interactrank.data import prepare_log
 from interactrank.data.loading.loader import SearchLoader
-from interactrank.data.prepare.prepare import prepare
 from interactrank.data.prepared.dataset import PreparedDataset
 from interactrank.data.simulator import simulate
 from interactrank.distributed.collectives import all_gather_objects
@@ -197,7 +197,7 @@ def groups(options: argparse.Namespace) -> Iterator[Group]:
         assert of.simulate is not None
         size = of.simulate.model_copy(update={"requests": 200 if options.smoke else 4000})
         simulate(size, Path(folder) / "log")
-        prepare(Path(folder) / "log", Path(folder) / "prepared", of.search, of.prepare)
+        prepare_log(Path(folder) / "log", Path(folder) / "prepared", of.search, of.prepare)
         for ranks in options.ranks:
             with Workers(ranks) as workers:
                 for requests, clip in [(8, True)] if options.smoke else CASES:

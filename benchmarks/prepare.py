@@ -27,7 +27,7 @@ import torch
 from benchmarks import history_join, report
 from benchmarks.harness import Contestant, Group, Samples, Script, Step, main, measured
 from benchmarks.synthetic_log import CANDIDATES, COSINES, prepared, schema, write_log
-from interactrank.data.prepare.prepare import prepare
+from interactrank.data import prepare_log
 from interactrank.data.settings import PrepareSettings
 
 SIZES = (20_000, 60_000, 200_000, 600_000)
@@ -56,7 +56,7 @@ def prepare_step(log: Path, options: argparse.Namespace, found: dict[str, Any]) 
 
     def step() -> None:
         output = Path(tempfile.mkdtemp(dir=log.parent)) / "prepared"
-        manifest = prepare(log, output, of, settings)
+        manifest = prepare_log(log, output, of, settings)
         found["requests"] = sum(manifest["requests"].values())
         found["output_mib"] = _mib(output)
         shutil.rmtree(output.parent)

@@ -39,7 +39,7 @@ from benchmarks.step_model import (
 )
 from benchmarks.workers import Workers
 from interactrank.core.known_warnings import silence_known_warnings
-from interactrank.data.prepare.prepare import prepare
+from interactrank.data import prepare_log
 from interactrank.data.prepared.dataset import PreparedDataset
 from interactrank.data.simulator import simulate
 from interactrank.distributed.world import process_group
@@ -203,7 +203,7 @@ def main() -> None:
         of = config(options.smoke, 1)
         assert of.simulate is not None
         simulate(of.simulate, Path(name) / "log")
-        prepare(Path(name) / "log", Path(name) / "prepared", of.search, of.prepare)
+        prepare_log(Path(name) / "log", Path(name) / "prepared", of.search, of.prepare)
         log = PreparedDataset(Path(name) / "prepared")
         rate, memory = machine.matmul_rates([(size,) * 3], dtype, device), memory_rate(device, options.smoke)
         with process_group(options.device):

@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from interactrank.data.prepare.prepare import prepare
+from interactrank.data import prepare_log
 from interactrank.data.prepared.dataset import PreparedDataset
 from interactrank.data.settings import PrepareSettings
 from interactrank.schema import SearchSchema
@@ -123,5 +123,5 @@ def prepared(
 ) -> PreparedDataset:
     """A log written and prepared in ``folder``, below which the raw files stay in ``log``."""
     write_log(folder / "log", events, items=items, users=users)
-    prepare(folder / "log", folder / "prepared", schema(sequence), settings or PrepareSettings(threads=1))
+    prepare_log(folder / "log", folder / "prepared", schema(sequence), settings or PrepareSettings(threads=1))
     return PreparedDataset(folder / "prepared")

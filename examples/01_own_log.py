@@ -16,8 +16,8 @@ import torch
 import yaml
 
 from interactrank.core.settings import parse_config
+from interactrank.data import prepare_log
 from interactrank.data.loading.loader import SearchLoader
-from interactrank.data.prepare.prepare import prepare
 from interactrank.data.prepared.dataset import PreparedDataset
 from interactrank.data.settings import LoaderSettings, PrepareSettings
 from interactrank.evaluation import request_level_auc
@@ -90,7 +90,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         write_log(folder)
-        prepare(folder, folder / "prepared", schema, PrepareSettings())
+        prepare_log(folder, folder / "prepared", schema, PrepareSettings())
         log = PreparedDataset(folder / "prepared")
         train = SearchLoader(log, "train", LoaderSettings(batch_requests=64))
         test = SearchLoader(log, "test", LoaderSettings(batch_requests=500), shuffle=False)

@@ -19,8 +19,8 @@ import torch
 from numpy.typing import NDArray
 
 from interactrank.cross_features.jagged import Jagged
-from interactrank.data.loading.collate import PreparedRequests
-from interactrank.data.prepare.prepare import prepare
+from interactrank.data import prepare_log
+from interactrank.data.loading.prepared_requests import PreparedRequests
 from interactrank.data.prepared.dataset import PreparedDataset
 from interactrank.data.simulator import simulate
 from interactrank.evaluation import RankMetric, RelevantRanks, register_metric
@@ -71,7 +71,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         simulate(config.simulate, folder / "log")
-        prepare(folder / "log", folder / "prepared", config.search, config.prepare)
+        prepare_log(folder / "log", folder / "prepared", config.search, config.prepare)
         dataset = PreparedDataset(folder / "prepared")
         scorers = {name: BASELINES[name].factory(dataset, config.evaluation) for name in config.models}
         frames = evaluate_many(scorers, dataset, config.evaluation)

@@ -5,14 +5,15 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from interactrank.core.extras import require
 from interactrank.cross_features.jagged import Jagged
 from interactrank.cross_features.pair_index import Int64s, ranges
+from interactrank.data.extras import pa, pc
 
 
-def from_arrow(column: Any) -> Jagged:
-    """Values and lengths of a list column (a null list is empty)."""
+def from_arrow(column: pa.Array | pa.ChunkedArray) -> Jagged:
+    """Return values and lengths of a list column (a null list is empty)."""
     array = column
     if hasattr(column, "chunks"):  # joining a single chunk would copy it
         array = column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
@@ -20,14 +21,12 @@ def from_arrow(column: Any) -> Jagged:
         offsets = array.offsets.to_numpy().astype(np.int64)
         values = array.values.slice(offsets[0], offsets[-1] - offsets[0])
         return Jagged(values.to_numpy(zero_copy_only=False), offsets[1:] - offsets[:-1])
-    pc = require("pyarrow.compute", extra="data")
     lengths = pc.fill_null(pc.list_value_length(array), 0).to_numpy(zero_copy_only=False)
     return Jagged(array.flatten().to_numpy(zero_copy_only=False), lengths.astype(np.int64))
 
 
-def to_arrow(jagged: Jagged, kind: str) -> Any:
-    """A list column whose values have the Arrow type ``kind``, such as ``int64``."""
-    pa = require("pyarrow", extra="data")
+def to_arrow(jagged: Jagged, kind: str) -> pa.ListArray:
+    """Return a list column whose values have the Arrow type ``kind``, such as ``int64``."""
     offsets = np.concatenate([[0], np.cumsum(jagged.lengths)])
     values = pa.array(jagged.values, type=getattr(pa, kind)())
     if offsets[-1] > np.iinfo(np.int32).max:
@@ -36,12 +35,12 @@ def to_arrow(jagged: Jagged, kind: str) -> Any:
 
 
 def starts(jagged: Jagged) -> Int64s:
-    """Where the values of each row begin."""
+    """Return where the values of each row begin."""
     return np.cumsum(jagged.lengths) - jagged.lengths
 
 
 def take(jagged: Jagged, rows: Int64s, first: Int64s | None = None) -> Jagged:
-    """The given rows of a jagged column; ``first`` are its :func:`starts`, where they are known.
+    """Return the given rows of a jagged column; ``first`` are its :func:`starts`, if they are known.
 
     Example::
 
@@ -54,12 +53,24 @@ def take(jagged: Jagged, rows: Int64s, first: Int64s | None = None) -> Jagged:
 
 
 def per_row(values: list[list[int]]) -> Jagged:
-    """Jagged from a list for each row."""
+    """Return the jagged column of a list for each row."""
     lengths = np.fromiter(map(len, values), np.int64, len(values))
     flat = np.fromiter((v for row in values for v in row), np.int64, int(lengths.sum()))
     return Jagged(flat, lengths)
 
 
+def list_rows(rows: NDArray[Any], lengths: Int64s | None = None) -> Jagged:
+    """Return the rows of a matrix as lists: each row a list of its own, or ``lengths`` of them together.
+
+    Example::
+
+        >>> list_rows(np.array([[1, 2], [3, 4], [5, 6]]), np.array([1, 2])).lengths.tolist()
+        [2, 4]
+    """
+    per = np.ones(len(rows), np.int64) if lengths is None else lengths
+    return Jagged(rows.reshape(-1), per * rows.shape[1])
+
+
 def constant(value: int, rows: int) -> Jagged:
-    """The same single value in every row."""
+    """Return the same single value in every row."""
     return Jagged(np.full(rows, value, np.int64), np.ones(rows, np.int64))

@@ -18,8 +18,8 @@ from torch import Tensor
 from interactrank.core.progress import track
 from interactrank.cross_features.jagged import Jagged
 from interactrank.data.arrow_lists import from_arrow
-from interactrank.data.loading.collate import PreparedRequests
 from interactrank.data.loading.loader import SearchLoader
+from interactrank.data.loading.prepared_requests import PreparedRequests
 from interactrank.data.prepared.dataset import PreparedDataset
 from interactrank.data.settings import LoaderSettings
 from interactrank.evaluation.checks import check_requests, head_index

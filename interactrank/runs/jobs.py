@@ -16,9 +16,9 @@ from interactrank.core.extras import MissingExtraError
 from interactrank.core.files import atomic_write_text
 from interactrank.core.progress import progress_bar
 from interactrank.core.settings import ConfigError
+from interactrank.data import prepare_log
 from interactrank.data.errors import DatasetError
 from interactrank.data.loading.loader import SearchLoader
-from interactrank.data.prepare.prepare import prepare
 from interactrank.data.prepared.dataset import PreparedDataset
 from interactrank.data.simulator import simulate
 from interactrank.distributed.collectives import raise_on_all_ranks, run_on_rank0
@@ -102,7 +102,7 @@ def prepare_job(config: RunConfig, log: Path, output: Path, *, strict: bool = Fa
         DatasetError: the log cannot be prepared.
     """
     settings = config.prepare.model_copy(update={"strict": True}) if strict else config.prepare
-    manifest = prepare(log, output, config.search, settings)
+    manifest = prepare_log(log, output, config.search, settings)
     console = Console()
     requests = ", ".join(f"{n:,} {split}" for split, n in manifest["requests"].items())
     console.print(

@@ -8,7 +8,7 @@ import torch
 
 from benchmarks import overhead
 from benchmarks.overhead import BareLoop, TurnsLoader, compete, config
-from interactrank.data.prepare.prepare import prepare
+from interactrank.data import prepare_log
 from interactrank.data.simulator import simulate
 from interactrank.distributed.world import process_group
 
@@ -19,7 +19,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     of = config(1, 1, 1)
     assert of.simulate is not None
     simulate(of.simulate.model_copy(update={"requests": 150}), path / "log")
-    prepare(path / "log", path / "prepared", of.search, of.prepare)
+    prepare_log(path / "log", path / "prepared", of.search, of.prepare)
     return path
 
 

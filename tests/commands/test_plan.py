@@ -10,7 +10,7 @@ import yaml
 
 from interactrank import components
 from interactrank.cli import _cluster, _parser, main, parse
-from interactrank.data.prepare.prepare import prepare
+from interactrank.data import prepare_log
 from interactrank.sharding.planner.cluster import Cluster, Speeds
 from tests.trained import VALUES, config, raw_log
 
@@ -23,7 +23,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     folder = Path(tmp_path_factory.mktemp("plan"))
     (folder / "run.yaml").write_text(yaml.safe_dump(VALUES))
     settings = config()
-    prepare(raw_log(folder / "log"), folder / "prepared", settings.search, settings.prepare)
+    prepare_log(raw_log(folder / "log"), folder / "prepared", settings.search, settings.prepare)
     return folder / "run.yaml", folder / "prepared"
 
 

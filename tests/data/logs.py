@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 
 from interactrank.core.overrides import apply_overrides
 from interactrank.core.settings import parse_config
-from interactrank.data.prepare.prepare import prepare
+from interactrank.data import prepare_log
 from interactrank.data.prepared.dataset import PreparedDataset
 from interactrank.data.settings import PrepareSettings
 from interactrank.schema import SearchSchema
@@ -187,7 +187,9 @@ def prepared(
 ) -> PreparedDataset:
     """Write a log into ``folder`` and prepare it."""
     log = write_log(folder / "log", events, items, users)
-    prepare(log, folder / "out", schema, parse_config(PrepareSettings, {"threads": 1, **(settings or {})}))
+    prepare_log(
+        log, folder / "out", schema, parse_config(PrepareSettings, {"threads": 1, **(settings or {})})
+    )
     return PreparedDataset(folder / "out")
 
 

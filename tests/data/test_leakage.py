@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from interactrank.data.loading.collate import PreparedRequests
 from interactrank.data.loading.loader import SearchLoader
+from interactrank.data.loading.prepared_requests import PreparedRequests
 from interactrank.data.prepared.dataset import PreparedDataset
 from interactrank.data.settings import LoaderSettings
 from interactrank.schema import SearchSchema

@@ -10,8 +10,9 @@ from torch import nn
 
 from interactrank.batch import SearchBatch
 from interactrank.core.settings import parse_config
-from interactrank.data.loading.collate import PreparedRequests, collate
+from interactrank.data.loading.collate import collate
 from interactrank.data.loading.loader import SearchLoader
+from interactrank.data.loading.prepared_requests import PreparedRequests
 from interactrank.data.prepared.dataset import PreparedDataset
 from interactrank.data.settings import LoaderSettings
 from interactrank.models import InteractRank, ModelSettings

@@ -1,12 +1,11 @@
 """Collate: prepared requests and their candidates become a SearchBatch.
 
-Shapes: R requests, I distinct items, C candidates, H heads, X history and Y lexical features, L events.
+Shapes: R requests, I distinct items, C candidates.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
@@ -15,127 +14,22 @@ from torchrec.sparse.jagged_tensor import KeyedJaggedTensor
 
 from interactrank.batch import SearchBatch
 from interactrank.batch.layout import BatchLayout, Slot
-from interactrank.cross_features.features import RequestKeys, key_spaces
 from interactrank.cross_features.jagged import Jagged
-from interactrank.data.arrow_lists import from_arrow, starts
-from interactrank.data.loading.id_checks import check_ids, check_items
-from interactrank.data.prepared.dataset import ItemTable
+from interactrank.data.arrow_lists import starts
+from interactrank.data.loading.id_checks import check_ids
+from interactrank.data.loading.prepared_requests import BatchEvents, Candidates, PreparedRequests
+from interactrank.data.prepared.columns import DENSE, IQP_SUPPORT, feature_column
+from interactrank.data.prepared.items import ItemTable
 
+__all__ = ["collate", "item_batch", "request_batch"]
 
-class BatchEvents(NamedTuple):
-    """User sequences: rows of the ID tables of item and query, action and age of each event."""
-
-    lengths: NDArray[np.int64]
-    item_ids: NDArray[np.int64]
-    query: NDArray[np.int64]
-    action: NDArray[Any]
-    age: NDArray[np.float32]
-
-
+EVENT_SECTIONS = ("request", "item", "event")
 NONE = np.empty(0, np.int64)
 NO_EVENTS = BatchEvents(NONE, NONE, NONE, NONE, np.empty(0, np.float32))
 
 
-@dataclass(frozen=True)
-class Candidates:
-    """Candidates of R requests with what depends on both sides.
-
-    Args:
-        items: rows of the item table, jagged [C].
-        labels: [C, H].
-        weights: [C].
-        iqp_rate: [C, X].
-        lexical: [C, Y].
-        log_q: [C] logarithm of the chance that the candidate is there; 0 for logged candidates.
-    """
-
-    items: Jagged
-    labels: NDArray[np.float32]
-    weights: NDArray[np.float32]
-    iqp_rate: NDArray[np.float32]
-    lexical: NDArray[np.float32]
-    log_q: NDArray[np.float32]
-
-
-@dataclass(frozen=True)
-class PreparedRequests:
-    """The columns of some prepared requests, decoded from Arrow."""
-
-    table: Any
-    index: NDArray[np.int64]
-    layout: BatchLayout
-    items: ItemTable
-
-    def __len__(self) -> int:
-        return int(self.table.num_rows)
-
-    def jagged(self, column: str) -> Jagged:
-        """A list column."""
-        return from_arrow(self.table[column])
-
-    def positions(self, column: str) -> Jagged:
-        """A list column of positions in the catalogue.
-
-        Raises:
-            IdRangeError: the catalogue does not have one of them.
-        """
-        items = self.jagged(column)
-        check_items(items.values, len(self.items), column=column)
-        return items
-
-    def matrix(self, column: str, width: int) -> NDArray[np.float32]:
-        """A list column whose values are rows of ``width``."""
-        if width:
-            return self.jagged(column).values.reshape(-1, width)
-        per_candidate = column in ("labels", "iqp_rate", "lexical")
-        return np.empty(
-            (len(self.jagged("candidates").values) if per_candidate else len(self), 0), np.float32
-        )
-
-    def candidates(self) -> Candidates:
-        """The logged candidates."""
-        schema = self.layout.schema
-        items = self.positions("candidates")
-        return Candidates(
-            items,
-            self.matrix("labels", len(schema.heads)),
-            self.jagged("weights").values,
-            self.matrix("iqp_rate", len(schema.iqp)),
-            self.matrix("lexical", len(schema.lexical)),
-            np.zeros(len(items.values), np.float32),
-        )
-
-    def events(self) -> BatchEvents:
-        """The user sequences, newest event first."""
-        items = self.positions("events.item")
-        ids = items.values.astype(np.int64)
-        if self.layout.schema.sequence is not None:
-            ids = self.items.first(self.layout.schema.sequence.item, items.values)
-        return BatchEvents(
-            items.lengths,
-            ids,
-            self.jagged("events.query").values,
-            self.jagged("events.action").values,
-            self.jagged("events.age").values,
-        )
-
-    def take(self, rows: NDArray[np.int64]) -> PreparedRequests:
-        """Some of the requests."""
-        return PreparedRequests(self.table.take(rows), self.index[rows], self.layout, self.items)
-
-    def keys(self) -> RequestKeys:
-        """What the cross features of other items depend on."""
-        schema = self.layout.schema
-        return RequestKeys(
-            {s: self.jagged(f"keys.{s.name}") for s in key_spaces(schema)},
-            self.table["time"].to_numpy(),
-            self.table["history_end"].to_numpy(),
-            {str(a): self.jagged(f"parts.{a}") for a in {x.analyzer for x in schema.lexical}},
-        )
-
-
 def collate(requests: PreparedRequests, candidates: Candidates, items: ItemTable) -> SearchBatch:
-    """One batch; an item that several candidates name is there once."""
+    """Return one batch; an item that several candidates name is there once."""
     rows, candidate_item = np.unique(candidates.items.values, return_inverse=True)
     return _batch(
         requests.layout,
@@ -153,12 +47,12 @@ def collate(requests: PreparedRequests, candidates: Candidates, items: ItemTable
 
 
 def request_batch(requests: PreparedRequests) -> SearchBatch:
-    """Requests without candidates and items: what the query tower alone needs."""
+    """Return requests without candidates and items: what the query tower alone needs."""
     return _batch(requests.layout, requests, None, NONE, **_no_candidates(requests.layout, len(requests)))
 
 
 def item_batch(items: ItemTable, rows: NDArray[np.int64], layout: BatchLayout) -> SearchBatch:
-    """Items without requests: what the item tower alone needs."""
+    """Return items without requests: what the item tower alone needs."""
     return _batch(layout, None, items, rows, **_no_candidates(layout, 0))
 
 
@@ -186,7 +80,7 @@ def _batch(
     sizes = {"request": num_requests, "item": len(rows), "event": num_requests}
     found: dict[str, dict[str, Jagged]] = {"request": {}, "item": {}, "event": {}}
     if requests is not None:
-        found["request"] = {f.name: requests.jagged(f"feature.{f.name}") for f in layout.sparse("request")}
+        found["request"] = {f.name: requests.jagged(feature_column(f.name)) for f in layout.sparse("request")}
     if items is not None:
         found["item"] = {f.name: items.take(f.name, rows) for f in layout.sparse("item")}
     events = requests.events() if requests is not None else NO_EVENTS
@@ -199,11 +93,11 @@ def _batch(
     else:
         item_dense = items.dense[rows]
     width = layout.dense_width("request")
-    request_dense = np.empty((0, width), np.float32) if requests is None else requests.matrix("dense", width)
+    request_dense = np.empty((0, width), np.float32) if requests is None else requests.matrix(DENSE, width)
     num_features = len(layout.schema.iqp)
     support = np.empty((0, num_features), np.float32)
     if requests is not None:
-        support = requests.matrix("iqp_support", num_features)
+        support = requests.matrix(IQP_SUPPORT, num_features)
     return SearchBatch(
         request_index=torch.from_numpy(NONE if requests is None else requests.index),
         item_index=torch.from_numpy(rows),
@@ -228,7 +122,12 @@ def _ids(
     found: dict[str, dict[str, Jagged]],
     sizes: dict[str, int],
 ) -> KeyedJaggedTensor | None:
-    """The ids of some slots; None where they have no rows at all."""
+    """Return the ids of some slots; None if they have no rows at all.
+
+    A slot is one key of the tensor. Its rows are those of all its sections, one section after the other
+    (requests, then items), so that a table that several sections use is looked up once. A section in which
+    the slot has no feature gives empty rows: every key of a KeyedJaggedTensor has equally many rows.
+    """
     if not slots or not sum(sizes[s] for s in sections):
         return None
     values, lengths = [], []
@@ -252,11 +151,8 @@ def _ids(
     )
 
 
-EVENT_SECTIONS = ("request", "item", "event")
-
-
 def _one_each(jagged: Jagged) -> Jagged:
-    """Unpooled tables give one vector a row: the first value of each; every row has one."""
+    """Return the first value of each row, as unpooled tables give one vector a row; every row has one."""
     return Jagged(jagged.values[starts(jagged)], np.ones(len(jagged.lengths), np.int64))
 
 

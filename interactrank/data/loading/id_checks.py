@@ -17,11 +17,11 @@ __all__ = ["IdRangeError", "check_ids", "check_items"]
 
 
 class IdRangeError(DatasetError):
-    """An id that its table, or an item that the catalogue does not have; names where it is, and the rank."""
+    """An id that its table, or an item that the catalogue, does not have; names the place and the rank."""
 
 
 def check_ids(ids: NDArray[np.int64], limit: int, *, feature: str, table: str) -> None:
-    """Refuses ids below 0 and from ``limit`` on.
+    """Refuse ids below 0 and from ``limit`` on.
 
     Args:
         ids: of one feature of a batch.
@@ -40,7 +40,7 @@ def check_ids(ids: NDArray[np.int64], limit: int, *, feature: str, table: str) -
 
 
 def check_items(items: Ints, limit: int, *, column: str) -> None:
-    """Refuses positions in the catalogue below 0 and from ``limit`` on.
+    """Refuse positions in the catalogue below 0 and from ``limit`` on.
 
     Args:
         items: of one column of a batch.

@@ -2,14 +2,12 @@
 
 An epoch is one order of all requests: row groups shuffled, then requests shuffled among neighbouring
 groups. Each rank takes a contiguous share of that order and cuts it into the same number of batches, so
-that all ranks end together, no request is left out and none comes twice, however the files are cut. What is
-left of an epoch can be repartitioned for another number of ranks (:mod:`interactrank.core.epoch_partition`).
+that all ranks end together, no request is left out and none comes twice, however the files are cut. The rest
+of an epoch can be repartitioned for another number of ranks (:mod:`interactrank.core.epoch_partition`).
 """
 
 from __future__ import annotations
 
-import queue
-import threading
 from collections.abc import Collection, Iterator
 from typing import Any, NamedTuple
 
@@ -17,12 +15,15 @@ import numpy as np
 
 from interactrank.batch import SearchBatch
 from interactrank.core.epoch_partition import EpochPartition, Ranges
-from interactrank.core.extras import require
 from interactrank.data.errors import DatasetError
-from interactrank.data.loading.collate import PreparedRequests, collate
+from interactrank.data.extras import pa, pq
+from interactrank.data.loading.collate import collate
 from interactrank.data.loading.negatives import NegativeSampler
+from interactrank.data.loading.prefetch import prefetch
+from interactrank.data.loading.prepared_requests import PreparedRequests
+from interactrank.data.prepared.columns import columns_to_train
 from interactrank.data.prepared.dataset import PreparedDataset
-from interactrank.data.raw.source import first_line
+from interactrank.data.raw.sql import first_line
 from interactrank.data.settings import LoaderSettings
 
 
@@ -62,7 +63,6 @@ class SearchLoader:
         self.log, self.split, self.settings, self.shuffle = log, split, settings, shuffle
         self.rank, self.world_size = rank, world_size
         self._layout = log.layout
-        pq = require("pyarrow.parquet", extra="data")
         self._files = []
         self._groups: list[_Group] = []
         first = 0
@@ -96,7 +96,7 @@ class SearchLoader:
 
     @property
     def steps_per_epoch(self) -> int:
-        """Batches of an epoch, the same on every rank."""
+        """Return the number of batches of an epoch, the same on every rank."""
         return self.partition().steps
 
     def partition(self, ranges: Ranges | None = None) -> EpochPartition:
@@ -107,7 +107,7 @@ class SearchLoader:
         )
 
     def epoch(self, n: int = 0, start: int = 0, ranges: Ranges | None = None) -> Iterator[SearchBatch]:
-        """Batches ``start``, ``start + 1``, ... of epoch ``n``; none from its last step on.
+        """Yield batches ``start``, ``start + 1``, ... of epoch ``n``; none from its last step on.
 
         Args:
             n: the epoch.
@@ -115,10 +115,10 @@ class SearchLoader:
             ranges: what other ranks left of the epoch (see :meth:`partition`); None for the whole of it.
         """
         batches = self._batches(n, start, ranges)
-        return _ahead(batches, self.settings.prefetch) if self.settings.prefetch else batches
+        return prefetch(batches, self.settings.prefetch) if self.settings.prefetch else batches
 
     def requests(self) -> Iterator[PreparedRequests]:
-        """The requests of the epoch 0 batches, with all that cross features of other items need."""
+        """Yield the requests of the epoch 0 batches, with all that cross features of other items need."""
         for _, requests in self._requests(0, 0, None, self._columns(everything=True)):
             yield requests
 
@@ -136,8 +136,7 @@ class SearchLoader:
     def _requests(
         self, epoch: int, start: int, ranges: Ranges | None, columns: list[str]
     ) -> Iterator[tuple[int, PreparedRequests]]:
-        """(step, its requests) from step ``start`` on."""
-        pa = require("pyarrow", extra="data")
+        """Yield (step, its requests) from step ``start`` on."""
         partition = self.partition(ranges)
         mine = partition.share(self.rank, start)
         held: Any = None  # read but not yet handed out: table and index
@@ -188,51 +187,10 @@ class SearchLoader:
             raise DatasetError(f"cannot read '{path}': {first_line(error)}; prepare the log again") from None
 
     def _columns(self, everything: bool) -> list[str]:
-        """Columns to read; ``everything`` includes what cross features of other items need."""
-        names: list[str] = self._files[0].schema_arrow.names
-        wanted = {"candidates", "labels", "weights", "iqp_rate", "iqp_support", "lexical", "dense"}
-        kinds: tuple[str, ...] = ("feature.", "events.")
-        if everything:
-            wanted |= {"time", "history_end", "excluded", "true_probability"}
-            kinds += ("keys.", "parts.")
-        return [n for n in names if n in wanted or n.startswith(kinds)]
+        """Return the columns to read; ``everything`` includes what cross features of other items need."""
+        return columns_to_train(self._files[0].schema_arrow.names, for_other_items=everything)
 
 
 def _within(ranges: Ranges, first: int, last: int) -> Ranges:
     """Return the positions from ``first`` up to ``last``, counted from ``first``."""
     return tuple((max(a, first) - first, min(b, last) - first) for a, b in ranges if a < last and b > first)
-
-
-def _ahead(batches: Iterator[SearchBatch], depth: int) -> Iterator[SearchBatch]:
-    """The same batches, made by a thread up to ``depth`` ahead; its errors are raised here."""
-    ready: queue.Queue[SearchBatch | BaseException | None] = queue.Queue(depth)
-    stopped = threading.Event()
-
-    def offer(value: SearchBatch | BaseException | None) -> bool:
-        while not stopped.is_set():
-            try:
-                ready.put(value, timeout=0.1)
-                return True
-            except queue.Full:
-                continue
-        return False
-
-    def work() -> None:
-        try:
-            for batch in batches:
-                if not offer(batch):
-                    return
-            offer(None)
-        except BaseException as error:
-            offer(error)
-
-    thread = threading.Thread(target=work, name="interactrank-loader", daemon=True)
-    thread.start()
-    try:
-        while (value := ready.get()) is not None:
-            if isinstance(value, BaseException):
-                raise value
-            yield value
-    finally:
-        stopped.set()
-        thread.join()  # the files are free for the next epoch

@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 from interactrank.cross_features.features import CrossFeatures
 from interactrank.cross_features.jagged import Jagged
-from interactrank.data.loading.collate import Candidates, PreparedRequests
+from interactrank.data.loading.prepared_requests import Candidates, PreparedRequests
+from interactrank.data.prepared.columns import EXCLUDED
 
 
 class NegativeSampler:
@@ -73,7 +74,7 @@ class NegativeSampler:
         """The drawn (request, item) pairs as request * N + item, ascending, none twice."""
         taken = self._pairs(candidates.items)
         if self.cross.schema.exclude_repeats:
-            taken = np.concatenate([taken, self._pairs(requests.positions("excluded"))])
+            taken = np.concatenate([taken, self._pairs(requests.positions(EXCLUDED))])
         if self.whole:
             free = np.ones(len(requests) * self.num_items, bool)
             free[taken] = False

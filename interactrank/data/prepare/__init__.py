@@ -1,1 +1,1 @@
-"""From a raw log to a prepared dataset."""
+"""From a staged log to a prepared dataset: vocabularies, items, user sequences, counts, requests."""

@@ -9,23 +9,38 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from interactrank.core.extras import require
 from interactrank.cross_features.jagged import Jagged
 from interactrank.cross_features.text import ANALYZERS, normalize
 from interactrank.data.arrow_lists import from_arrow, per_row
 from interactrank.data.errors import DatasetError
+from interactrank.data.extras import pa
 from interactrank.data.prepared.vocabulary import Vocabulary
-from interactrank.schema import Feature
+from interactrank.data.raw.staged_columns import request_column
+from interactrank.schema import Feature, SearchSchema
+
+__all__ = ["count_parts", "dense", "normalized", "parts", "request_values", "staged_values", "table_rows"]
 
 
-def normalized(column: Any) -> Any:
-    """A column of queries as one text for all ways to write them."""
-    pa = require("pyarrow", extra="data")
+def normalized(column: pa.Array) -> pa.Array:
+    """Return a column of queries as one text for all ways to write them."""
     return pa.array([None if q is None else normalize(q) for q in column.to_pylist()], pa.string())
 
 
-def parts(feature: Feature, column: Any) -> list[list[str]]:
-    """The values of an id, words or trigrams feature in each row of an Arrow column."""
+def staged_values(column: pa.Array, name: str) -> pa.Array:
+    """Return a column ``name`` of staged requests as ids see it: the query is normalised, so that an id and a
+    count mean the same query.
+    """
+    return normalized(column) if name == "query" else column
+
+
+def request_values(schema: SearchSchema, feature: Feature, requests: pa.Table) -> pa.Array:
+    """Return the values of an id, words or trigrams feature of staged requests."""
+    name = request_column(schema, feature.column, feature.file)
+    return staged_values(requests[name], name)
+
+
+def parts(feature: Feature, column: pa.Array) -> list[list[str]]:
+    """Return the values of an id, words or trigrams feature in each row of a column."""
     if feature.kind == "id":
         values = column.to_pylist()
         if values and isinstance(next((v for v in values if v is not None), None), list):
@@ -42,7 +57,7 @@ def parts(feature: Feature, column: Any) -> list[list[str]]:
     return result
 
 
-def count_parts(feature: Feature, column: Any, times: NDArray[np.int64], into: Counter[str]) -> None:
+def count_parts(feature: Feature, column: pa.Array, times: NDArray[np.int64], into: Counter[str]) -> None:
     """Add to ``into`` how often each value occurs, row n counting ``times[n]`` times."""
     for row, n in zip(parts(feature, column), times.tolist(), strict=True):
         if n:
@@ -50,8 +65,8 @@ def count_parts(feature: Feature, column: Any, times: NDArray[np.int64], into: C
                 into[value] += n
 
 
-def table_rows(feature: Feature, column: Any, vocabulary: Vocabulary) -> Jagged:
-    """Rows of the ID table in each row of the column; an empty row gets table row 0, so none is empty."""
+def table_rows(feature: Feature, column: pa.Array, vocabulary: Vocabulary) -> Jagged:
+    """Return ID table rows of each row of a column; an empty row gets table row 0, so none is empty."""
     known: dict[str, int] = {}
     rows = []
     for values in parts(feature, column):
@@ -63,9 +78,9 @@ def table_rows(feature: Feature, column: Any, vocabulary: Vocabulary) -> Jagged:
 
 
 def dense(
-    numbers: list[Feature], vectors: list[Feature], columns: Mapping[str, Any], rows: int
+    numbers: list[Feature], vectors: list[Feature], columns: Mapping[str, pa.Array], rows: int
 ) -> NDArray[np.float32]:
-    """[rows, numbers + vector widths] float32; NaN where the log has no (finite) number.
+    """Return [rows, numbers + vector widths] float32; NaN if the log has no (finite) number.
 
     Args:
         numbers, vectors: the features.
@@ -81,8 +96,7 @@ def dense(
     return np.concatenate(blocks, axis=1)
 
 
-def _numbers(feature: Feature, column: Any) -> NDArray[np.float32]:
-    pa = require("pyarrow", extra="data")
+def _numbers(feature: Feature, column: pa.Array) -> NDArray[np.float32]:
     try:
         values = column.cast(pa.float64(), safe=False).to_numpy(zero_copy_only=False)
     except pa.ArrowException as error:
@@ -92,7 +106,7 @@ def _numbers(feature: Feature, column: Any) -> NDArray[np.float32]:
     return _finite(values)
 
 
-def _vectors(feature: Feature, column: Any) -> NDArray[np.float32]:
+def _vectors(feature: Feature, column: pa.Array) -> NDArray[np.float32]:
     width = int(feature.dim or 0)
     try:
         elements, lengths = from_arrow(column)
@@ -113,7 +127,7 @@ def _vectors(feature: Feature, column: Any) -> NDArray[np.float32]:
 
 
 def _finite(values: NDArray[Any]) -> NDArray[np.float32]:
-    """As float32; what that cannot hold becomes NaN."""
+    """Return the values as float32; what that cannot hold becomes NaN."""
     with np.errstate(over="ignore"):
         result = np.array(values, np.float32)
     result[~np.isfinite(result)] = np.nan

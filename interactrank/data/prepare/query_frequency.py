@@ -32,7 +32,7 @@ class QueryFrequency:
         self._counts = np.bincount(place, np.concatenate(counts), len(self._hashes)).astype(np.int64)
 
     def of(self, queries: list[str]) -> NDArray[np.int64]:
-        """[N] how often each query was searched."""
+        """Return [N] how often each query was searched."""
         if not len(self._hashes):
             return np.zeros(len(queries), np.int64)
         wanted = _hashes(queries)

@@ -1,4 +1,4 @@
-"""UserHistory: each user's engagements in order of time; what the user sequence of a request is cut from."""
+"""UserSequences: each user's engagements in order of time; user sequences of requests are cut from them."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Events:
 
 
 @dataclass(frozen=True)
-class UserHistory:
+class UserSequences:
     """Engagements of all users, by user and time; the arrays may lie in memory-mapped files.
 
     Args:
@@ -56,7 +56,7 @@ class UserHistory:
     }
 
     def last(self, user: Int64s, time: Int64s, end: Int64s, length: int) -> Events:
-        """The last ``length`` events before ``end`` of each request's user (-1: unknown, no events).
+        """Return the last ``length`` events before ``end`` of each request's user (-1: unknown, no events).
 
         Args:
             user: [R] user rows.
@@ -80,7 +80,7 @@ class UserHistory:
         )
 
     @classmethod
-    def build(cls, folder: Path, blocks: Iterable[tuple[Ints, ...]], num_users: int) -> UserHistory:
+    def build(cls, folder: Path, blocks: Iterable[tuple[Ints, ...]], num_users: int) -> UserSequences:
         """Write events that come as blocks of (user, time, item, query, action) in order of user and time."""
         folder.mkdir(parents=True, exist_ok=True)
         counts = np.zeros(num_users + 1, np.int64)
@@ -100,7 +100,7 @@ class UserHistory:
         return cls.open(folder)
 
     @classmethod
-    def open(cls, folder: Path) -> UserHistory:
+    def open(cls, folder: Path) -> UserSequences:
         """Map what :meth:`build` wrote into memory, read-only."""
         sizes = json.loads((folder / "index.json").read_text())
 
@@ -111,7 +111,7 @@ class UserHistory:
         return cls(**{name: read(name, dtype) for name, dtype in cls.arrays.items()})
 
     def queries(self, block_events: int = 500_000) -> Iterator[tuple[Int64s, Int64s, Int64s]]:
-        """Blocks of (item, query, time) of all events whose query is known (row 0 is many queries)."""
+        """Yield blocks of (item, query, time) of all events whose query is known (row 0 is many queries)."""
         for start in range(0, len(self.time), block_events):
             block = slice(start, start + block_events)
             query = np.asarray(self.query[block], np.int64)
@@ -120,14 +120,15 @@ class UserHistory:
             yield item[known], query[known], np.asarray(self.time[block], np.int64)[known]
 
     def shared(self, length: int, block_events: int = 500_000) -> Iterator[tuple[Int64s, Int64s, Int64s]]:
-        """Blocks of (item, other item, time): from ``time`` on a user had engaged with both.
+        """Yield blocks of (item, other item, time): from ``time`` on a user had engaged with both.
 
-        Each item also comes with itself. Of a user's distinct items, those within ``length`` places in order
-        of first engagement make a pair, so that the work is at most 2 * ``length`` rows for each event.
+        Each item also comes with itself. Of a user's distinct items, in order of first engagement, only those
+        less than ``length`` places apart make a pair, so that the work is at most 2 * ``length`` rows
+        for each event: users of both items further apart are not counted.
 
         Example::
 
-            >>> one_user = UserHistory(
+            >>> one_user = UserSequences(
             ...     offsets=np.array([0, 3]), time=np.array([10, 20, 30]), item=np.array([5, 7, 5]),
             ...     query=np.zeros(3, int), action=np.zeros(3, int))
             >>> [tuple(map(int, row)) for block in one_user.shared(10) for row in zip(*block)]

@@ -1,7 +1,128 @@
-"""Names of the parts and columns of a prepared dataset."""
+"""Names of the files and columns of a prepared dataset.
+
+A split has one row a request. In lists: c candidates, H heads, X history and Y lexical features, L events of
+the user sequence.
+
+    request_id       string
+    time             int64         milliseconds since 1970
+    history_end      int64         milliseconds; the user sequence ends before it
+    query, user      string        the query is normalised; user may be null
+    train_frequency  int32         requests with this query in training
+    segment.*        string        value of each segment column
+    feature.*        [int64]       rows of ID tables of each sparse feature
+    dense            [float32]     numbers, then vectors
+    candidates       [int32]  c    rows of the catalogue
+    labels           [float32] c*H
+    weights          [float32] c
+    iqp_rate         [float32] c*X
+    iqp_support      [float32] X
+    lexical          [float32] c*Y
+    events.item      [int32]  L    rows of the catalogue, newest event first
+    events.query     [int64]  L    row of the event's query in its ID table
+    events.action    [int8]   L    position of the engagement in the schema's list
+    events.age       [float32] L   hours before the request
+    keys.*, parts.*  [int64]       hashes, to look cross features of other items up
+    true_probability [float32] c   only if the log has it
+    excluded         [int32]       items that may not be drawn; only with exclude_repeats
+
+``items.parquet`` has one row an item: ``id``, ``train_count``, ``feature.*`` and ``dense``.
+"""
 
 from __future__ import annotations
 
-__all__ = ["SPLITS"]
+__all__ = [
+    "CANDIDATES",
+    "DENSE",
+    "EVENT_ACTION",
+    "EVENT_AGE",
+    "EVENT_ITEM",
+    "EVENT_QUERY",
+    "EXCLUDED",
+    "HISTORY_END",
+    "IQP_RATE",
+    "IQP_SUPPORT",
+    "ITEMS_FILE",
+    "ITEM_ID",
+    "LABELS",
+    "LEXICAL",
+    "QUERY",
+    "REQUEST_ID",
+    "SPLITS",
+    "TIME",
+    "TRAIN_COUNT",
+    "TRAIN_FREQUENCY",
+    "TRUE_PROBABILITY",
+    "USER",
+    "WEIGHTS",
+    "columns_to_train",
+    "feature_column",
+    "keys_column",
+    "parts_column",
+    "segment_column",
+]
 
 SPLITS = ("train", "validation", "test")
+
+REQUEST_ID = "request_id"
+TIME = "time"
+HISTORY_END = "history_end"
+QUERY = "query"
+USER = "user"
+TRAIN_FREQUENCY = "train_frequency"
+DENSE = "dense"
+CANDIDATES = "candidates"
+LABELS = "labels"
+WEIGHTS = "weights"
+IQP_RATE = "iqp_rate"
+IQP_SUPPORT = "iqp_support"
+LEXICAL = "lexical"
+EVENT_ITEM = "events.item"
+EVENT_QUERY = "events.query"
+EVENT_ACTION = "events.action"
+EVENT_AGE = "events.age"
+TRUE_PROBABILITY = "true_probability"
+EXCLUDED = "excluded"
+
+ITEMS_FILE = "items.parquet"
+ITEM_ID = "id"
+TRAIN_COUNT = "train_count"
+
+_TO_TRAIN = (CANDIDATES, LABELS, WEIGHTS, IQP_RATE, IQP_SUPPORT, LEXICAL, DENSE)
+_FOR_OTHER_ITEMS = (TIME, HISTORY_END, EXCLUDED, TRUE_PROBABILITY)
+
+
+def feature_column(name: str) -> str:
+    """Return the column of a sparse feature."""
+    return f"feature.{name}"
+
+
+def segment_column(name: str) -> str:
+    """Return the column of a segment."""
+    return f"segment.{name}"
+
+
+def keys_column(name: str) -> str:
+    """Return the column of the keys of a key space."""
+    return f"keys.{name}"
+
+
+def parts_column(analyzer: str) -> str:
+    """Return the column of the parts of the query's text."""
+    return f"parts.{analyzer}"
+
+
+def columns_to_train(names: list[str], *, for_other_items: bool) -> list[str]:
+    """Return those of a split's columns that batches are made of.
+
+    Args:
+        names: all columns of the split.
+        for_other_items: with what the cross features of items other than the candidates need.
+
+    Example::
+
+        >>> columns_to_train(["time", "labels", "user", "feature.word"], for_other_items=False)
+        ['labels', 'feature.word']
+    """
+    wanted = [*_TO_TRAIN, *(_FOR_OTHER_ITEMS if for_other_items else ())]
+    kinds = ("feature.", "events.", *(("keys.", "parts.") if for_other_items else ()))
+    return [n for n in names if n in wanted or n.startswith(kinds)]

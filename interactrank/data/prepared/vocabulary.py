@@ -8,11 +8,13 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from interactrank.core.extras import require
 from interactrank.core.files import atomic_write
 from interactrank.core.managed_ids import ID_LIMIT
 from interactrank.cross_features.text import hash63
+from interactrank.data.extras import pa, pq
 from interactrank.schema.tables import IdTable
+
+__all__ = ["Vocabulary"]
 
 
 class Vocabulary:
@@ -38,12 +40,12 @@ class Vocabulary:
 
     @property
     def rows(self) -> int:
-        """Rows of the embedding table."""
+        """Return the number of rows of the embedding table."""
         return self.table.rows if self.table.rows is not None else len(self.values) + 1
 
     @classmethod
     def count(cls, table: IdTable, counts: Counter[str]) -> Vocabulary:
-        """The vocabulary of the most frequent values; ties in order of the values."""
+        """Return the vocabulary of the most frequent values; ties in order of the values."""
         if table.rows is not None:
             return cls(table, [])
         kept = [v for v, n in counts.items() if n >= table.min_count]
@@ -51,11 +53,11 @@ class Vocabulary:
         return cls(table, kept[: table.max_rows - 1])
 
     def lookup(self, values: list[str | None]) -> NDArray[np.int64]:
-        """[N] int64 ids of the values."""
+        """Return [N] int64 ids of the values."""
         return np.fromiter((self.row(v) for v in values), np.int64, len(values))
 
     def row(self, value: str | None) -> int:
-        """Id of one value."""
+        """Return the id of one value."""
         if value is None:
             return 0
         if self.table.ids == "managed":
@@ -66,7 +68,6 @@ class Vocabulary:
 
     def save(self, path: Path) -> None:
         """Write the values as Parquet, in order of their rows."""
-        pa, pq = require("pyarrow", extra="data"), require("pyarrow.parquet", extra="data")
         atomic_write(
             path, lambda p: pq.write_table(pa.table({"value": pa.array(self.values, pa.string())}), p)
         )
@@ -74,4 +75,4 @@ class Vocabulary:
     @classmethod
     def open(cls, table: IdTable, path: Path) -> Vocabulary:
         """Read what :meth:`save` wrote."""
-        return cls(table, require("pyarrow.parquet", extra="data").read_table(path)["value"].to_pylist())
+        return cls(table, pq.read_table(path)["value"].to_pylist())

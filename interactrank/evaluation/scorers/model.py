@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from interactrank.cross_features.jagged import Jagged
-from interactrank.data.loading.collate import PreparedRequests, item_batch, request_batch
+from interactrank.data.loading.collate import item_batch, request_batch
+from interactrank.data.loading.prepared_requests import PreparedRequests
 from interactrank.data.prepared.dataset import PreparedDataset
 from interactrank.models import InteractRank
 

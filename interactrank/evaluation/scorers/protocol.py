@@ -10,7 +10,7 @@ from typing import Protocol, runtime_checkable
 from torch import Tensor
 
 from interactrank.cross_features.jagged import Jagged
-from interactrank.data.loading.collate import PreparedRequests
+from interactrank.data.loading.prepared_requests import PreparedRequests
 
 __all__ = ["ProbabilityScorer", "Scorer"]
 

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from interactrank.cross_features.jagged import Jagged
 from interactrank.data.errors import DatasetError
-from interactrank.data.loading.collate import PreparedRequests
+from interactrank.data.loading.prepared_requests import PreparedRequests
 from interactrank.data.prepared.dataset import PreparedDataset
 
 __all__ = ["TrueProbabilityScorer"]

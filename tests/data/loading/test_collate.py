@@ -10,8 +10,9 @@ import torch
 from torchrec.sparse.jagged_tensor import KeyedJaggedTensor
 
 from interactrank.batch import SearchBatch
-from interactrank.data.loading.collate import PreparedRequests, collate, item_batch, request_batch
+from interactrank.data.loading.collate import collate, item_batch, request_batch
 from interactrank.data.loading.loader import SearchLoader
+from interactrank.data.loading.prepared_requests import PreparedRequests
 from interactrank.data.prepared.dataset import PreparedDataset
 from interactrank.data.settings import LoaderSettings
 from tests.data.logs import event, item, prepared, random_log, requests, schema, user

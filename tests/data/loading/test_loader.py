@@ -12,7 +12,7 @@ import torch
 
 from interactrank.batch import SearchBatch
 from interactrank.data.errors import DatasetError
-from interactrank.data.loading.loader import SearchLoader, _ahead
+from interactrank.data.loading.loader import SearchLoader
 from interactrank.data.prepared.dataset import PreparedDataset
 from interactrank.data.settings import LoaderSettings
 from tests.data.logs import event, item, minimal, prepared, random_log, schema
@@ -193,40 +193,6 @@ def test_damaged_files(tmp_path: Path) -> None:
 
 def threads() -> int:
     return sum(t.name == "interactrank-loader" for t in threading.enumerate())
-
-
-def test_ahead_hands_all_on_in_order() -> None:
-    batches: Any = iter(range(50))
-    assert list(_ahead(batches, 3)) == list(range(50))
-    assert threads() == 0
-
-
-def test_ahead_raises_what_the_thread_raised() -> None:
-    def work() -> Iterator[Any]:
-        yield 1
-        raise DatasetError("damaged")
-
-    ahead = _ahead(work(), 2)
-    assert next(ahead) == 1  # type: ignore[comparison-overlap]
-    with pytest.raises(DatasetError, match="damaged"):
-        next(ahead)
-    assert threads() == 0
-
-
-def test_ahead_stops_when_its_consumer_stops() -> None:
-    made: list[int] = []
-
-    def work() -> Iterator[Any]:
-        for n in range(10**9):
-            made.append(n)
-            yield n
-
-    ahead = _ahead(work(), 2)
-    assert next(ahead) == 0  # type: ignore[comparison-overlap]
-    assert threads() == 1
-    ahead.close()  # type: ignore[attr-defined]
-    assert threads() == 0
-    assert len(made) <= 5  # one handed out, two waiting, one offered, and one of luck
 
 
 def test_nothing_is_read_before_the_first_batch_is_asked_for(log: PreparedDataset) -> None:

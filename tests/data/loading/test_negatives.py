@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from interactrank.data.loading.collate import Candidates, PreparedRequests
 from interactrank.data.loading.loader import SearchLoader
 from interactrank.data.loading.negatives import NegativeSampler
+from interactrank.data.loading.prepared_requests import Candidates, PreparedRequests
 from interactrank.data.prepared.dataset import PreparedDataset
 from interactrank.data.settings import LoaderSettings
 from tests.data.logs import prepared, random_log, schema

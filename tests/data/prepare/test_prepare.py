@@ -12,9 +12,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from interactrank.cross_features.text import hash63
+from interactrank.data import prepare_log
 from interactrank.data.errors import DatasetError
 from interactrank.data.prepare import prepare as prepare_module
-from interactrank.data.prepare.prepare import prepare
 from interactrank.data.prepared.dataset import PreparedDataset
 from interactrank.data.settings import PrepareSettings
 from tests.data.logs import (
@@ -324,11 +324,11 @@ def test_sequence_of_some_engagements_and_of_another_feature(tmp_path: Path) -> 
 
 def test_the_same_inputs_keep_the_output(tmp_path: Path) -> None:
     log = write_log(tmp_path / "log", [event("r", "u", "q", "a", 0, click=1)], [item("a")])
-    first = prepare(log, tmp_path / "out", minimal(), PrepareSettings())
+    first = prepare_log(log, tmp_path / "out", minimal(), PrepareSettings())
     inode = (tmp_path / "out").stat().st_ino
-    assert prepare(log, tmp_path / "out", minimal(), PrepareSettings(threads=1)) == first
+    assert prepare_log(log, tmp_path / "out", minimal(), PrepareSettings(threads=1)) == first
     assert (tmp_path / "out").stat().st_ino == inode
-    prepare(log, tmp_path / "out", minimal("tables.word.rows=60"), PrepareSettings())
+    prepare_log(log, tmp_path / "out", minimal("tables.word.rows=60"), PrepareSettings())
     assert PreparedDataset(tmp_path / "out").layout.table_rows == {"word": 60}
     assert [p.name for p in tmp_path.iterdir() if p.name != "log"] == ["out"]
 
@@ -336,43 +336,43 @@ def test_the_same_inputs_keep_the_output(tmp_path: Path) -> None:
 def test_a_damaged_log_is_prepared_again(tmp_path: Path) -> None:
     """Also where sizes are as they were."""
     log = write_log(tmp_path / "log", [event("r", "u", "q", "a", 0, click=1)], [item("a")])
-    prepare(log, tmp_path / "out", minimal(), PrepareSettings(threads=1))
+    prepare_log(log, tmp_path / "out", minimal(), PrepareSettings(threads=1))
     path = tmp_path / "out" / "items.parquet"
     whole = path.read_bytes()
     for damaged in (whole[:-1], bytes([whole[0] ^ 1]) + whole[1:]):
         path.write_bytes(damaged)
-        prepare(log, tmp_path / "out", minimal(), PrepareSettings(threads=1))
+        prepare_log(log, tmp_path / "out", minimal(), PrepareSettings(threads=1))
         assert path.read_bytes() == whole
 
 
 def test_a_changed_file_is_prepared_again(tmp_path: Path) -> None:
     rows = [event("r", "u", "q", "a", 0, click=1)]
     log = write_log(tmp_path / "log", rows, [item("a")])
-    prepare(log, tmp_path / "out", minimal(), PrepareSettings())
+    prepare_log(log, tmp_path / "out", minimal(), PrepareSettings())
     write_log(log, [*rows, event("s", "u", "q2", "a", 1, click=1)], [item("a")])
     settings = PrepareSettings.model_validate({"split": {"test_share": 0.4, "validation_share": 0}})
-    assert prepare(log, tmp_path / "out", minimal(), settings)["events"] == 2
+    assert prepare_log(log, tmp_path / "out", minimal(), settings)["events"] == 2
 
 
-@pytest.mark.parametrize("place", ["_write_items", "_build_histories", "_write_requests"])
+@pytest.mark.parametrize("place", ["write_items", "write_counts", "write_splits"])
 @pytest.mark.parametrize("error", [RuntimeError("stop"), KeyboardInterrupt()])
 def test_a_failure_leaves_nothing_and_keeps_the_old(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str, error: BaseException
 ) -> None:
     events, items, users = random_log(0, requests=20)
     log = write_log(tmp_path / "log", events, items, users)
-    prepare(log, tmp_path / "out", schema(), PrepareSettings(threads=1))
+    prepare_log(log, tmp_path / "out", schema(), PrepareSettings(threads=1))
     before = {p: p.read_bytes() for p in (tmp_path / "out").rglob("*") if p.is_file()}
 
-    def fail(*_: Any) -> None:
+    def fail(*_: Any, **__: Any) -> None:
         raise error
 
-    monkeypatch.setattr(prepare_module._Preparation, place, fail)
+    monkeypatch.setattr(prepare_module, place, fail)
     with pytest.raises(type(error)):
-        prepare(log, tmp_path / "out", schema("tables.word.rows=60"), PrepareSettings(threads=1))
+        prepare_log(log, tmp_path / "out", schema("tables.word.rows=60"), PrepareSettings(threads=1))
     assert {p: p.read_bytes() for p in (tmp_path / "out").rglob("*") if p.is_file()} == before
     with pytest.raises(type(error)):
-        prepare(log, tmp_path / "deep" / "new", schema(), PrepareSettings(threads=1))
+        prepare_log(log, tmp_path / "deep" / "new", schema(), PrepareSettings(threads=1))
     assert sorted(p.name for p in tmp_path.iterdir()) == ["log", "out"]
 
 
@@ -380,7 +380,7 @@ def test_the_old_log_comes_back_if_the_new_cannot_take_its_place(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     log = write_log(tmp_path / "log", [event("r", "u", "q", "a", 0, click=1)], [item("a")])
-    prepare(log, tmp_path / "out", minimal(), PrepareSettings())
+    prepare_log(log, tmp_path / "out", minimal(), PrepareSettings())
     replace = os.replace
 
     def once(old: Path, new: Path) -> None:
@@ -390,7 +390,7 @@ def test_the_old_log_comes_back_if_the_new_cannot_take_its_place(
 
     monkeypatch.setattr(os, "replace", once)
     with pytest.raises(OSError, match="disk"):
-        prepare(log, tmp_path / "out", minimal("tables.word.rows=60"), PrepareSettings())
+        prepare_log(log, tmp_path / "out", minimal("tables.word.rows=60"), PrepareSettings())
     assert PreparedDataset(tmp_path / "out").layout.table_rows == {"word": 50}
     assert sorted(p.name for p in tmp_path.iterdir()) == ["log", "out"]
 
@@ -404,21 +404,21 @@ def test_a_folder_that_is_something_else_is_left_alone(tmp_path: Path, manifest:
     if manifest is not None:
         (other / "manifest.json").write_text(manifest)
     with pytest.raises(DatasetError, match=r"/other' exists and is not a prepared log; name a new folder$"):
-        prepare(log, other, minimal(), PrepareSettings())
+        prepare_log(log, other, minimal(), PrepareSettings())
     assert (other / "thesis.txt").read_text() == "years of work"
 
 
 def test_an_output_that_is_a_file(tmp_path: Path) -> None:
     log = write_log(tmp_path / "log", [event("r", "u", "q", "a", 0, click=1)], [item("a")])
     with pytest.raises(DatasetError, match=r"events.parquet' exists and is not a prepared log"):
-        prepare(log, log / "events.parquet", minimal(), PrepareSettings())
+        prepare_log(log, log / "events.parquet", minimal(), PrepareSettings())
 
 
 def test_an_empty_output_folder_is_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     log = write_log(tmp_path / "log", [event("r", "u", "q", "a", 0, click=1)], [item("a")])
     (tmp_path / "here").mkdir()
     monkeypatch.chdir(tmp_path / "here")
-    prepare(log, Path(), minimal(), PrepareSettings())
+    prepare_log(log, Path(), minimal(), PrepareSettings())
     assert json.loads((tmp_path / "here" / "manifest.json").read_text())["items"] == 1
 
 

@@ -1,4 +1,4 @@
-"""UserHistory against a loop over events."""
+"""UserSequences against a loop over events."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from interactrank.data.prepare.user_sequences import UserHistory
+from interactrank.data.prepare.user_sequences import UserSequences
 
 HOUR = 3_600_000
 events = st.lists(st.tuples(st.integers(0, 3), st.integers(0, 8), st.integers(0, 9)), max_size=20)
@@ -26,7 +26,7 @@ def test_the_last_events_before_the_end(
     user, hour, item = np.array(events, np.int64).reshape(-1, 3).T
     columns = (user, hour * HOUR, item, item + 100, item % 2)
     blocks = [tuple(c[:cut] for c in columns), tuple(c[cut:] for c in columns)]
-    history = UserHistory.build(tmp_path_factory.mktemp("users"), blocks, num_users=4)
+    history = UserSequences.build(tmp_path_factory.mktemp("users"), blocks, num_users=4)
     users, time, end = np.array(asked, np.int64).reshape(-1, 3).T
     found = history.last(users, time * HOUR, end * HOUR, length)
     expected = [
@@ -47,7 +47,7 @@ def test_items_that_users_share(
 ) -> None:
     events.sort(key=lambda e: e[:2])
     user, hour, item = np.array(events, np.int64).reshape(-1, 3).T
-    history = UserHistory.build(
+    history = UserSequences.build(
         tmp_path_factory.mktemp("users"), [(user, hour * HOUR, item, item, item % 2)], num_users=4
     )
     expected = []

@@ -37,16 +37,17 @@ def test_unknown_and_empty_splits(log: PreparedDataset) -> None:
     for ask in (log.files, log.num_requests):
         with pytest.raises(DatasetError, match="no split 'tset'; allowed: train, validation, test"):
             ask("tset")
-    with pytest.raises(DatasetError, match=r"the prepared log '.*out' has no validation requests"):
+    with pytest.raises(DatasetError, match=r"the dataset '.*out' has no validation requests"):
         log.read("validation", ["query"])
 
 
 @pytest.mark.parametrize("text", [None, "{", "[]"])
-def test_not_a_prepared_log(tmp_path: Path, text: str | None) -> None:
+def test_not_a_prepared_dataset(tmp_path: Path, text: str | None) -> None:
     if text is not None:
         (tmp_path / "manifest.json").write_text(text)
     with pytest.raises(
-        DatasetError, match=r"is not a prepared log \(no readable manifest.json\); run interactrank prepare"
+        DatasetError,
+        match=r"is not a prepared dataset \(no readable manifest.json\); run interactrank prepare",
     ):
         PreparedDataset(tmp_path)
 

@@ -11,8 +11,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from interactrank.core.settings import parse_config
+from interactrank.data import prepare_log
 from interactrank.data.errors import DatasetError
-from interactrank.data.prepare.prepare import prepare
 from interactrank.data.settings import PrepareSettings
 from tests.data.logs import (
     HOUR,
@@ -228,7 +228,7 @@ def test_a_log_in_parts(tmp_path: Path) -> None:
     (tmp_path / "log" / "events").mkdir()
     for part in (0, 1):
         pq.write_table(table(rows[part::2]), tmp_path / "log" / "events" / f"part-{part}.parquet")
-    found = prepare(
+    found = prepare_log(
         tmp_path / "log", tmp_path / "out", minimal(), parse_config(PrepareSettings, ALL_TRAIN)
     )  # fmt: skip
     assert (found["events"], found["requests"]["train"]) == (4, 4)
@@ -293,7 +293,7 @@ def test_malformed_true_probability(tmp_path: Path) -> None:
 
 def stop(tmp_path: Path, wanted: Any, **settings: Any) -> str:
     with pytest.raises(DatasetError) as error:
-        prepare(
+        prepare_log(
             tmp_path / "log", tmp_path / "out", wanted, parse_config(PrepareSettings, settings)
         )  # fmt: skip
     assert [p.name for p in tmp_path.iterdir() if p.name != "log"] == []  # nothing is left behind
@@ -307,7 +307,7 @@ def test_strict(tmp_path: Path) -> None:
     write_log(tmp_path / "log", rows, [item("a")])
     assert stop(tmp_path, minimal(), strict=True) == (
         "'/log/events.parquet': malformed rows: 2 x negative click, 1 x null item_id; "
-        "mend them, or leave them out without --strict"
+        "correct them, or leave them out without --strict"
     )
 
 

@@ -10,7 +10,7 @@ import pytest
 from interactrank.cross_features.features import KeySpace
 from interactrank.cross_features.jagged import Jagged
 from interactrank.cross_features.text import hash63
-from interactrank.data.prepare.raw_requests import request_keys, text_keys
+from interactrank.data.prepare.request_keys import request_keys, text_keys
 from tests.data.logs import schema
 
 

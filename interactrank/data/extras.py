@@ -1,0 +1,34 @@
+"""pyarrow and DuckDB, which the extra ``data`` installs: imported when they are first used.
+
+So that packages which only name a dataset can be imported without them, and a missing one is reported with
+its remedy in one place.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from interactrank.core.extras import require
+
+if TYPE_CHECKING:
+    import duckdb
+    import pyarrow as pa
+    import pyarrow.compute as pc
+    import pyarrow.parquet as pq
+
+__all__ = ["duckdb", "pa", "pc", "pq"]
+
+
+class _Lazy:
+    """A module of the extra ``data`` that is imported when one of its names is first used."""
+
+    def __init__(self, package: str) -> None:
+        self._package = package
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(require(self._package, extra="data"), name)
+
+
+if not TYPE_CHECKING:
+    duckdb, pa = _Lazy("duckdb"), _Lazy("pyarrow")
+    pc, pq = _Lazy("pyarrow.compute"), _Lazy("pyarrow.parquet")

@@ -1,0 +1,48 @@
+"""Vocabularies: the values of each ID table, counted in the train split."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import numpy as np
+from numpy.typing import NDArray
+
+from interactrank.data.extras import pa
+from interactrank.data.prepare.features import count_parts, staged_values
+from interactrank.data.prepared.vocabulary import Vocabulary
+from interactrank.data.raw.sql import quote
+from interactrank.data.raw.staged_columns import request_column
+from interactrank.data.raw.staged_log import StagedLog
+from interactrank.schema import Feature, SearchSchema
+
+__all__ = ["count_vocabularies"]
+
+
+def count_vocabularies(
+    log: StagedLog, schema: SearchSchema, items: pa.Table, train_count: NDArray[np.int64]
+) -> dict[str, Vocabulary]:
+    """Return the vocabulary of each ID table.
+
+    Args:
+        log: the staged log, whose train split counts.
+        schema: names the tables and the features that use them.
+        items: the items, with a column for each column of the items file.
+        train_count: [N] how often each item counts.
+    """
+    counts: dict[str, Counter[str]] = {name: Counter() for name in schema.tables}
+    counted = {name for name, table in schema.tables.items() if table.ids == "vocabulary"}
+    for f in schema.features.item:
+        if f.table in counted:
+            count_parts(f, items[f.column], train_count, counts[f.table])
+    for f in schema.features.request:
+        if f.table in counted:
+            _count_requests(log, schema, f, counts[f.table])
+    return {name: Vocabulary.count(table, counts[name]) for name, table in schema.tables.items()}
+
+
+def _count_requests(log: StagedLog, schema: SearchSchema, feature: Feature, into: Counter[str]) -> None:
+    column = request_column(schema, feature.column, feature.file)
+    sql = f"""SELECT {quote(column)} AS value, count(*) AS n FROM requests
+        WHERE split = 'train' GROUP BY 1"""
+    for batch in log.batches(sql):
+        count_parts(feature, staged_values(batch["value"], column), batch["n"].to_numpy(), into)

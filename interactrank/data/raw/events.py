@@ -1,0 +1,168 @@
+"""The staged table ``parsed``; dropped when ``requests`` and ``candidates`` are made of it.
+
+One row an event of the log, in the order of its files:
+
+    row               BIGINT      its number
+    item              INTEGER     rowid in ``items``; NULL if it is not there
+    query             VARCHAR     without blanks around it
+    time              BIGINT      milliseconds since 1970 of the request
+    user              VARCHAR     NULL without events.user
+    request_id        VARCHAR     NULL without events.request
+    session           VARCHAR     NULL without events.session
+    split             VARCHAR     in lower case; NULL without events.split
+    position          DOUBLE      NULL without events.position
+    true_probability  DOUBLE      NULL without events.true_probability
+    event_time        BIGINT      milliseconds since 1970 of the engagement; NULL if it is not known
+    e_*               DOUBLE      count of each engagement
+    c_*               as in file  the columns that request features and segments need
+    malformed         VARCHAR     the first thing that is wrong with the row; NULL if nothing is
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import NamedTuple
+
+from interactrank.data.errors import DatasetError
+from interactrank.data.extras import duckdb
+from interactrank.data.prepared.columns import SPLITS
+from interactrank.data.raw.files import columns_of, find_parquet
+from interactrank.data.raw.sql import milliseconds, number, quote, text
+from interactrank.data.raw.staged_columns import engagement, event_columns, request_column
+from interactrank.schema import EventColumns, SearchSchema
+
+__all__ = ["EventCounts", "is_candidate", "stage_events"]
+
+NOT_BLANK = r"[^\s\p{Z}]"
+
+
+class EventCounts(NamedTuple):
+    """Rows of the events files.
+
+    Args:
+        rows: all of them.
+        malformed: kind of malformed row -> how many of them are left out.
+        unengaged: rows left out because the log has no impressions and nothing happened in them.
+    """
+
+    rows: int
+    malformed: dict[str, int]
+    unengaged: int
+
+
+def stage_events(
+    db: duckdb.DuckDBPyConnection, log: Path, schema: SearchSchema, *, strict: bool
+) -> EventCounts:
+    """Make the table.
+
+    Args:
+        db: has the table ``items``.
+        log: the log's folder.
+        schema: says what its columns mean.
+        strict: refuse malformed rows.
+
+    Raises:
+        DatasetError: no row can be used, none has an engagement, or one is malformed and ``strict`` is set.
+    """
+    e = schema.events
+    files = find_parquet(log, "events")
+    types = columns_of(db, files, [*_columns_with_a_role(e), *event_columns(schema)])
+    case = " ".join(f"WHEN {test} THEN {_literal(kind)}" for kind, test in _kinds_of_malformed(e))
+    db.execute(
+        f"""CREATE TABLE parsed AS
+        SELECT p.* EXCLUDE (item_id, timed), CASE {case} END AS malformed
+        FROM (SELECT r.*, i.rowid::INTEGER AS item
+              FROM (SELECT {", ".join(_typed_columns(schema, types))} FROM read_parquet(?)) r
+              LEFT JOIN items i ON i.id = r.item_id) p""",
+        [files],
+    )
+    return _count(db, files[0], schema, strict)
+
+
+def is_candidate(schema: SearchSchema) -> str:
+    """Return SQL: which rows of ``parsed`` are candidates."""
+    return "malformed IS NULL" + ("" if schema.events.impressions else f" AND ({_engaged(schema)})")
+
+
+def _columns_with_a_role(e: EventColumns) -> list[str]:
+    roles = [e.item, e.query, e.time, e.user, e.request, e.event_time, e.session, e.split, e.position]
+    return [c for c in [*roles, e.true_probability, *e.engagements.values()] if c is not None]
+
+
+def _typed_columns(schema: SearchSchema, types: dict[str, str]) -> list[str]:
+    """Return SQL for each column, with the two that only tell malformed rows: ``item_id`` and ``timed``."""
+    e = schema.events
+    event_time = milliseconds(e.event_time, types[e.event_time]) if e.event_time else "NULL::BIGINT"
+    timed = f"{quote(e.event_time)} IS NOT NULL" if e.event_time else "false"
+    return [
+        "row_number() OVER () AS row",
+        f"{text(e.item)} AS item_id",
+        f"trim({text(e.query)}) AS query",
+        f"{milliseconds(e.time, types[e.time])} AS time",
+        f'{text(e.user)} AS "user"',
+        f"{text(e.request)} AS request_id",
+        f"{text(e.session)} AS session",
+        f"lower({text(e.split)}) AS split",
+        f"{number(e.position)} AS position",
+        f"{number(e.true_probability)} AS true_probability",
+        f"{event_time} AS event_time",
+        f"{timed} AS timed",
+        *(
+            f"CASE WHEN {quote(c)} IS NULL THEN 0 ELSE {number(c)} END AS {quote(engagement(n))}"
+            for n, c in e.engagements.items()
+        ),
+        *(f"{quote(c)} AS {quote(request_column(schema, c, 'events'))}" for c in event_columns(schema)),
+    ]
+
+
+def _kinds_of_malformed(e: EventColumns) -> list[tuple[str, str]]:
+    """Return what can be wrong with a row, and SQL for it; the first that holds is told."""
+    counts = {quote(engagement(n)): c for n, c in e.engagements.items()}
+    return [
+        (f"null {e.item}", "item_id IS NULL"),
+        (f"null or empty {e.query}", rf"query IS NULL OR NOT regexp_matches(query, '{NOT_BLANK}')"),
+        (f"null or unparsable {e.time}", "time IS NULL"),
+        *([(f"null {e.user}", '"user" IS NULL')] if e.user else []),
+        *([(f"null {e.request}", "request_id IS NULL")] if e.request else []),
+        *([(f"unknown {e.split}", f"split IS NULL OR split NOT IN {SPLITS}")] if e.split else []),
+        *([(f"unparsable {e.event_time}", "timed AND event_time IS NULL")] if e.event_time else []),
+        *((f"NaN or unparsable {c}", f"{n} IS NULL OR NOT isfinite({n})") for n, c in counts.items()),
+        *((f"negative {c}", f"{n} < 0") for n, c in counts.items()),
+        *(
+            [(f"{e.true_probability} not in 0..1", "(true_probability BETWEEN 0 AND 1) IS NOT true")]
+            if e.true_probability
+            else []
+        ),
+        (f"{e.item} not in items", "item IS NULL"),
+    ]
+
+
+def _literal(value: str) -> str:
+    return "'" + value.replace("'", "''") + "'"
+
+
+def _count(db: duckdb.DuckDBPyConnection, file: str, schema: SearchSchema, strict: bool) -> EventCounts:
+    malformed = dict(
+        db.execute("SELECT malformed, count(*) FROM parsed GROUP BY 1 ORDER BY 2 DESC, 1").fetchall()
+    )
+    rows, well_formed = sum(malformed.values()), malformed.pop(None, 0)
+    if rows == 0:
+        raise DatasetError(f"'{file}' has no rows; there is nothing to prepare")
+    found = ", ".join(f"{n} x {kind}" for kind, n in malformed.items())
+    if malformed and strict:
+        raise DatasetError(
+            f"'{file}': malformed rows: {found}; correct them, or leave them out without --strict"
+        )
+    if well_formed == 0:
+        raise DatasetError(f"'{file}': every row is malformed: {found}")
+    sql = f"SELECT count(*) FROM parsed WHERE malformed IS NULL AND ({_engaged(schema)})"
+    engaged = db.execute(sql).fetchone()[0]
+    if engaged == 0:
+        columns = ", ".join(repr(c) for c in schema.events.engagements.values())
+        raise DatasetError(f"'{file}': no row has an engagement; check the columns {columns}")
+    return EventCounts(rows, malformed, 0 if schema.events.impressions else well_formed - engaged)
+
+
+def _engaged(schema: SearchSchema) -> str:
+    """Return SQL: whether anything happened in a row of ``parsed``."""
+    return " OR ".join(f"{quote(engagement(n))} > 0" for n in schema.events.engagements)

@@ -1,0 +1,88 @@
+"""StagedLog: a log in a database file, with malformed rows left out and rows grouped by request."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from interactrank.data.errors import DatasetError
+from interactrank.data.extras import duckdb, pa
+from interactrank.data.raw.candidates import stage_candidates
+from interactrank.data.raw.events import EventCounts, stage_events
+from interactrank.data.raw.items import stage_items
+from interactrank.data.raw.requests import stage_requests
+from interactrank.data.raw.sql import first_line
+from interactrank.data.raw.users import stage_users
+from interactrank.data.settings import PrepareSettings, SplitSettings
+from interactrank.schema import SearchSchema
+
+__all__ = ["StagedLog", "stage_log"]
+
+
+@dataclass(frozen=True)
+class StagedLog:
+    """The staged tables of a log, opened.
+
+    Args:
+        db: connection with the tables ``requests``, ``candidates`` and ``items``.
+        events: rows of the events files, and those that were left out.
+        num_items, num_requests: rows of ``items`` and ``requests``.
+    """
+
+    db: duckdb.DuckDBPyConnection
+    events: EventCounts
+    num_items: int
+    num_requests: int
+
+    def batches(self, sql: str, size: int = 65_536) -> Iterator[pa.RecordBatch]:
+        """Yield the rows of a query, with one record batch in memory at a time."""
+        with self.db.cursor() as cursor:
+            yield from cursor.sql(sql).to_arrow_reader(size)
+
+    def table(self, sql: str) -> pa.Table:
+        """Return the rows of a query as one Arrow table."""
+        with self.db.cursor() as cursor:
+            return cursor.sql(sql).to_arrow_table()
+
+
+def stage_log(log: Path, schema: SearchSchema, settings: PrepareSettings, work: Path) -> StagedLog:
+    """Stage a log in the folder ``work``.
+
+    Raises:
+        DatasetError: a file or column is missing or unreadable, item ids repeat, nothing is left to prepare,
+            or (with ``strict``) a row is malformed.
+    """
+    if schema.events.split and settings.split != SplitSettings():
+        raise DatasetError(
+            f"prepare.split has no effect: the log's column '{schema.events.split}' splits it; "
+            "set schema.events.split to null to split by dates or shares"
+        )
+    db = _connect(settings, work)
+    try:
+        db.execute("SET TimeZone = 'UTC'; SET enable_progress_bar = false")
+        num_items = stage_items(db, log, schema)
+        has_users = stage_users(db, log, schema)
+        events = stage_events(db, log, schema, strict=settings.strict)
+        num_requests = stage_requests(db, schema, settings, has_users=has_users)
+        stage_candidates(db, schema)
+    except duckdb.Error as error:
+        db.close()
+        raise DatasetError(f"'{log}': {first_line(error)}") from None
+    except BaseException:
+        db.close()
+        raise
+    return StagedLog(db, events, num_items, num_requests)
+
+
+def _connect(settings: PrepareSettings, work: Path) -> duckdb.DuckDBPyConnection:
+    config: dict[str, Any] = {
+        "memory_limit": settings.memory_limit,
+        "temp_directory": str(work / "spill"),
+        **({"threads": settings.threads} if settings.threads else {}),
+    }
+    try:
+        return duckdb.connect(str(work / "staging.duckdb"), config=config)
+    except duckdb.Error as error:
+        raise DatasetError(f"prepare.memory_limit or threads: {first_line(error)}") from None
