@@ -2,7 +2,7 @@
 
 :class:`interactrank.modules.PriorityLabels` computes the same kind of labels from tensors of engagements in
 a model. A dataset stores the result: ``prepare`` runs without PyTorch, and a model that reads the dataset
-need not know the engagements.
+need not know the engagements. A test holds the two equal.
 """
 
 from __future__ import annotations

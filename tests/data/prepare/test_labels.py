@@ -1,12 +1,13 @@
 """Labels and weights that prepare writes are those of the module that computes them from a batch."""
 
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
-from interactrank.data.prepare.request_table import _label, _weights
+from interactrank.data.prepare.labels import candidate_weights, head_labels
 from interactrank.modules import HeadRule, PriorityLabels
 
 NAMES = ["click", "save", "bounce"]
@@ -28,7 +29,13 @@ def test_labels_and_weights__numpy_and_torch_agree(engagements: torch.Tensor) ->
     )
     labels, weights = rule(engagements)
     happened = dict(zip(NAMES, (engagements.numpy() > 0).T, strict=True))
-    block = SimpleNamespace(engaged=happened.__getitem__, items=SimpleNamespace(values=np.arange(8)))
-    schema = SimpleNamespace(impression_weight=0.5, label_weights={"save": 7.0, "click": 2.0})
-    assert _label(block, ["click", "save"], ["bounce"]).tolist() == labels[:, 0].tolist()  # type: ignore[arg-type]
-    assert _weights(schema, block).tolist() == weights.tolist()  # type: ignore[arg-type]
+    schema = SimpleNamespace(
+        heads=[SimpleNamespace(engagements=["click", "save"], unless=["bounce"])],
+        impression_weight=0.5,
+        label_weights={"save": 7.0, "click": 2.0},
+    )
+    requests: Any = SimpleNamespace(
+        schema=schema, engaged=happened.__getitem__, items=SimpleNamespace(values=np.arange(8))
+    )
+    assert head_labels(requests)[:, 0].tolist() == labels[:, 0].tolist()
+    assert candidate_weights(requests).tolist() == weights.tolist()
