@@ -32,7 +32,7 @@ class AccidentalHits(nn.Module):
     """Mask of the items that the request itself engaged with, in any head.
 
     They came into the batch as a positive of this or of another request, and would be pushed away from a
-    query that wants them. Yi et al. 2019, section 3 (in-batch negatives).
+    query that wants them.
 
     Example::
 

@@ -26,8 +26,8 @@ class SampledSoftmax(nn.Module):
     first the items that the request itself engaged with (accidental hits). logQ is subtracted from positive
     and negative logits alike, since both came into the batch by the same draw. A positive s with negatives of
     log-sum-exp Z costs softplus(Z - s), a form that keeps its gradient however wrong the model is; Z is
-    shared by all positives of a request, so the cost is one [R H, D] x [D, N] product. Yi et al. 2019,
-    equations 3 and 5.
+    shared by all positives of a request, so the cost is one [R H, D] x [D, N] product. Yi et al.
+    2019, "Sampling-bias-corrected neural modeling for large corpus item recommendations", section 3.
 
     Args:
         temperature: scale of the logits.
