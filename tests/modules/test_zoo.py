@@ -129,7 +129,7 @@ NOT_IN_THE_ZOO = {
     "TableConfig": "settings",
     "Merged": "a result",
     "Negatives": "an argument",
-    "ManagedIds": "maps ids; test_managed.py holds it to its rules",
+    "ManagedIds": "maps ids; test_managed_ids.py holds it to its rules",
     "manage": "TorchRec's collection of tables, in float32 alone",
     "embedding_bag_collection": "TorchRec's collection of tables, in float32 alone",
     "embedding_collection": "TorchRec's collection of tables, in float32 alone",
