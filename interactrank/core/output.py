@@ -1,7 +1,7 @@
 """Results on the terminal: a closed pipe, a full disk or an ASCII terminal end no job.
 
-What is printed is a view of files that are written already, so that a stream that cannot take it is no reason
-to fail. ``interactrank evaluate ... | head`` prints what ``head`` reads, and ends with exit code 0.
+A table on the terminal shows files that are written already, so that a stream that cannot take it does not
+fail the job. ``interactrank evaluate ... | head`` prints what ``head`` reads, and ends with exit code 0.
 """
 
 from __future__ import annotations

@@ -3,6 +3,7 @@
 Everything passes through one frame, a row per request (:mod:`interactrank.evaluation.metric_frame`).
 """
 
+from interactrank.evaluation.corpus_ranks import ranks_of_relevant
 from interactrank.evaluation.gather import gather_frame, sort_frame
 from interactrank.evaluation.metric_frame import (
     MetricFrame,
@@ -39,7 +40,7 @@ from interactrank.evaluation.metrics import (
 )
 from interactrank.evaluation.plots import plot_comparison, plot_training_curves
 from interactrank.evaluation.predictions import Predictions
-from interactrank.evaluation.ranks import RelevantRanks, ranks_of_candidates, ranks_of_relevant
+from interactrank.evaluation.ranks import RelevantRanks, ranks_of_candidates
 from interactrank.evaluation.report import metrics_table, print_metrics
 from interactrank.evaluation.slices import (
     Slice,

@@ -14,7 +14,7 @@ Array = ArrayLike | torch.Tensor
 
 
 def as_array(values: Array, name: str) -> NDArray[Any]:
-    """A one-dimensional numpy view or copy of ``values``.
+    """Return a one-dimensional numpy view or copy of ``values``.
 
     Args:
         values: [N] tensor on any device, array or list. bfloat16 is widened to float32.
@@ -44,7 +44,7 @@ def as_array(values: Array, name: str) -> NDArray[Any]:
 def as_floats(
     values: Array, name: str, *, finite: bool = False, minimum: float | None = None
 ) -> NDArray[Any]:
-    """A float array without NaN.
+    """Return a float array without NaN.
 
     Args:
         values: [N] numbers.
@@ -83,7 +83,7 @@ def as_floats(
 
 
 def as_integers(values: Array, name: str, *, minimum: int = 0, below: int | None = None) -> NDArray[np.int64]:
-    """An int64 array within a range.
+    """Return an int64 array within a range.
 
     Args:
         values: [N] integers.
@@ -118,7 +118,7 @@ def as_integers(values: Array, name: str, *, minimum: int = 0, below: int | None
 
 
 def request_index(candidate_lengths: Array, num_candidates: int, name: str = "scores") -> NDArray[np.int64]:
-    """The request of every candidate.
+    """Return the request of every candidate.
 
     Args:
         candidate_lengths: [R] candidates of each request, 0 allowed.

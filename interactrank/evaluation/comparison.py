@@ -166,7 +166,7 @@ class Comparison:
         return [
             f"share of the optimum, {shown_name(metric)}: "
             + ", ".join(f"{model} {of[metric]:.1%}" for model, of in shares.items())
-            for metric in ("hit@3", "mrr")
+            for metric in self.headline[:3]
             if any(metric in of for of in shares.values())
         ]
 

@@ -23,11 +23,12 @@ from interactrank.data.loading.prepared_requests import PreparedRequests
 from interactrank.data.prepared.dataset import PreparedDataset
 from interactrank.data.settings import LoaderSettings
 from interactrank.evaluation.checks import check_requests, head_index
+from interactrank.evaluation.corpus_ranks import ranks_of_relevant
 from interactrank.evaluation.gather import gather_frame
 from interactrank.evaluation.metric_frame import MetricFrame, concatenate_frames, hide_meaningless
 from interactrank.evaluation.metrics.measure import request_metrics
 from interactrank.evaluation.predictions import Predictions, gather_predictions
-from interactrank.evaluation.ranks import RelevantRanks, ranks_of_candidates, ranks_of_relevant
+from interactrank.evaluation.ranks import RelevantRanks, ranks_of_candidates
 from interactrank.evaluation.scorers.protocol import ProbabilityScorer, Scorer
 from interactrank.evaluation.settings import EvaluationSettings
 from interactrank.evaluation.slices import (

@@ -1,4 +1,4 @@
-"""Gathers the request frames of all ranks, so that distributed evaluation gives the numbers of one process.
+"""Gather the request frames of all ranks, so that distributed evaluation gives the numbers of one process.
 
 Each rank evaluates its own requests, any number of them, none included, and every rank calls
 :func:`gather_frame` once. Rows are then put in the order of a key that is unique to a request, so that
@@ -87,7 +87,7 @@ def gather_frame(
 
 
 def sort_frame(frame: Mapping[str, NDArray[Any]], key: str = "request_id") -> MetricFrame:
-    """The rows in the order of a key that is unique to a request.
+    """Return the rows in the order of a key that is unique to a request.
 
     Args:
         frame: the per-request frame.

@@ -92,7 +92,7 @@ def metric_columns(frame: Mapping[str, NDArray[Any]], metrics: Sequence[str] | N
 
 
 def metric_matrix(frame: Mapping[str, NDArray[Any]], metrics: Sequence[str]) -> NDArray[np.float64]:
-    """Return the named metrics, one beside the other.
+    """Return the named metrics as columns of a matrix.
 
     Args:
         frame: the per-request frame of R rows.
@@ -198,7 +198,7 @@ def frame_means(
         metrics: the ones wanted; all when left out.
 
     Returns:
-        ``{metric: (mean, number of requests with a value)}``; the mean is NaN where there is no such request.
+        ``{metric: (mean, number of requests with a value)}``; the mean is NaN without any.
 
     Example::
 

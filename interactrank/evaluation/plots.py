@@ -64,14 +64,7 @@ def plot_training_curves(
         for place, (label, names) in enumerate(panels):
             axes = figure.add_subplot(1, len(panels), place + 1)
             for number, name in enumerate(names):
-                steps, values = curves[name]
-                colour = PALETTE[(number + place) % len(PALETTE)]
-                noisy = label == "loss" and len(steps) > 50
-                marker = MARKERS[number % len(MARKERS)] if len(steps) <= 50 else None
-                shown = _smooth(values) if noisy else values
-                if noisy:
-                    axes.plot(steps, values, color=colour, alpha=0.25, linewidth=0.8)
-                axes.plot(steps, shown, color=colour, linewidth=1.8, marker=marker, markersize=4, label=name)
+                _draw_curve(axes, name, curves[name], number, place, smooth=label == "loss")
             axes.set_xlabel(f"training {x}")
             axes.set_ylabel(label)
             axes.grid(True)
@@ -80,6 +73,19 @@ def plot_training_curves(
             axes.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
             axes.legend(loc="best")
         return save_figure(figure, path)
+
+
+def _draw_curve(
+    axes: Any, name: str, curve: tuple[list[float], list[float]], number: int, panel: int, *, smooth: bool
+) -> None:
+    steps, values = curve
+    colour = PALETTE[(number + panel) % len(PALETTE)]
+    few = len(steps) <= 50
+    if smooth and not few:
+        axes.plot(steps, values, color=colour, alpha=0.25, linewidth=0.8)
+        values = _smooth(values)
+    marker = MARKERS[number % len(MARKERS)] if few else None
+    axes.plot(steps, values, color=colour, linewidth=1.8, marker=marker, markersize=4, label=name)
 
 
 def plot_comparison(
@@ -125,9 +131,6 @@ def plot_comparison(
     }
     if not any(drawn.values()):
         raise ValueError(f"no model has a value of {', '.join(names) or 'any metric'}; nothing to draw")
-    requests = sorted({interval.requests for points in drawn.values() for _, interval in points})
-    count = f"{requests[0]:,}" if len(requests) == 1 else f"{requests[0]:,} to {requests[-1]:,}"
-    gap = min(0.22, 0.7 / len(models))
     with plot_style():
         figure = new_figure(8.0, 1.7 + len(names) * max(0.55, 0.2 * len(models)))
         set_title(figure, title)
@@ -135,21 +138,7 @@ def plot_comparison(
         for row in range(1, len(names), 2):
             axes.axhspan(row - 0.5, row + 0.5, color="#f6f6f6", linewidth=0, zorder=0)
         for number, (model, points) in enumerate(drawn.items()):
-            offset = (number - (len(models) - 1) / 2) * gap
-            colour = PALETTE[number % len(PALETTE)]
-            rows = [row + offset for row, _ in points]
-            for y, (_, interval) in zip(rows, points, strict=True):
-                if not math.isnan(interval.low):
-                    axes.plot([interval.low, interval.high], [y, y], color=colour, linewidth=2.2, alpha=0.55)
-            axes.plot(
-                [interval.value for _, interval in points],
-                rows,
-                linestyle="none",
-                marker=MARKERS[number % len(MARKERS)],
-                markersize=6,
-                color=colour,
-                label=model,
-            )
+            _draw_model(axes, model, points, number, len(models))
         for number, (name, value) in enumerate(ceilings.items()):
             at = names.index(name)
             label = None if number else "best possible"
@@ -159,10 +148,36 @@ def plot_comparison(
         axes.set_ylim(len(names) - 0.5, -0.5)
         axes.grid(True, axis="x")
         axes.spines["left"].set_visible(False)
-        axes.set_xlabel(f"mean over {count} requests, with {100 * confidence:g} % interval")
+        axes.set_xlabel(f"mean over {_counts(drawn)} requests, with {100 * confidence:g} % interval")
         entries = len(models) + bool(ceilings)
         axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=min(entries, 4), borderaxespad=0.2)
         return save_figure(figure, path)
+
+
+def _draw_model(axes: Any, model: str, points: list[tuple[int, Interval]], number: int, models: int) -> None:
+    """A point and its interval in each row, models one below the other within a row."""
+    gap = min(0.22, 0.7 / models)
+    offset = (number - (models - 1) / 2) * gap
+    colour = PALETTE[number % len(PALETTE)]
+    rows = [row + offset for row, _ in points]
+    for y, (_, interval) in zip(rows, points, strict=True):
+        if not math.isnan(interval.low):
+            axes.plot([interval.low, interval.high], [y, y], color=colour, linewidth=2.2, alpha=0.55)
+    axes.plot(
+        [interval.value for _, interval in points],
+        rows,
+        linestyle="none",
+        marker=MARKERS[number % len(MARKERS)],
+        markersize=6,
+        color=colour,
+        label=model,
+    )
+
+
+def _counts(drawn: Mapping[str, list[tuple[int, Interval]]]) -> str:
+    """How many requests the values are means over, as a number or a range."""
+    requests = sorted({interval.requests for points in drawn.values() for _, interval in points})
+    return f"{requests[0]:,}" if len(requests) == 1 else f"{requests[0]:,} to {requests[-1]:,}"
 
 
 def _curve(rows: Sequence[Mapping[str, Any]], x: str, name: str) -> tuple[list[float], list[float]]:

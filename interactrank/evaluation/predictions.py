@@ -1,4 +1,4 @@
-"""Predicted probabilities of logged candidates beside their labels, gathered over blocks and ranks.
+"""Predicted probabilities of logged candidates with their labels, gathered over blocks and ranks.
 
 Shapes: C candidates.
 """

@@ -72,7 +72,7 @@ class SliceMetrics:
 def query_frequency_slice(
     frequency: Array, train_counts: Array, *, shares: tuple[float, float] = (1 / 3, 2 / 3)
 ) -> Slice:
-    """Head, torso, tail and unseen queries, cut by training traffic.
+    """Label head, torso, tail and unseen queries, cut by training traffic.
 
     Training queries in falling frequency make up the head until their searches reach the first share of all,
     the torso until the second, the tail beyond. Queries of equal frequency fall on the same side, the more
@@ -114,7 +114,7 @@ def query_frequency_slice(
 
 
 def seen_query_slice(frequency: Array) -> Slice:
-    """Queries that training has seen, and others.
+    """Label queries that training has seen, and others.
 
     Args:
         frequency: [R] how often the query of each request occurred in training; 0 = never.
@@ -131,7 +131,7 @@ def seen_query_slice(frequency: Array) -> Slice:
 
 
 def segment_slice(values: Sequence[object] | NDArray[Any]) -> Slice:
-    """One label per value of a segment (country, gender, device).
+    """Label each value of a segment (country, gender, device).
 
     Args:
         values: [R] values; None and NaN become ``missing``.
@@ -153,7 +153,7 @@ def segment_slice(values: Sequence[object] | NDArray[Any]) -> Slice:
 
 
 def length_slice(lengths: Array, *, edges: Sequence[int] = (0, 1, 5, 20, 100)) -> Slice:
-    """Buckets of a length, such as the number of events in the user's history.
+    """Label buckets of a length, such as the number of events in the user sequence.
 
     Args:
         lengths: [R] 0 or more.
@@ -189,7 +189,7 @@ def metrics_by_slice(
     confidence: float = 0.95,
     seed: int = 0,
 ) -> dict[str, dict[str, SliceMetrics]]:
-    """The metric frame of every label of every slice.
+    """Measure every label of every slice.
 
     Args:
         frame: per-request frame of R rows.
@@ -237,7 +237,7 @@ def metrics_by_slice(
 def per_user_means(
     frame: Mapping[str, NDArray[Any]], users: Array, metrics: Sequence[str] | None = None
 ) -> MetricFrame:
-    """One row per user: the mean of each metric over the user's requests.
+    """Return one row per user: the mean of each metric over the user's requests.
 
     The mean of the result counts every user once, however active. It is again a frame, so that
     :func:`bootstrap_intervals` and :func:`compare_paired` apply.

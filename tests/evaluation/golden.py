@@ -1,4 +1,4 @@
-"""Golden cases of the reference, where they are present: beside the project or at INTERACTRANK_GOLDEN."""
+"""Golden cases of the reference, if they are present: next to the project or at INTERACTRANK_GOLDEN."""
 
 import os
 from pathlib import Path

@@ -97,7 +97,7 @@ def test_several_scorers_in_one_pass_find_what_each_finds_alone(
 
 
 def test_repeats_are_left_out_only_where_the_schema_says_so(tmp_path: Path) -> None:
-    """u saved a after "red"; when it searches "red" again, a is no candidate, unless it is chosen again."""
+    """u saved a after "red"; when it searches "red" again, a is left out, unless it is chosen again."""
     items = [logs.item(n) for n in "abc"]
     first = [logs.event("r1", "u", "red", "a", 0, click=1)]
     again = [logs.event("r2", "u", "red", n, 1440, split="test", click=int(n == "b")) for n in "abc"]

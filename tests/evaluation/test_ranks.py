@@ -4,8 +4,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from interactrank.evaluation import ranks as ranks_module
-from interactrank.evaluation.ranks import RelevantRanks, ranks_of_candidates, ranks_of_relevant
+from interactrank.evaluation import corpus_ranks
+from interactrank.evaluation.corpus_ranks import ranks_of_relevant
+from interactrank.evaluation.ranks import RelevantRanks, ranks_of_candidates
 
 
 def slow_ranks(scores, gains):
@@ -64,7 +65,7 @@ def test_many_pairs_are_compared_in_steps(monkeypatch):
     scores = generator.integers(0, 4, (7, 9)).astype(np.float32)
     request, item = np.nonzero(generator.random((7, 9)) < 0.4)
     whole = ranks_of_relevant(scores, (request, item))
-    monkeypatch.setattr(ranks_module, "_BLOCK_ELEMENTS", 20)
+    monkeypatch.setattr(corpus_ranks, "_BLOCK_ELEMENTS", 20)
     steps = ranks_of_relevant(scores, (request, item))
     assert np.array_equal(whole.rank, steps.rank)
     assert np.array_equal(whole.tied, steps.tied)

@@ -40,7 +40,7 @@ class BinnedCounts:
     negatives: torch.Tensor
 
     def __add__(self, other: BinnedCounts) -> BinnedCounts:
-        """The counts of both sets of rows; both need the same number of thresholds."""
+        """Return the counts of both sets of rows; both need the same number of thresholds."""
         if len(self.true_positives) != len(other.true_positives):
             raise ValueError(
                 f"counts at {len(self.true_positives)} and at {len(other.true_positives)} thresholds do not "
@@ -62,7 +62,7 @@ def binned_counts(
     num_thresholds: int = 2000,
     inclusive: bool = True,
 ) -> BinnedCounts:
-    """Counts one batch.
+    """Count one batch.
 
     Args:
         predictions: [N] in [0, 1]; NaN is an error.
@@ -114,7 +114,7 @@ def binned_counts(
 
 
 def binned_roc_auc(counts: BinnedCounts) -> torch.Tensor:
-    """The area under the ROC curve by the trapezoidal rule between thresholds.
+    """Return the area under the ROC curve by the trapezoidal rule between thresholds.
 
     Args:
         counts: of one or more batches.
@@ -133,7 +133,7 @@ def binned_roc_auc(counts: BinnedCounts) -> torch.Tensor:
 
 
 def binned_pr_auc(counts: BinnedCounts) -> torch.Tensor:
-    r"""The area under the PR curve, interpolated between thresholds as Davis and Goadrich (ICML 2006) do.
+    r"""Return the area under the PR curve, interpolated between thresholds (Davis and Goadrich, ICML 2006).
 
     Between two thresholds the true positives grow linearly with the predicted positives, and the precision
     along that line is integrated in closed form.
@@ -167,7 +167,7 @@ def binned_roc_pr_auc(
     num_thresholds: int = 2000,
     inclusive: bool = True,
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Both binned areas of one batch.
+    """Return both binned areas of one batch.
 
     Args:
         predictions: [N] in [0, 1].

@@ -60,7 +60,7 @@ def request_metrics(
     suffix ``_pessimistic`` the frame has it with the relevant ones last, which no order can undercut.
 
     Args:
-        ranks: of :func:`ranks_of_candidates` (logged candidates), :func:`ranks_of_relevant` (full corpus) or
+        ranks: of :func:`ranks_of_candidates` (logged candidates), ``ranks_of_relevant`` (full corpus) or
             :meth:`RelevantRanks.from_pairs` (anything else).
         ks: cut-offs of hit@k, recall@k and ndcg@k.
         keys: [R] different for each request, from which a metric without an exact formula draws its random

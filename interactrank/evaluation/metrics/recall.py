@@ -20,7 +20,7 @@ __all__ = ["corpus_outranking", "count_outranking", "recall_at_k"]
 def count_outranking(
     true_scores: torch.Tensor, other_scores: torch.Tensor, ignored: torch.Tensor | None = None
 ) -> torch.Tensor:
-    """How many others score at least as much as the true item: its rank counted from 0.
+    """Count how many others score at least as much as the true item: its rank counted from 0.
 
     Args:
         true_scores: [R] score of the true item.
@@ -60,7 +60,7 @@ def corpus_outranking(
     *,
     chunk: int = 1024,
 ) -> torch.Tensor:
-    """Ranks the true item of every row against a corpus by dot product.
+    """Rank the true item of every row against a corpus by dot product.
 
     Args:
         query: [R, D] query embeddings, of one head.
@@ -99,11 +99,11 @@ def corpus_outranking(
 
 
 def recall_at_k(outranking: torch.Tensor, ks: Sequence[int]) -> tuple[torch.Tensor, torch.Tensor]:
-    r"""Recall at each cut-off with its normal-approximation error.
+    r"""Return recall at each cut-off with its normal-approximation error.
 
     With one true item a row, recall@k equals hit@k. The half-width of the 95 % interval is
-    :math:`1.96\sqrt{r(1-r)/R}`; it is 0 at a recall of 0 or 1, where :func:`bootstrap_intervals` is no better
-    and more rows are the remedy.
+    :math:`1.96\sqrt{r(1-r)/R}`; it is 0 at a recall of 0 or 1. :func:`bootstrap_intervals` is not better
+    there; only more rows help.
 
     Args:
         outranking: [R] of :func:`count_outranking` or :func:`corpus_outranking`.

@@ -33,7 +33,7 @@ class Bm25Scorer:
         self.log, self.name = log, names[0]
 
     def __call__(self, requests: PreparedRequests, candidates: Jagged | None) -> Tensor:
-        """BM25 scores; ties are broken by popularity in training, as a search engine would."""
+        """Return BM25 scores; ties are broken by popularity in training, as a search engine would."""
         items = self.log.items
         scores = self.log.cross.match_one(self.name, requests.keys().parts["words"], candidates)
         return with_popularity(scores, items.train_count, candidates)

@@ -42,6 +42,6 @@ class CountScorer:
         self.name = log.schema.iqp[self.column].name
 
     def __call__(self, requests: PreparedRequests, candidates: Jagged | None) -> Tensor:
-        """Shares of the query's engagements; ties are broken by popularity in training."""
+        """Return shares of the query's engagements; ties are broken by popularity in training."""
         rate, _ = self.log.cross.history(requests.keys(), candidates, only=[self.name])
         return with_popularity(rate[:, self.column], self.log.items.train_count, candidates)

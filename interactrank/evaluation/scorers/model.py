@@ -36,7 +36,7 @@ class CrossBlock:
     def __call__(
         self, requests: PreparedRequests, candidates: Jagged | None
     ) -> tuple[NDArray[np.float32], ...]:
-        """(rate [C, X], support [R, X], lexical [C, Y]) of the candidates, C = R * N where they are None."""
+        """Return (rate [C, X], support [R, X], lexical [C, Y]); C = R * N if the candidates are None."""
         if self._of is None or requests is not self._of[0] or not _equal(candidates, self._of[1]):
             keys = requests.keys()
             rate, support = self.log.cross.history(keys, candidates, only=self.only)
@@ -79,7 +79,7 @@ class ModelScorer:
 
     @torch.no_grad()
     def __call__(self, requests: PreparedRequests, candidates: Jagged | None) -> Tensor:
-        """Scores of the ranking head, on the CPU.
+        """Return scores of the ranking head, on the CPU.
 
         Args:
             requests: R of them.

@@ -19,7 +19,7 @@ class Scorer(Protocol):
     """Scores the candidates of requests; higher is better."""
 
     def __call__(self, requests: PreparedRequests, candidates: Jagged | None) -> Tensor:
-        """[C] float32 scores of the candidates; [R, N] of the whole catalogue where they are None."""
+        """Return [C] float32 scores of the candidates; [R, N] of the whole catalogue if they are None."""
 
 
 @runtime_checkable

@@ -33,7 +33,7 @@ class TrueProbabilityScorer:
             raise DatasetError("only a simulated log has events.true_probability")
 
     def __call__(self, requests: PreparedRequests, candidates: Jagged | None) -> Tensor:
-        """The logged candidates' probabilities."""
+        """Return the logged candidates' probabilities."""
         if candidates is None:
             raise DatasetError("true_probability is known for the logged candidates only")
         values: NDArray[np.float32] = requests.jagged("true_probability").values

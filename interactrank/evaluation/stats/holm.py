@@ -13,7 +13,7 @@ __all__ = ["holm"]
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """Holm's adjusted p-values.
+    """Return Holm's adjusted p-values.
 
     The smallest of n is multiplied by n, the next one by n - 1, and so on; none is below one before it, none
     above 1.
@@ -34,7 +34,7 @@ def holm(p_values: Sequence[float]) -> list[float]:
     """
     for p in p_values:
         if not (math.isnan(p) or 0 <= p <= 1):
-            raise ValueError(f"{p} is no p-value; each must be in 0..1")
+            raise ValueError(f"{p} is not a p-value; each must be in 0..1")
     order = sorted((i for i, p in enumerate(p_values) if not math.isnan(p)), key=lambda i: p_values[i])
     adjusted = [math.nan] * len(p_values)
     highest = 0.0

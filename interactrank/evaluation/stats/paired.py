@@ -54,7 +54,7 @@ def compare_paired(
     confidence: float = 0.95,
     seed: int = 0,
 ) -> dict[str, PairedDifference]:
-    """Compares two models request by request.
+    """Compare two models request by request.
 
     Args:
         first: per-request frame of one model.
@@ -82,17 +82,7 @@ def compare_paired(
         >>> result.difference, result.requests
         (0.25, 4)
     """
-    rows = num_requests(first)
-    if num_requests(second) != rows:
-        raise ValueError(
-            f"the frames hold {rows} and {num_requests(second)} requests; the same ones are needed"
-        )
-    if key in first and key in second and not np.array_equal(first[key], second[key]):
-        at = int((first[key] != second[key]).argmax())
-        raise ValueError(
-            f"row {at} is request {first[key][at]} in one frame and {second[key][at]} in the other; "
-            f"sort both frames by {key!r}"
-        )
+    rows = _check_same_requests(first, second, key)
     if metrics is None:
         metrics = [name for name in metric_columns(first) if name in metric_columns(second)]
     names = metric_columns(first, metrics)
@@ -117,6 +107,24 @@ def compare_paired(
         )
         for (name, interval), p_value in zip(intervals.items(), p_values, strict=True)
     }
+
+
+def _check_same_requests(
+    first: Mapping[str, NDArray[Any]], second: Mapping[str, NDArray[Any]], key: str
+) -> int:
+    """Return the number of requests of both frames."""
+    rows = num_requests(first)
+    if num_requests(second) != rows:
+        raise ValueError(
+            f"the frames hold {rows} and {num_requests(second)} requests; the same ones are needed"
+        )
+    if key in first and key in second and not np.array_equal(first[key], second[key]):
+        at = int((first[key] != second[key]).argmax())
+        raise ValueError(
+            f"row {at} is request {first[key][at]} in one frame and {second[key][at]} in the other; "
+            f"sort both frames by {key!r}"
+        )
+    return rows
 
 
 def _sign_flip_p_values(sums: NDArray[np.float64], permutations: int, seed: int) -> NDArray[np.float64]:

@@ -7,9 +7,10 @@ from hypothesis import strategies as st
 from ir_measures import AP, RR, R, Success, nDCG
 from sklearn.metrics import ndcg_score, roc_auc_score
 
+from interactrank.evaluation.corpus_ranks import ranks_of_relevant
 from interactrank.evaluation.metric_frame import concatenate_frames
 from interactrank.evaluation.metrics import ranking_metrics, request_auc, request_metrics
-from interactrank.evaluation.ranks import RelevantRanks, ranks_of_candidates, ranks_of_relevant
+from interactrank.evaluation.ranks import RelevantRanks, ranks_of_candidates
 
 KS = (1, 3, 5)
 

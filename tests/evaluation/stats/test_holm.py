@@ -30,7 +30,7 @@ def test_a_test_that_could_not_be_made_does_not_count():
 
 @pytest.mark.parametrize("p", [-0.1, 1.1, math.inf])
 def test_what_is_no_p_value(p):
-    with pytest.raises(ValueError, match="is no p-value"):
+    with pytest.raises(ValueError, match="is not a p-value"):
         holm([0.5, p])
 
 
