@@ -1,9 +1,9 @@
 import pytest
 import torch
 
+from interactrank.evaluation.corpus_ranks import ranks_of_relevant
 from interactrank.evaluation.metrics import request_metrics
 from interactrank.evaluation.metrics.recall import corpus_outranking, count_outranking, recall_at_k
-from interactrank.evaluation.ranks import ranks_of_relevant
 from tests.evaluation.golden import golden_case
 
 
