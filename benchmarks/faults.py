@@ -29,7 +29,7 @@ from typing import Any
 from benchmarks import machine, report, tables
 from interactrank.core.files import atomic_write_text
 from interactrank.runs.config import load_config
-from interactrank.runs.jobs import prepare_job, simulate_job
+from interactrank.runs.datasets import prepare_dataset, simulate_log
 
 ROOT = Path(__file__).parents[1]
 DEMO = ROOT / "interactrank" / "configs" / "demo.yaml"
@@ -119,7 +119,7 @@ class Jobs:
         config = load_config(DEMO, SIZES)
         self.config = folder / "run.yaml"
         atomic_write_text(self.config, config.dump())
-        prepare_job(config, simulate_job(config, folder / "log"), folder / "prepared")
+        prepare_dataset(config, simulate_log(config, folder / "log"), folder / "prepared")
 
     def run(
         self, name: str, *faults: dict[str, Any], restarts: int, overrides: tuple[str, ...] = ()

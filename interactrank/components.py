@@ -1,6 +1,6 @@
 """torchx components: what a scheduler starts, from two processes on a laptop to a cluster.
 
-Each runs the same command line as a shell would; ``torchrun_line`` gives it. On this machine::
+Each runs the same command line as a shell would, and prints it. On this machine::
 
     torchx run -s local_cwd interactrank/components.py:train --config run.yaml --data prepared \
         --output runs/a -j 1x2 -- training.steps=200
@@ -17,7 +17,7 @@ from interactrank.runs.launch import MODULE, LaunchError, environment, on_ranks,
 require("torchx", "launch")
 import torchx.specs as specs  # noqa: E402 (after the check that it is installed)
 
-__all__ = ["bench", "evaluate", "export_items", "train"]
+__all__ = ["bench", "run_verb", "train"]
 
 
 def train(
@@ -40,14 +40,14 @@ def train(
     max_retries: int = 0,
     rdzv_port: int = 29500,
 ) -> specs.AppDef:
-    """Trains a model on a prepared log with torchrun.
+    """Train a model on a dataset with torchrun.
 
     Args:
         overrides: settings of the config to change, such as training.steps=200
         config: YAML file of the run
-        data: folder of the prepared log
-        output: folder of the model, seen by all machines
-        model: interactrank or two_tower
+        data: directory of the dataset
+        output: run directory of the model, seen by all machines
+        model: interactrank, two_tower or one of the config's variants
         plan: file that interactrank plan wrote for these machines; TorchRec plans when left out
         j: machines x processes on each, such as 4x8; 2:4x8 goes on while 2 of 4 machines are there
         threads: OMP_NUM_THREADS of each process
@@ -55,7 +55,7 @@ def train(
         cpu: cores of a machine
         gpu: GPUs of a machine
         memMB: memory of a machine
-        image: container image, or folder for local schedulers; torchx's default when left out
+        image: container image, or directory for local schedulers; torchx's default when left out
         mounts: what a container sees, such as type=volume,src=CLAIM,dst=/mnt or type=bind,src=/mnt,dst=/mnt
         max_restarts: how often torchrun restarts all processes after one failed or a machine was lost
         stop_s: seconds between SIGTERM, at which the processes save a checkpoint, and SIGKILL
@@ -63,7 +63,9 @@ def train(
         rdzv_port: port of the first machine at which several machines meet
     """
     return on_ranks(
-        *train_arguments(config, data, output, model, overrides, plan),
+        *train_arguments(
+            config=config, data=data, output=output, model=model, overrides=overrides, plan=plan
+        ),
         m=MODULE,
         name=Path(output).name or "train",
         j=j,
@@ -76,14 +78,10 @@ def train(
     )
 
 
-def export_items(
-    *overrides: str,
-    config: str,
-    data: str,
-    run: str,
-    output: str,
-    model: str = "interactrank",
-    j: str = "1x2",
+def run_verb(
+    *arguments: str,
+    verb: str,
+    j: str = "1x1",
     threads: int = 1,
     h: str = "",
     cpu: int = 2,
@@ -94,32 +92,27 @@ def export_items(
     max_retries: int = 0,
     rdzv_port: int = 29500,
 ) -> specs.AppDef:
-    """Embeds the whole catalogue with a trained model.
+    """Run any verb of the command line, such as evaluate on one process or export-items on several.
 
     Args:
-        overrides: settings of the config to change, such as training.device=cuda
-        config: YAML file of the run
-        data: folder of the prepared log
-        run: folder of the trained model
-        output: folder of the embeddings, seen by all machines
-        model: name of the trained model
+        arguments: of the verb, such as run.yaml --data prepared --model-dir runs/a --output report
+        verb: evaluate, export-items, prepare or another one
         j: machines x processes on each, such as 4x8
         threads: OMP_NUM_THREADS of each process
         h: a named resource of torchx; it replaces cpu, gpu and memMB
         cpu: cores of a machine
         gpu: GPUs of a machine
         memMB: memory of a machine
-        image: container image, or folder for local schedulers; torchx's default when left out
+        image: container image, or directory for local schedulers; torchx's default when left out
         mounts: what a container sees, such as type=volume,src=CLAIM,dst=/mnt or type=bind,src=/mnt,dst=/mnt
         max_retries: how often the scheduler restarts the job
         rdzv_port: port of the first machine at which several machines meet
     """
-    arguments = ["export-items", config, *overrides, "--data", data, "--trained", run, "--output", output]
     return on_ranks(
+        verb,
         *arguments,
-        *("--model", model),
         m=MODULE,
-        name=Path(output).name or "export-items",
+        name=verb,
         j=j,
         env=environment(threads, 0, 30),
         resource=(h, cpu, gpu, memMB),
@@ -136,14 +129,10 @@ def bench(
     script: str = "",
     j: str = "1x1",
     threads: int = 1,
-    h: str = "",
-    cpu: int = 2,
     gpu: int = 0,
     memMB: int = 4096,
-    image: str = "",
-    rdzv_port: int = 29500,
 ) -> specs.AppDef:
-    """Runs a benchmark of this repository; start it in the repository's root, the package has no benchmarks.
+    """Run a benchmark of the repository, from its root; the package has no benchmarks.
 
     Args:
         arguments: of the benchmark, such as --smoke
@@ -151,12 +140,8 @@ def bench(
         script: or path of a script
         j: machines x processes on each
         threads: OMP_NUM_THREADS of each process
-        h: a named resource of torchx; it replaces cpu, gpu and memMB
-        cpu: cores of a machine
         gpu: GPUs of a machine
         memMB: memory of a machine
-        image: container image, or folder for local schedulers; torchx's default when left out
-        rdzv_port: port of the first machine at which several machines meet
     """
     if bool(m) == bool(script):
         raise LaunchError("bench: give either m, such as benchmarks.train_step, or script, a path")
@@ -167,62 +152,8 @@ def bench(
         name=(m.rpartition(".")[2] or Path(script).stem),
         j=j,
         env=environment(threads, 0, 30),
-        resource=(h, cpu, gpu, memMB),
-        image=image,
+        resource=("", 2, gpu, memMB),
+        image="",
         max_retries=0,
-        rdzv_port=rdzv_port,
-    )
-
-
-def evaluate(
-    *overrides: str,
-    config: str,
-    data: str,
-    output: str,
-    runs: str = "",
-    threads: int = 2,
-    h: str = "",
-    cpu: int = 2,
-    gpu: int = 0,
-    memMB: int = 4096,
-    image: str = "",
-    mounts: str = "",
-    max_retries: int = 0,
-) -> specs.AppDef:
-    """Evaluates trained models on the test requests of a prepared log, in one process.
-
-    Args:
-        overrides: settings of the config to change, such as evaluation.resamples=100
-        config: YAML file of the run
-        data: folder of the prepared log
-        output: folder of the report
-        runs: trained models, such as interactrank=runs/a,two_tower=runs/b
-        threads: OMP_NUM_THREADS of the process
-        h: a named resource of torchx; it replaces cpu, gpu and memMB
-        cpu: cores of the machine
-        gpu: GPUs of the machine
-        memMB: memory of the machine
-        image: container image, or folder for local schedulers; torchx's default when left out
-        mounts: what a container sees, such as type=volume,src=CLAIM,dst=/mnt or type=bind,src=/mnt,dst=/mnt
-        max_retries: how often the scheduler restarts the job
-    """
-    import torchx
-
-    arguments = ["evaluate", config, *overrides, "--data", data, "--output", output]
-    for run in filter(None, runs.split(",")):
-        arguments += ["--run", run]
-    return specs.AppDef(
-        name=f"{Path(output).name or 'interactrank'}-evaluate",
-        roles=[
-            specs.Role(
-                name="evaluate",
-                image=image or torchx.IMAGE,
-                entrypoint="python",
-                args=["-m", MODULE, *arguments],
-                env={"OMP_NUM_THREADS": str(threads)},
-                resource=specs.resource(cpu=cpu, gpu=gpu, memMB=memMB, h=h or None),
-                mounts=specs.parse_mounts(mounts.split(",")) if mounts else [],
-                max_retries=max_retries,
-            )
-        ],
+        rdzv_port=29500,
     )

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from interactrank.cli import main, parse
+from interactrank.commands.verbs import verbs
 from interactrank.core.errors import USER_ERRORS, UserError
 from tests.trained import config as run_config
 from tests.trained import raw_log
@@ -21,7 +22,7 @@ def test_overrides_stand_anywhere_behind_the_config():
     assert options.strict
 
 
-def test_every_run_is_kept():
+def test_every_model_dir_is_kept():
     options = parse(
         [
             "evaluate",
@@ -30,16 +31,13 @@ def test_every_run_is_kept():
             "d",
             "--output",
             "o",
-            "--run",
-            "interactrank=a",
-            "--run",
-            "two_tower=b",
+            "--model-dir",
+            "a",
+            "--model-dir",
+            "b",
         ]
     )
-    assert [(model, str(folder)) for model, folder in options.run] == [
-        ("interactrank", "a"),
-        ("two_tower", "b"),
-    ]
+    assert options.model_dir == [Path("a"), Path("b")]
 
 
 @pytest.mark.parametrize(
@@ -49,13 +47,9 @@ def test_every_run_is_kept():
         (["rnu"], "invalid choice: 'rnu'"),
         (["run"], "config"),
         (["run", "a.yaml", "--stepz", "3"], "unrecognized arguments: --stepz"),
-        (["ablate", "a.yaml", "--seeds", "three"], "argument --seeds: invalid int value: 'three'"),
+        (["ablate", "a.yaml", "--seeds", "three"], "argument --seeds: 'three': write a whole number above 0"),
         (["doctor", "x.y=1"], "unrecognized arguments: x.y=1"),
         (["prepare", "a.yaml"], "--data, --output"),
-        (
-            ["evaluate", "a.yaml", "--data", "d", "--output", "o", "--run", "runs/a"],
-            "'runs/a': write MODEL=FOLDER, such as interactrank=runs/model",
-        ),
     ],
 )
 def test_what_is_not_accepted(arguments, said, capsys):
@@ -65,7 +59,7 @@ def test_what_is_not_accepted(arguments, said, capsys):
     assert said in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("verb", ["simulate", "prepare", "train", "evaluate", "run", "ablate", "doctor"])
+@pytest.mark.parametrize("verb", [name for name, _ in verbs()])
 def test_help_has_an_example(verb, capsys):
     with pytest.raises(SystemExit) as stop:
         main([verb, "--help"])
@@ -86,17 +80,17 @@ def test_interruption(monkeypatch, capsys):
     def interrupt(options):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("interactrank.cli._run", interrupt)
+    monkeypatch.setattr("interactrank.commands.run.run", interrupt)
     assert main(["run", "a.yaml"]) == 130
     assert capsys.readouterr().err == "interactrank run: interrupted\n"
 
 
 @pytest.mark.parametrize("kind", [*USER_ERRORS, type("OurError", (UserError, ValueError), {})])
-def test_what_the_user_can_mend_is_one_line(kind, monkeypatch, capsys):
+def test_what_the_user_can_fix_is_one_line(kind, monkeypatch, capsys):
     def fail(options):
         raise kind("the log is empty; give another")
 
-    monkeypatch.setattr("interactrank.cli._run", fail)
+    monkeypatch.setattr("interactrank.commands.run.run", fail)
     assert main(["run", "a.yaml"]) == 1
     assert capsys.readouterr().err == "interactrank run: the log is empty; give another\n"
 
@@ -105,23 +99,17 @@ def test_a_full_disk_is_one_line_with_a_remedy(monkeypatch, capsys):
     def fail(options):
         raise OSError(errno.ENOSPC, "No space left on device", "runs/a/config.yaml")
 
-    monkeypatch.setattr("interactrank.cli._run", fail)
+    monkeypatch.setattr("interactrank.commands.train.run", fail)
     assert main(["train", "a.yaml", "--data", "d", "--output", "o"]) == 1
     said = "[Errno 28] No space left on device: 'runs/a/config.yaml'; free some space and start again"
     assert capsys.readouterr().err == f"interactrank train: {said}\n"
-
-
-def test_a_model_with_two_folders_is_refused(config, capsys):
-    runs = ["--run", "interactrank=a", "--run", "interactrank=b"]
-    assert main(["evaluate", str(config), "--data", "d", "--output", "o", *runs]) == 1
-    assert "--run names interactrank twice (a and b)" in capsys.readouterr().err
 
 
 def test_our_own_mistakes_keep_their_traceback(monkeypatch):
     def fail(options):
         raise ZeroDivisionError("a bug")
 
-    monkeypatch.setattr("interactrank.cli._run", fail)
+    monkeypatch.setattr("interactrank.commands.run.run", fail)
     with pytest.raises(ZeroDivisionError):
         main(["run", "a.yaml"])
 
@@ -158,10 +146,10 @@ def test_the_verbs_one_by_one(config, tmp_path, capsys):
     log, prepared, model, report = (str(tmp_path / n) for n in ("log", "prepared", "model", "report"))
     raw_log(Path(log))
     assert main(["prepare", config, "--data", log, "--output", prepared, "--strict"]) == 0
-    assert "prepared " in capsys.readouterr().out
+    assert "prepared " in capsys.readouterr().err
     assert main(["train", config, "training.steps=3", "--data", prepared, "--output", model]) == 0
     assert "step 3/3" in capsys.readouterr().err
-    run = ["--run", f"interactrank={model}"]
+    run = ["--model-dir", model]
     assert main(["evaluate", config, "--data", prepared, "--output", report, *run]) == 0
     assert "HIT@3" in capsys.readouterr().out
     assert list(json.loads((tmp_path / "report/metrics.json").read_text())["models"]) == [
@@ -187,45 +175,3 @@ def test_run_launches_two_ranks(config, tmp_path):
     again = subprocess.run(command, capture_output=True, text=True, timeout=300, check=True)
     assert "interactrank: trained already" in again.stderr
     assert "training interactrank on" not in again.stderr
-
-
-def test_torchrun_sees_an_error_whole_or_not_at_all(tmp_path, monkeypatch):
-    target = tmp_path / "error.json"
-    monkeypatch.setenv("TORCHELASTIC_ERROR_FILE", str(target))
-    command = ["train", str(tmp_path / "none.yaml"), "--data", "a", "--output", "b"]
-    dump = json.dump
-
-    def ended_while_writing(data, file):
-        file.write('{"mess')
-        file.flush()
-        raise KeyboardInterrupt  # as torchrun's SIGTERM would end it
-
-    monkeypatch.setattr(json, "dump", ended_while_writing)
-    with pytest.raises(KeyboardInterrupt):
-        main(command)
-    assert not target.exists()
-
-    monkeypatch.setattr(json, "dump", dump)
-    assert main(command) == 1
-    assert "cannot read" in json.loads(target.read_text())["message"]["message"]
-    assert os.environ["TORCHELASTIC_ERROR_FILE"] == str(target)
-    assert list(tmp_path.iterdir()) == [target]
-
-
-def test_an_error_that_cannot_be_told_to_torchrun_is_still_printed(tmp_path, monkeypatch, capsys):
-    (tmp_path / "file").touch()
-    monkeypatch.setenv("TORCHELASTIC_ERROR_FILE", str(tmp_path / "file" / "error.json"))  # under a file
-    assert main(["train", str(tmp_path / "none.yaml"), "--data", "a", "--output", "b"]) == 1
-    assert "cannot read" in capsys.readouterr().err
-
-
-def test_a_rank_leaves_at_once_with_its_exit_code_and_all_that_it_printed():
-    code = "import atexit; from interactrank.cli import leave; atexit.register(print, 'taken down'); "
-    code += "print('last words'); leave(75)"
-    for rank, printed in ((None, "last words\ntaken down\n"), ("0", "last words\n")):
-        env = {key: value for key, value in os.environ.items() if key != "RANK"}
-        env |= {} if rank is None else {"RANK": rank}
-        done = subprocess.run(
-            [sys.executable, "-c", code], env=env, capture_output=True, text=True, check=False
-        )
-        assert (done.returncode, done.stdout) == (75, printed)

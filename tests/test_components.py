@@ -15,9 +15,9 @@ from torch.distributed.run import get_args_parser
 from torchx.components.component_test_base import ComponentTestCase
 
 from interactrank import components
-from interactrank.cli import _parser
+from interactrank.cli import parse
 from interactrank.distributed.preemption import EXIT_PREEMPTED
-from interactrank.runs import launch
+from interactrank.runs import launch, local
 
 WHAT = {"config": "run.yaml", "data": "prepared log", "output": "runs/a"}
 
@@ -28,19 +28,11 @@ class SignatureTest(ComponentTestCase):
     def test_train(self) -> None:
         self.validate(components, "train")
 
-    def test_evaluate(self) -> None:
-        self.validate(components, "evaluate")
-
-    def test_export_items(self) -> None:
-        self.validate(components, "export_items")
+    def test_run_verb(self) -> None:
+        self.validate(components, "run_verb")
 
     def test_bench(self) -> None:
         self.validate(components, "bench")
-
-
-def parse(arguments: list[str]) -> dict[str, object]:
-    """What the command line understands of a component's arguments."""
-    return vars(_parser().parse_args(arguments))
 
 
 def test_train_starts_torchrun_with_the_command_line() -> None:
@@ -56,7 +48,7 @@ def test_train_starts_torchrun_with_the_command_line() -> None:
     understood = parse(
         ["train", "run.yaml", "training.steps=9", "loader.seed=1", "--data", "d", "--output", "o"]
     )
-    assert understood["overrides"] == ["training.steps=9", "loader.seed=1"]
+    assert understood.overrides == ["training.steps=9", "loader.seed=1"]
 
 
 def test_train_tells_torchrun_how_to_survive() -> None:
@@ -70,22 +62,22 @@ def test_train_tells_torchrun_how_to_survive() -> None:
     }
 
 
-def test_export_items_starts_torchrun_with_the_command_line() -> None:
-    app = components.export_items("training.device=cpu", **WHAT, run="runs/model", model="two_tower", j="1x3")
+EXPORT = [
+    *("run.yaml", "training.device=cpu", "--data", "prepared log", "--model-dir", "runs/model"),
+    *("--output", "items"),
+]
+
+
+def test_run_verb_starts_torchrun_with_the_command_line() -> None:
+    app = components.run_verb(*EXPORT, verb="export-items", j="1x3")
     (role,) = app.roles
     assert "--nnodes 1 --nproc_per_node 3" in role.args[1]
-    command = (
-        "-m interactrank.cli export-items run.yaml training.device=cpu --data 'prepared log' "
-        "--trained runs/model --output runs/a --model two_tower"
-    )
-    assert command in role.args[1]
-    understood = parse(
-        ["export-items", "c.yaml", "--data", "d", "--trained", "r", "--output", "o", "--model", "m"]
-    )
-    assert (understood["verb"], understood["trained"], understood["model"]) == (
+    command = shlex.split(role.args[1].split(" -m interactrank.cli ")[1])
+    understood = parse(command)
+    assert (app.name, understood.verb, understood.model_dir) == (
         "export-items",
-        Path("r"),
-        "m",
+        "export-items",
+        Path("runs/model"),
     )
 
 
@@ -93,7 +85,8 @@ def test_torchrun_takes_no_argument_of_a_job_for_its_own() -> None:
     """It refuses those that could be short for several options of its own, wherever they stand."""
     apps = (
         components.train("training.steps=9", **WHAT, plan="plan.json", model="two_tower"),
-        components.export_items("training.device=cpu", **WHAT, run="runs/model", model="two_tower"),
+        components.run_verb(*EXPORT, verb="export-items", j="1x2"),
+        components.run_verb("c", "--data", "d", "--model-dir", "m", "--output", "o", verb="evaluate"),
         components.bench("--smoke", "--rounds", "3", "--threads", "1", m="benchmarks.ranks"),
     )
     for app in apps:
@@ -138,19 +131,19 @@ def test_bench_starts_a_module_or_a_script() -> None:
 
 
 def test_the_torchrun_line_says_how_often_it_restarts() -> None:
-    line = launch.torchrun_line(**WHAT, nproc=4, max_restarts=2)
-    assert "torchrun --standalone --nproc-per-node 4 --max-restarts 2 -m interactrank.cli train" in line
+    line = launch.torchrun_line(["train"], j="1x4", env=launch.environment(1, 2, 30))
+    assert line.endswith(
+        "torchrun --standalone --nproc-per-node 4 --max-restarts 2 -m interactrank.cli train"
+    )
 
 
-def test_evaluate_is_one_process_with_the_command_line() -> None:
-    app = components.evaluate("evaluation.resamples=9", **WHAT, runs="interactrank=runs/a,two_tower=runs/b")
-    (role,) = app.roles
-    assert (app.name, role.entrypoint, role.num_replicas) == ("a-evaluate", "python", 1)
-    assert role.args[:2] == ["-m", "interactrank.cli"]
-    understood = parse(role.args[2:])
-    assert understood["verb"] == "evaluate"
-    assert understood["run"] == [("interactrank", Path("runs/a")), ("two_tower", Path("runs/b"))]
-    assert understood["overrides"] == ["evaluation.resamples=9"]
+@pytest.mark.parametrize("path", ["a$$b", "a${app_id}b", "a b [c]", "$HOME", "a'b"])
+def test_paths_reach_the_ranks_as_they_are(path: str) -> None:
+    """torchx replaces $$ and ${app_id} in what a job is given, then bash reads it."""
+    (role,) = components.train(config="c", data=path, output=path).roles
+    script = specs.macros.Values("image", "app", "0", "host").apply(role).args[1]
+    words = shlex.split(script)
+    assert words[words.index("--data") + 1] == words[words.index("--output") + 1] == path
 
 
 def shell(script: str) -> specs.AppDef:
@@ -161,17 +154,17 @@ def shell(script: str) -> specs.AppDef:
 def test_launch_local_shows_the_output_keeps_it_and_tells_success(
     tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    assert launch.launch_local(shell("command -v python; echo done >&2"), tmp_path) == 0
+    assert local.launch_local(shell("command -v python; echo done >&2"), tmp_path) is None
     shown = capfd.readouterr()
     assert shown.out.splitlines() == [str(Path(sys.executable).parent / "python")]
     assert "done" in shown.err.splitlines()
     assert any("done" in log.read_text() for log in tmp_path.rglob("stderr.log"))
-    assert launch.launch_local(shell("echo no >&2; exit 3"), tmp_path) == 1
+    assert local.launch_local(shell("echo no >&2; exit 3"), tmp_path) == ""
     assert "no" in capfd.readouterr().err.splitlines()
 
 
 @pytest.mark.parametrize(
-    ("number", "raised"), [(signal.SIGINT, KeyboardInterrupt), (signal.SIGTERM, launch.StoppedError)]
+    ("number", "raised"), [(signal.SIGINT, KeyboardInterrupt), (signal.SIGTERM, local.StoppedError)]
 )
 def test_a_signal_stops_the_job_and_says_so(
     tmp_path: Path, number: signal.Signals, raised: type[BaseException]
@@ -181,25 +174,25 @@ def test_a_signal_stops_the_job_and_says_so(
     asked = f"trap 'touch {tmp_path}/asked; exit' TERM"
     script = f"{asked}; sleep 1; kill -{int(number)} {os.getpid()}; while true; do sleep 0.1; done"
     with pytest.raises(raised):
-        launch.launch_local(shell(script), tmp_path)
+        local.launch_local(shell(script), tmp_path)
     assert (tmp_path / "asked").exists()
     assert [signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM)] == before
-    assert launch.StoppedError.exit_code == EXIT_PREEMPTED
+    assert local.StoppedError.exit_code == EXIT_PREEMPTED
 
 
 def test_launch_training_prints_the_torchrun_line_and_names_the_logs_of_a_failure(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     calls = []
-    outcome = [0, 1]
+    outcome: list[str | None] = [None, "the log is empty"]
 
-    def local(app: specs.AppDef, log_dir: Path) -> int:
+    def run(app: specs.AppDef, log_dir: Path) -> str | None:
         calls.append((app.roles[0].args[1], log_dir))
         return outcome.pop(0)
 
-    monkeypatch.setattr(launch, "launch_local", local)
+    monkeypatch.setattr(local, "launch_local", run)
     where = {"config": Path("c.yaml"), "data": Path("d"), "output": tmp_path / "m"}
-    launch.launch_training(**where, model="two_tower", ranks=3)
+    local.launch_training(**where, model="two_tower", ranks=3)
     line = (
         "OMP_NUM_THREADS=1 TORCH_ELASTIC_SHUTDOWN_TIMEOUT=120 torchrun --standalone --nproc-per-node 3 -m "
         f"interactrank.cli train c.yaml --data d --output {tmp_path / 'm'} --model two_tower"
@@ -207,10 +200,11 @@ def test_launch_training_prints_the_torchrun_line_and_names_the_logs_of_a_failur
     assert line in capsys.readouterr().err
     script, logs = calls[0]
     assert "--nnodes 1 --nproc_per_node 3" in script
+    assert script.startswith("python -m interactrank.runs.agent ")
     assert logs == tmp_path / "m" / "logs"
     with pytest.raises(launch.LaunchError) as error:
-        launch.launch_training(**where, ranks=3)
-    assert str(logs) in str(error.value)
+        local.launch_training(**where, ranks=3)
+    assert str(error.value).startswith("the log is empty\nThe output of the ranks is in " + str(logs))
 
 
 def test_without_torchx_the_error_gives_the_pip_line(monkeypatch: pytest.MonkeyPatch) -> None:

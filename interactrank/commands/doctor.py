@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import platform
 import re
 import shutil
@@ -12,14 +13,14 @@ from dataclasses import dataclass
 from importlib import import_module, metadata
 from pathlib import Path
 
-from rich.console import Console
-
 from interactrank.core.versions import CPU_BUILD, CUDA_BUILD, RULE, Trio
 from interactrank.version import __version__
 
-__all__ = ["Finding", "doctor", "judge_machine", "judge_requirements", "judge_trio"]
+__all__ = ["Finding", "add_arguments", "check_machine", "check_requirements", "check_trio", "run"]
 
-_COLOURS = {"ok": "green", "note": "yellow", "wrong": "bold red"}
+ABOUT = "Print versions, what does not match, and what to run then."
+EXAMPLE = "interactrank doctor"
+_COLOURS = {"ok": "green", "warning": "yellow", "error": "bold red"}
 _EXTRAS_OF_DEVELOPERS = ("all", "dev", "test")
 
 
@@ -30,7 +31,7 @@ class Finding:
     Args:
         name: what was looked at.
         text: what was found.
-        state: ``ok``; ``note`` for what is missing but not needed; ``wrong`` for what must be mended.
+        state: ``ok``; ``warning`` for what is missing but not needed; ``error`` for what must be fixed.
         remedy: the command that helps.
     """
 
@@ -40,48 +41,54 @@ class Finding:
     remedy: str | None = None
 
 
-def doctor() -> int:
-    """Prints the state of this installation, under any mismatch: it judges before it imports.
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of the verb; it has none."""
+
+
+def run(options: argparse.Namespace) -> int:
+    """Print the state of this installation, under any mismatch: check before importing.
 
     Returns:
-        0 if the library can run, 1 if something has to be mended first; a missing extra is no fault.
+        0 if the library can run, 1 if something has to be fixed first; a missing extra is not an error.
     """
+    from rich.console import Console
+
     # Long lines stay whole: a command that is broken over two cannot be copied.
     console = Console(soft_wrap=True, highlight=False)
-    wrong = []
+    errors = []
     for finding in _findings():
-        if finding.state == "wrong":
-            wrong.append(finding)
+        if finding.state == "error":
+            errors.append(finding)
         colour = _COLOURS[finding.state]
         console.print(f"[{colour}]{finding.state:<6}[/]", end="")
         console.print(f"{finding.name:<16}{finding.text}", markup=False)
         if finding.remedy:
             console.print(f"{'':22}run: {finding.remedy}", markup=False)
-    if not wrong:
+    if not errors:
         console.print("everything matches")
     elif _is_checkout():
         console.print("Or, in this checkout: make -B install", markup=False)
-    return 1 if wrong else 0
+    return 1 if errors else 0
 
 
 def _findings() -> Iterator[Finding]:
     yield Finding(name="interactrank", text=__version__)
     yield Finding(name="python", text=f"{platform.python_version()}, {platform.platform()}")
-    trio = list(judge_trio(Trio.installed()))
+    trio = list(check_trio(Trio.installed()))
     yield from trio
-    if all(finding.state != "wrong" for finding in trio):
-        yield _judge_import()
+    if all(finding.state != "error" for finding in trio):
+        yield _check_import()
     try:
         requirements = metadata.requires("interactrank") or []
     except metadata.PackageNotFoundError:
-        yield Finding(name="extras", text="interactrank itself was not installed by pip", state="note")
+        yield Finding(name="extras", text="interactrank itself was not installed by pip", state="warning")
     else:
-        yield from judge_requirements(requirements)
-    yield from judge_machine()
+        yield from check_requirements(requirements)
+    yield from check_machine()
 
 
-def judge_trio(trio: Trio) -> Iterator[Finding]:
-    """The versions of torch, torchrec and FBGEMM, and whether they go together."""
+def check_trio(trio: Trio) -> Iterator[Finding]:
+    """Yield the versions of torch, torchrec and FBGEMM, and whether they go together."""
     yield Finding(name="torch", text=trio.torch or "not installed")
     yield Finding(name="torchrec", text=trio.torchrec or "not installed")
     builds = {CUDA_BUILD: "CUDA build", CPU_BUILD: "CPU build"}
@@ -89,12 +96,12 @@ def judge_trio(trio: Trio) -> Iterator[Finding]:
     yield Finding(name="fbgemm", text=" and ".join(found) or "not installed")
     problem = trio.problem()
     if problem:
-        yield Finding(name="match", text=f"{problem}; {RULE}", state="wrong", remedy=trio.remedy())
+        yield Finding(name="match", text=f"{problem}; {RULE}", state="error", remedy=trio.remedy())
     else:
         yield Finding(name="match", text=RULE)
 
 
-def _judge_import() -> Finding:
+def _check_import() -> Finding:
     try:
         for module in ("torch", "fbgemm_gpu", "torchrec"):
             import_module(module)
@@ -105,14 +112,14 @@ def _judge_import() -> Finding:
         return Finding(
             name="import",
             text=f"{module} does not load: {error}",
-            state="wrong",
+            state="error",
             remedy=f"pip install --force-reinstall --no-deps {pins} {build}=={trio.pins['fbgemm']}",
         )
     return Finding(name="import", text="torch, fbgemm_gpu and torchrec load")
 
 
-def judge_requirements(requirements: list[str]) -> Iterator[Finding]:
-    """What is installed of the requirements in this distribution's metadata, extra by extra.
+def check_requirements(requirements: list[str]) -> Iterator[Finding]:
+    """Yield what is installed of the requirements in this distribution's metadata, extra by extra.
 
     Args:
         requirements: such as ``duckdb>=1.1; extra == "data"``.
@@ -133,13 +140,15 @@ def judge_requirements(requirements: list[str]) -> Iterator[Finding]:
         if not missing:
             yield Finding(name=label, text=text)
         elif group:
-            yield Finding(name=label, text=text, state="note", remedy=f"pip install 'interactrank[{group}]'")
+            yield Finding(
+                name=label, text=text, state="warning", remedy=f"pip install 'interactrank[{group}]'"
+            )
         else:
-            yield Finding(name=label, text=text, state="wrong", remedy=f"pip install {' '.join(missing)}")
+            yield Finding(name=label, text=text, state="error", remedy=f"pip install {' '.join(missing)}")
 
 
-def judge_machine() -> Iterator[Finding]:
-    """The GPUs that the driver shows and that torch can use."""
+def check_machine() -> Iterator[Finding]:
+    """Yield the GPUs that the driver shows and that torch can use."""
     gpus = _gpus()
     try:
         torch = import_module("torch")
@@ -154,7 +163,7 @@ def judge_machine() -> Iterator[Finding]:
             f"it is built for CUDA {built}; see the version that nvidia-smi shows" if built else "a CPU build"
         )
         remedy = "make -B install BUILD=cuda" if _is_checkout() else None
-        yield Finding(name="CUDA", text=text, state="note", remedy=remedy)
+        yield Finding(name="CUDA", text=text, state="warning", remedy=remedy)
     else:
         yield Finding(name="CUDA", text="no GPU found: training and serving run on the CPU")
 

@@ -5,7 +5,6 @@ All of them derive from :class:`UserError` and from the built-in error that fits
     UserError
         AblationError               no model of an ablation could be trained
         CheckpointError             a checkpoint is missing, damaged or of another model
-        CommandError                options of the command line contradict each other
         ConfigError                 settings are wrong; lists every mistake
         DamagedIndexError           an index of engagement counts was changed or cut off
         DatasetError                a log cannot be prepared, or a prepared dataset cannot be read
@@ -15,11 +14,11 @@ All of them derive from :class:`UserError` and from the built-in error that fits
         LaunchError                 the ranks of a job could not be started, or one of them failed
         ManifestError               a manifest is missing, unreadable or changed
         MissingExtraError           an optional dependency is not installed
-        ModelFolderError            a directory does not hold the model that is asked for
         NonFiniteLossError          the loss became NaN or infinite
         PreemptedError              SIGTERM stopped a training after a checkpoint; start it again
         RankError                   another rank failed; quotes its error
         RegistryError               a metric, baseline or model of that name is unknown or taken
+        RunDirectoryError           a directory does not hold the model that is asked for
         StoppedError                a signal stopped the ranks of a job; start it again
         TrainingError               model, data, settings and ranks do not fit together
             PlanError               the embedding tables do not fit the cluster

@@ -97,5 +97,10 @@ class LoaderSettings(Config):
     shuffle_groups: int = Field(
         8, ge=1, description="row groups that are mixed with each other while training"
     )
-    prefetch: int = Field(2, ge=0, description="batches made ahead in the background; 0: none")
+    prefetch: int = Field(
+        2,
+        ge=0,
+        description="batches made ahead in the background; 0: none",
+        json_schema_extra={"resume": "free"},
+    )
     seed: int = 0

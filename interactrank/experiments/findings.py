@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from interactrank.experiments.parts import IQP, PARTS, Parts
-from interactrank.experiments.variants import FULL, PLAIN, Rung, find
+from interactrank.experiments.variants import FULL, PLAIN, Variant, find
 from interactrank.runs.config import RunConfig
 
 __all__ = ["LEVEL", "METRIC", "Claim", "claims", "verdict"]
@@ -38,17 +38,17 @@ class Claim:
     other: str | None
 
 
-def claims(config: RunConfig, rungs: Sequence[Rung]) -> list[Claim]:
+def claims(config: RunConfig, variants: Sequence[Variant]) -> list[Claim]:
     """The paper's findings, each with the two models that test it.
 
     A part that the full model has is tested by leaving it out, any other by adding it.
 
     Args:
         config: of the full model.
-        rungs: the models that are there.
+        variants: the models that are there.
     """
     parts = Parts(config)
-    names = [rung.name for rung in rungs]
+    names = [variant.name for variant in variants]
     used = set(parts.used)
 
     def named(text: str, first: str, other: str) -> Claim:
@@ -58,8 +58,8 @@ def claims(config: RunConfig, rungs: Sequence[Rung]) -> list[Claim]:
         """The models with all the parts ``high``, and without those of ``low`` among them."""
         if not high <= used | set(parts.offered):
             return Claim(text, None, None)
-        first = find(rungs, parts.changes(_ordered(used | high)))
-        other = find(rungs, parts.changes(_ordered((used | high) - low)))
+        first = find(variants, parts.changes(_ordered(used | high)))
+        other = find(variants, parts.changes(_ordered((used | high) - low)))
         if first is None or other is None or first == other:
             return Claim(text, None, None)
         return Claim(text, first.name, other.name)

@@ -21,7 +21,7 @@ __all__ = ["GROUPS", "markdown", "show", "step"]
 
 GROUPS = {
     "baseline": "not trained",
-    "ladder": "one part more at a time",
+    "incremental": "one part more at a time",
     "without": "the full model without a part",
     "with": "the full model with a part more",
 }
@@ -104,7 +104,7 @@ def step(report: Mapping[str, Any], name: str) -> tuple[str | None, dict[str, An
         The other model, and ``difference``, ``low``, ``high``, ``p_value``, ``p_holm`` and ``seeds`` of the
         report's metric; None where there is none.
     """
-    against, metric = report["models"][name]["against"], report["settings"]["metric"]
+    against, metric = report["models"][name]["compared_with"], report["settings"]["metric"]
     if against is None:
         return None, None
     if found := report["paired"].get(f"{name} - {against}"):
@@ -160,9 +160,10 @@ def _notes(report: Mapping[str, Any]) -> Iterator[str]:
     metric = settings["metric"].upper()
     of = {"logged": "their logged candidates", "catalogue": "the whole catalogue"}[data["candidates"]]
     lone = [
-        f"{model['label']} against {_short(report, model['against'])}"
+        f"{model['label']} against {_short(report, model['compared_with'])}"
         for model in report["models"].values()
-        if model["against"] is not None and report["models"][model["against"]]["group"] == "baseline"
+        if model["compared_with"] is not None
+        and report["models"][model["compared_with"]]["group"] == "baseline"
     ]
     yield (
         f"{data['ranked']:,} {data['split']} requests, each ranking {of}; {settings['seeds']} "
@@ -176,8 +177,8 @@ def _notes(report: Mapping[str, Any]) -> Iterator[str]:
         + "."
     )
     for model in report["models"].values():
-        if model["also"]:
-            yield f"The same model as {model['label']}: {', '.join(model['also'])}."
+        if model["equivalent_to"]:
+            yield f"The same model as {model['label']}: {', '.join(model['equivalent_to'])}."
     for which, why in report["failed"].items():
         yield f"Not trained: {which}: {why}"
     yield (

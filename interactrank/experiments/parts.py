@@ -16,7 +16,7 @@ PARTS = (
     *("sequence", "crossing", "sampled_softmax", "log_q"),
     *("iqp_query", "iqp_segment", "iqp_back_off", "lexical"),
 )
-"""All parts, in the order in which the ladder adds them."""
+"""All parts, in the order in which they are added one by one."""
 
 IQP = ("iqp_query", "iqp_segment", "iqp_back_off")
 

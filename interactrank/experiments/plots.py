@@ -109,7 +109,7 @@ def _places(models: Mapping[str, Any]) -> tuple[dict[str, float], list[tuple[str
 
 def _model(axes: Any, model: Mapping[str, Any], y: float, metric: str) -> None:
     found = model["metrics"][metric]
-    colour = {"baseline": GREY, "ladder": BLUE}.get(model["group"], INK)
+    colour = {"baseline": GREY, "incremental": BLUE}.get(model["group"], INK)
     if found["low"] is not None:
         axes.plot(
             [found["low"], found["high"]],

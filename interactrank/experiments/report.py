@@ -17,7 +17,7 @@ from interactrank.evaluation.stats.bootstrap import bootstrap_intervals
 from interactrank.evaluation.stats.holm import holm
 from interactrank.evaluation.stats.paired import compare_paired
 from interactrank.experiments.findings import METRIC, claims, verdict
-from interactrank.experiments.variants import FULL, Rung
+from interactrank.experiments.variants import FULL, Variant
 from interactrank.runs.config import RunConfig
 
 __all__ = ["TESTED", "ablation_report"]
@@ -28,7 +28,7 @@ TESTED = (METRIC, "hit@10", "mrr", "ndcg@10")
 
 def ablation_report(
     config: RunConfig,
-    rungs: Sequence[Rung],
+    variants: Sequence[Variant],
     tables: Mapping[str, Mapping[int, MetricFrame]],
     *,
     users: NDArray[Any] | None,
@@ -43,7 +43,7 @@ def ablation_report(
 
     Args:
         config: of the full model.
-        rungs: the models, in the order of the table; those without a table are left out.
+        variants: the models, in the order of the table; those without a table are left out.
         tables: model -> seed -> per-request table; baselines have the one seed 0.
         users: [R] user of each request, where users are resampled.
         optimum: table of the ranking by the true probabilities, for a simulated log.
@@ -54,29 +54,33 @@ def ablation_report(
         ``models``, ``paired`` (with the difference of each seed, ``seeds``), ``findings``, ``optimum``,
         ``data``, ``settings``, ``failed`` and ``versions``, in JSON's types; NaN is None.
     """
-    rungs = [rung for rung in rungs if tables.get(rung.name)]
-    means = {rung.name: average_frames(list(tables[rung.name].values())) for rung in rungs}
+    variants = [variant for variant in variants if tables.get(variant.name)]
+    means = {variant.name: average_frames(list(tables[variant.name].values())) for variant in variants}
     metrics = headline(next(iter(means.values())))
     settings = config.evaluation
     draws: dict[str, Any] = {"clusters": users, "resamples": settings.resamples, "seed": settings.seed}
     models = {}
-    for rung in rungs:
-        intervals = bootstrap_intervals(means[rung.name], metrics, **draws)
-        seeds = {str(n): _means(table, metrics) for n, table in tables[rung.name].items()}
-        models[rung.name] = {
-            "label": rung.label,
-            "group": rung.group,
-            "against": rung.against if rung.against in means else None,
-            "also": list(rung.also),
-            "changes": rung.changes,
+    for variant in variants:
+        intervals = bootstrap_intervals(means[variant.name], metrics, **draws)
+        seeds = {str(n): _means(table, metrics) for n, table in tables[variant.name].items()}
+        models[variant.name] = {
+            "label": variant.label,
+            "group": variant.group,
+            "compared_with": variant.compared_with if variant.compared_with in means else None,
+            "equivalent_to": list(variant.equivalent_to),
+            "changes": variant.changes,
             "metrics": {name: interval._asdict() for name, interval in intervals.items()},
             "seeds": seeds,
         }
-    tested = claims(config, rungs)
+    tested = claims(config, variants)
     pairs = dict.fromkeys(
         [
-            *((r.name, r.against) for r in rungs if r.against in means and r.group != "without"),
-            *((FULL, r.name) for r in rungs if FULL in means and r.name != FULL and r.group != "with"),
+            *(
+                (r.name, r.compared_with)
+                for r in variants
+                if r.compared_with in means and r.group != "without"
+            ),
+            *((FULL, r.name) for r in variants if FULL in means and r.name != FULL and r.group != "with"),
             *((c.first, c.other) for c in tested if c.first is not None),
         ]
     )

@@ -1,4 +1,4 @@
-"""The models of an ablation: a ladder from plain to full, the full model without each part, and with more."""
+"""The models of an ablation: from plain to full part by part, full without each part, and with more."""
 
 from __future__ import annotations
 
@@ -10,31 +10,31 @@ from interactrank.core.settings import ConfigError, near
 from interactrank.experiments.parts import IQP, Parts
 from interactrank.runs.config import RunConfig
 
-__all__ = ["FULL", "PLAIN", "Rung", "ablation_grid", "find", "keep"]
+__all__ = ["FULL", "PLAIN", "Variant", "ablation_grid", "find", "select"]
 
 FULL, PLAIN = "full", "plain_two_tower"
 
 
 @dataclass(frozen=True)
-class Rung:
+class Variant:
     """A model of an ablation.
 
     Attributes:
         name: of its folder; a name of ``variants`` in the config, but for the baselines.
         label: for readers.
-        group: ``baseline`` (not trained), ``ladder`` (each adds a part to the one before), ``without`` (full,
-            less a part) or ``with`` (full, and a part that the config does not use).
-        against: the model that it is compared with: the one before it, or the full one; None for the first.
+        group: ``baseline`` (not trained), ``incremental`` (each adds a part to the one before), ``without``
+            (full, less a part) or ``with`` (full, and a part that the config does not use).
+        compared_with: the model before it, or the full one; None for the first.
         changes: sections that differ from the full model's config.
-        also: labels of the models that would be the same and are therefore not trained again.
+        equivalent_to: labels of the models that would be the same and are therefore not trained again.
     """
 
     name: str
     label: str
-    group: Literal["baseline", "ladder", "without", "with"]
-    against: str | None
+    group: Literal["baseline", "incremental", "without", "with"]
+    compared_with: str | None
     changes: dict[str, Any]
-    also: tuple[str, ...] = ()
+    equivalent_to: tuple[str, ...] = ()
 
     @property
     def trained(self) -> bool:
@@ -42,10 +42,10 @@ class Rung:
         return self.group != "baseline"
 
 
-def ablation_grid(config: RunConfig) -> list[Rung]:
-    """The models of an ablation of a config, whatever log it is of.
+def ablation_grid(config: RunConfig) -> list[Variant]:
+    """Return the models of an ablation of a config, whatever log it is of.
 
-    The ladder: BM25 and counts where the schema allows; the two-tower without sequence, crossing, in-batch
+    First: BM25 and counts where the schema allows; the two-tower without sequence, crossing, in-batch
     softmax, history and lexical features; then one part more at a time, among those that the config uses, up
     to the config itself. Parts that it does not use are tried on top of it. Models that would be the same are
     listed once.
@@ -54,13 +54,13 @@ def ablation_grid(config: RunConfig) -> list[Rung]:
         config: of the full model; its own ``variants`` are not looked at.
 
     Returns:
-        Baselines, ladder (the last is ``full``), ``without`` and ``with``.
+        Baselines, ``incremental`` (the last is ``full``), ``without`` and ``with``.
 
     Example::
 
         >>> from interactrank.runs.config import load_config
-        >>> for rung in ablation_grid(load_config("examples/configs/lastfm.yaml")):
-        ...     print(f"{rung.name}: {rung.label}")
+        >>> for variant in ablation_grid(load_config("examples/configs/lastfm.yaml")):
+        ...     print(f"{variant.name}: {variant.label}")
         bm25: BM25
         counts: C(p, q) / C(q)
         plain_two_tower: two-tower
@@ -74,87 +74,89 @@ def ablation_grid(config: RunConfig) -> list[Rung]:
         full_with_lexical: full + lexical match
     """
     parts = Parts(config)
-    rungs = _baselines(config)
-    for rung in [*_ladder(parts, rungs), *_without(parts), *_with(parts)]:
-        same = next((r for r in rungs if r.trained and r.changes == rung.changes), None)
+    variants = _baselines(config)
+    for variant in [*_incremental(parts, variants), *_without(parts), *_with(parts)]:
+        same = next((r for r in variants if r.trained and r.changes == variant.changes), None)
         if same is None:
-            rungs.append(rung)
+            variants.append(variant)
         else:
-            rungs[rungs.index(same)] = replace(same, also=(*same.also, rung.label))
-    return rungs
+            variants[variants.index(same)] = replace(same, equivalent_to=(*same.equivalent_to, variant.label))
+    return variants
 
 
-def find(rungs: Sequence[Rung], changes: dict[str, Any]) -> Rung | None:
-    """The trained model with these changes; None where the grid has none."""
-    return next((r for r in rungs if r.trained and r.changes == changes), None)
+def find(variants: Sequence[Variant], changes: dict[str, Any]) -> Variant | None:
+    """Return the trained model with these changes; None if the grid has none."""
+    return next((r for r in variants if r.trained and r.changes == changes), None)
 
 
-def keep(rungs: Sequence[Rung], names: Sequence[str]) -> list[Rung]:
-    """Some models of a grid; those of the ladder are then compared with the one before that is left.
+def select(variants: Sequence[Variant], names: Sequence[str]) -> list[Variant]:
+    """Return some models of a grid; incremental ones are compared with the one before that is left.
 
     Args:
-        rungs: the grid.
+        variants: the grid.
         names: of the models to keep; all of them when empty.
 
     Raises:
         ConfigError: there is no such model, or fewer than two are left.
     """
     if not names:
-        return list(rungs)
-    known = [rung.name for rung in rungs]
+        return list(variants)
+    known = [variant.name for variant in variants]
     for name in names:
         if name not in known:
             raise ConfigError(f"--only: no model '{name}' in the grid{near(name, known)}")
-    kept = [rung for rung in rungs if rung.name in names]
+    kept = [variant for variant in variants if variant.name in names]
     if len(kept) < 2:
         raise ConfigError(
             f"nothing to ablate: --only keeps {kept[0].name} alone; name two or more of {', '.join(known)}"
         )
-    against = {rung.name: rung.against for rung in rungs}
+    before = {variant.name: variant.compared_with for variant in variants}
 
     def nearest(name: str | None) -> str | None:
         while name is not None and name not in names:
-            name = against[name]
+            name = before[name]
         return name
 
     return [
-        replace(
-            r, against=nearest(r.against) if r.group in ("baseline", "ladder") or r.against in names else None
-        )
-        for r in kept
+        replace(v, compared_with=nearest(v.compared_with) if _steps_back(v, names) else None) for v in kept
     ]
 
 
-def _baselines(config: RunConfig) -> list[Rung]:
-    rungs: list[Rung] = []
+def _steps_back(variant: Variant, names: Sequence[str]) -> bool:
+    """Return whether a selected variant is compared with one that is selected, too, or with one before it."""
+    return variant.group in ("baseline", "incremental") or variant.compared_with in names
+
+
+def _baselines(config: RunConfig) -> list[Variant]:
+    variants: list[Variant] = []
     if any(f.analyzer == "words" for f in config.search.lexical):
-        rungs.append(Rung("bm25", "BM25", "baseline", None, {}))
+        variants.append(Variant("bm25", "BM25", "baseline", None, {}))
     if any(f.key == "query" and f.window is None and f.segment is None for f in config.search.iqp):
-        first = rungs[0].name if rungs else None
-        rungs.append(Rung("counts", "C(p, q) / C(q)", "baseline", first, {}))
-    return rungs
+        first = variants[0].name if variants else None
+        variants.append(Variant("counts", "C(p, q) / C(q)", "baseline", first, {}))
+    return variants
 
 
-def _ladder(parts: Parts, baselines: Sequence[Rung]) -> list[Rung]:
+def _incremental(parts: Parts, baselines: Sequence[Variant]) -> list[Variant]:
     has: list[str] = []
     # Against the first baseline, BM25 where there is text: to counts, a two-tower adds nothing.
     before = baselines[0].name if baselines else None
-    rungs = [Rung(PLAIN, "two-tower", "ladder", before, parts.changes(has))]
+    variants = [Variant(PLAIN, "two-tower", "incremental", before, parts.changes(has))]
     for part in parts.used:
         has.append(part)
         name, label = f"plus_{parts.name(part)}", f"+ {parts.label(part)}"
-        rungs.append(Rung(name, label, "ladder", rungs[-1].name, parts.changes(has)))
-    rungs[-1] = replace(rungs[-1], name=FULL, label=f"{rungs[-1].label} = full")
-    return rungs
+        variants.append(Variant(name, label, "incremental", variants[-1].name, parts.changes(has)))
+    variants[-1] = replace(variants[-1], name=FULL, label=f"{variants[-1].label} = full")
+    return variants
 
 
-def _without(parts: Parts) -> list[Rung]:
+def _without(parts: Parts) -> list[Variant]:
     iqp = [part for part in IQP if part in parts.used]
     less = {part: ([part], parts.name(part), parts.label(part)) for part in parts.used if part not in iqp}
     if iqp:
         less["iqp"] = (iqp, "iqp", "IQP")
     return [
-        Rung(
+        Variant(
             f"full_without_{name}",
             f"full - {label}",
             "without",
@@ -165,7 +167,7 @@ def _without(parts: Parts) -> list[Rung]:
     ]
 
 
-def _with(parts: Parts) -> list[Rung]:
+def _with(parts: Parts) -> list[Variant]:
     iqp = [part for part in IQP if part in parts.offered]
     more = {part: ([part], parts.name(part), parts.label(part)) for part in parts.offered if part not in iqp}
     if "sampled_softmax" in more and "log_q" in more:
@@ -177,6 +179,6 @@ def _with(parts: Parts) -> list[Rung]:
     if iqp:
         more["iqp"] = (iqp, "iqp", "IQP")
     return [
-        Rung(f"full_with_{name}", f"full + {label}", "with", FULL, parts.changes([*parts.used, *added]))
+        Variant(f"full_with_{name}", f"full + {label}", "with", FULL, parts.changes([*parts.used, *added]))
         for added, name, label in more.values()
     ]

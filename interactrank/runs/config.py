@@ -104,8 +104,8 @@ class RunConfig(Config):
             if name not in known:
                 found.append(f"models: no model '{name}'{near(name, known)}")
         for name in self.models:
-            if (baseline := BASELINES.get(name)) is not None:
-                found += [f"models: {problem}" for problem in baseline.problems(self.search)]
+            if name in BASELINES:
+                found += [f"models: {problem}" for problem in BASELINES[name].problems(self.search)]
         cross = [*(f.name for f in self.search.iqp), *(f.name for f in self.search.lexical)]
         for name in self.model.leave_out:
             if name not in cross:

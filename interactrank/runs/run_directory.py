@@ -1,13 +1,17 @@
-"""The folder of a trained model, and what it was trained from, so that nothing else is taken for it.
+"""The run directory of a model, and what the model was trained from.
 
-``origin.json`` names the model, the prepared log and the settings. A training is only taken up, and a model
-only evaluated, where those that decide about its weights are the same.
+``run_spec.json`` names the model, the dataset and the settings. A run is resumed or evaluated only if the
+settings that determine its weights are unchanged. A setting whose field has
+``json_schema_extra={"resume": "free"}`` may change on resume: device, sharding, logging, checkpointing,
+timeouts.
 """
 
 from __future__ import annotations
 
 import json
-import shutil
+import logging
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,180 +23,231 @@ from interactrank.data.prepared.dataset import PreparedDataset
 from interactrank.models import MODELS, InteractRank, ModelSettings, build_model
 from interactrank.runs.config import RunConfig
 
-__all__ = ["ModelFolderError", "claim", "former", "is_trained", "load", "origin", "passed_over", "release"]
+__all__ = [
+    "SPEC",
+    "RunDirectoryError",
+    "RunSpec",
+    "is_trained",
+    "log_overridden",
+    "move_aside",
+    "next_backup",
+    "open_model",
+    "open_or_resume",
+    "overridden_settings",
+    "read_spec",
+]
 
-ORIGIN, WEIGHTS = "origin.json", "model.safetensors"
-SECTIONS = ("schema", "loader", "model", "training")  # that decide about the weights
-# What may change when it is taken up: where it runs and its tables lie, what is written, how long to wait.
+logger = logging.getLogger(__name__)
+
+SPEC, WEIGHTS = "run_spec.json", "model.safetensors"
+SECTIONS = ("schema", "loader", "model", "training")  # that determine the weights
+
+
+class RunDirectoryError(UserError, ValueError):
+    """A directory that does not hold the model that is asked for; the message says what it holds."""
+
+
+@dataclass(frozen=True)
+class RunSpec:
+    """What a model is trained from, in JSON's types.
+
+    Attributes:
+        model: its name.
+        dataset: fingerprint of the dataset.
+        settings: the sections that determine the weights, and ``ranks``.
+    """
+
+    model: str
+    dataset: str
+    settings: dict[str, Any]
+
+    @classmethod
+    def of(cls, model: str, config: RunConfig, dataset: PreparedDataset) -> RunSpec:
+        """Return the spec of a training.
+
+        Args:
+            model: its name.
+            config: that it is trained with, of :meth:`RunConfig.for_model`.
+            dataset: that it is trained on.
+        """
+        values = config.model_dump(mode="json", by_alias=True)
+        settings = {section: values[section] for section in (*SECTIONS, "ranks")}
+        return cls(model, dataset.manifest["fingerprint"], settings)
+
+    def differences(self, other: RunSpec) -> list[str]:
+        """Return what prevents ``other`` from resuming this run, such as ``loader.seed was 0 and is 4``.
+
+        The number of ranks may differ.
+        """
+        old, new = (_flat({s: _fixed(s, spec.settings[s]) for s in SECTIONS}) for spec in (self, other))
+        found = _compare({"model": self.model, **old}, {"model": other.model, **new})
+        return [*found, "the dataset has changed"] if self.dataset != other.dataset else found
+
+
+def open_or_resume(directory: Path, spec: RunSpec) -> None:
+    """Open a run directory for a training, new or resumed.
+
+    Args:
+        directory: of the model.
+        spec: of the training.
+
+    Raises:
+        RunDirectoryError: the directory holds a model of another spec.
+    """
+    found = read_spec(directory)
+    if found is None:
+        held = [name for name in (WEIGHTS, "checkpoints", "manifest.json") if (directory / name).exists()]
+        if held:
+            raise RunDirectoryError(
+                f"'{directory}' is not a run directory: it has {held[0]} but no {SPEC}; name another one"
+            )
+        _write_spec(directory, spec)
+    elif differences := found.differences(spec):
+        raise RunDirectoryError(
+            f"'{directory}' holds a training with other settings: {'; '.join(differences)}. Use those to "
+            "resume it, or name another directory"
+        )
+    elif found != spec and not is_trained(directory):
+        _write_spec(directory, spec)  # settings that may change on resume
+
+
+def move_aside(directory: Path, spec: RunSpec) -> Path | None:
+    """Move a run directory aside if its model was trained from another spec.
+
+    Nothing is deleted: the backups are numbered. A run that is not finished may resume on another number of
+    ranks, so that only a finished one is moved for that. If the directory is a link, it stays one.
+
+    Args:
+        directory: of the model.
+        spec: of the training to come.
+
+    Returns:
+        Where the old model is now; None if it stayed.
+    """
+    found = read_spec(directory)
+    if found is None:
+        return None
+    differences = found.differences(spec)
+    if is_trained(directory) and found.settings["ranks"] != spec.settings["ranks"]:
+        differences.append(_difference("ranks", found.settings["ranks"], spec.settings["ranks"]))
+    if not differences:
+        return None
+    target = directory.resolve()
+    backup = next_backup(target)
+    target.rename(backup)
+    target.mkdir()
+    logger.warning(
+        "%s: %s. Retraining; the previous model was moved to %s", spec.model, "; ".join(differences), backup
+    )
+    return backup
+
+
+def next_backup(directory: Path) -> Path:
+    """Return the first free name of ``<directory>.before_1``, ``.before_2``, ..."""
+    number = 1
+    while (backup := directory.with_name(f"{directory.name}.before_{number}")).exists():
+        number += 1
+    return backup
+
+
+def is_trained(directory: Path) -> bool:
+    """Return whether the training of a run directory is finished."""
+    return (directory / WEIGHTS).exists()
+
+
+def open_model(directory: Path, dataset: PreparedDataset) -> tuple[str, InteractRank]:
+    """Load a trained model, built from the settings that it was trained with, in evaluation mode.
+
+    Args:
+        directory: of the model.
+        dataset: that it was trained on.
+
+    Returns:
+        Its name, and the model.
+
+    Raises:
+        RunDirectoryError: the directory holds no trained model, or one of another dataset.
+        WeightsError: the weights are damaged.
+    """
+    found = read_spec(directory)
+    if found is None or not is_trained(directory):
+        raise RunDirectoryError(f"'{directory}' holds no trained model; train one into it first")
+    if found.dataset != dataset.manifest["fingerprint"]:
+        raise RunDirectoryError(
+            f"the model in '{directory}' was trained on another dataset than '{dataset.folder}', in which "
+            "the rows of ID tables may stand for other values; train it again"
+        )
+    settings = parse_config(ModelSettings, found.settings["model"], str(directory / SPEC))
+    model = build_model(found.model, layout=dataset.layout, settings=settings)
+    load_model(model, directory / WEIGHTS)
+    return found.model, model.eval()
+
+
+def overridden_settings(name: str, directory: Path, config: RunConfig) -> list[str]:
+    """Return the settings of a model in ``config`` that its trained model overrides with its own.
+
+    Args:
+        name: of the model.
+        directory: of the trained model.
+        config: the run's settings.
+    """
+    found = read_spec(directory)
+    if found is None or name not in (*MODELS, *config.variants):
+        return []
+    wanted = config.for_model(name).model.model_dump(mode="json", by_alias=True)
+    return _compare(_flat(found.settings["model"], "model"), _flat(wanted, "model"))
+
+
+def log_overridden(name: str, directory: Path, config: RunConfig) -> None:
+    """Log the settings of :func:`overridden_settings`, if there are any."""
+    if ignored := overridden_settings(name, directory, config):
+        logger.warning(
+            "%s keeps the settings it was trained with; ignored from this config: %s",
+            name,
+            "; ".join(ignored),
+        )
+
+
+def read_spec(directory: Path) -> RunSpec | None:
+    """Return the spec of a run directory; None if there is none that can be read."""
+    try:
+        spec = RunSpec(**json.loads((directory / SPEC).read_text()))
+        return spec if {*SECTIONS, "ranks"} <= spec.settings.keys() else None
+    except (OSError, ValueError, TypeError, AttributeError):
+        return None
+
+
+def _write_spec(directory: Path, spec: RunSpec) -> None:
+    atomic_write_text(directory / SPEC, json.dumps(asdict(spec), indent=1) + "\n")
+
+
 FREE = {
-    "training": frozenset(
-        {
-            *("device", "pipeline", "sharding", "timeout_s", "log_every", "validate_every", "tensorboard"),
-            *("checkpoint_every", "checkpoint_async", "keep_last"),
-        }
-    ),
-    "loader": frozenset({"prefetch"}),
+    "training": {
+        *("device", "pipeline", "sharding", "timeout_s", "log_every", "validate_every", "tensorboard"),
+        *("checkpoint_every", "checkpoint_async", "keep_last"),
+    },
 }
 
 
-class ModelFolderError(UserError, ValueError):
-    """A folder that does not hold the model that is asked for; the message says what it holds."""
+def free_settings(section: str) -> Iterator[str]:
+    """Yield the settings of a section that may change on resume."""
+    fields = {field.alias or name: field for name, field in RunConfig.model_fields.items()}
+    kind = fields[section].annotation
+    yield from FREE.get(section, ())
+    for name, field in getattr(kind, "model_fields", {}).items():
+        extra = field.json_schema_extra
+        if isinstance(extra, dict) and extra.get("resume") == "free":
+            yield name
 
 
-def origin(name: str, config: RunConfig, log: PreparedDataset) -> dict[str, Any]:
-    """What a training starts from, in JSON's types.
-
-    Args:
-        name: of the model.
-        config: that it is trained with, of :meth:`RunConfig.for_model`.
-        log: the prepared log.
-    """
-    settings = config.model_dump(mode="json", by_alias=True)
-    return {
-        "model": name,
-        "prepared": log.manifest["fingerprint"],
-        "settings": {section: settings[section] for section in (*SECTIONS, "ranks")},
-    }
-
-
-def claim(folder: Path, wanted: dict[str, Any]) -> None:
-    """Take a folder for a training, new or to be taken up.
-
-    Args:
-        folder: of the model.
-        wanted: the origin of the training.
-
-    Raises:
-        ModelFolderError: the folder holds a model of another origin.
-    """
-    found = _read(folder)
-    if found is None:
-        strange = [name for name in (WEIGHTS, "checkpoints", "manifest.json") if (folder / name).exists()]
-        if strange:
-            raise ModelFolderError(
-                f"'{folder}' is no model's folder: it holds {strange[0]} and no {ORIGIN}; name another folder"
-            )
-        _write(folder, wanted)
-    elif differences := _differences(found, wanted):
-        raise ModelFolderError(
-            f"'{folder}' holds a training with other settings: {'; '.join(differences)}. Take those to go on "
-            "with it, or name another folder"
-        )
-    elif found != wanted and not is_trained(folder):
-        _write(folder, wanted)  # what is free may have changed
-
-
-def release(folder: Path, wanted: dict[str, Any]) -> list[str]:
-    """Move a folder whose model has another origin than the one wanted out of the way; any other stays.
-
-    It goes to ``<folder>.before``, in place of what is there. A training that has not come to its end can be
-    taken up by another number of ranks, so that only a finished one is moved for that.
-
-    Args:
-        folder: of the model.
-        wanted: the origin of the training to come.
-
-    Returns:
-        What differed, such as ``["training.epochs was 1 and is 2"]``; nothing where the folder stayed.
-    """
-    found = _read(folder)
-    if found is None:
-        return []
-    differences = _differences(found, wanted)
-    if is_trained(folder) and found["settings"]["ranks"] != wanted["settings"]["ranks"]:
-        differences.append(_difference("ranks", found["settings"]["ranks"], wanted["settings"]["ranks"]))
-    if differences:
-        before = former(folder)
-        if before.exists():
-            shutil.rmtree(before)
-        folder.rename(before)
-    return differences
-
-
-def former(folder: Path) -> Path:
-    """Where :func:`release` moves a folder to."""
-    return folder.with_name(f"{folder.name}.before")
-
-
-def is_trained(folder: Path) -> bool:
-    """Whether the training in a folder has come to its end."""
-    return (folder / WEIGHTS).exists()
-
-
-def load(name: str, folder: Path, log: PreparedDataset) -> InteractRank:
-    """A trained model, built from the settings that it was trained with, in evaluation mode.
-
-    Args:
-        name: of the model.
-        folder: of the model.
-        log: the prepared log that it was trained on.
-
-    Raises:
-        ModelFolderError: the folder holds no trained model, another one, or one of another prepared log.
-        WeightsError: the weights are damaged.
-    """
-    found = _read(folder)
-    if found is None or not is_trained(folder):
-        raise ModelFolderError(f"'{folder}' is not the folder of a trained model; train one into it first")
-    if found["model"] != name:
-        raise ModelFolderError(f"'{folder}' holds the model {found['model']}, not {name}")
-    if found["prepared"] != log.manifest["fingerprint"]:
-        raise ModelFolderError(
-            f"the model in '{folder}' was trained on another preparation than '{log.folder}', where the rows "
-            "of ID tables may stand for other values; train it again"
-        )
-    settings = parse_config(ModelSettings, found["settings"]["model"], str(folder / ORIGIN))
-    model = build_model(name, layout=log.layout, settings=settings)
-    load_model(model, folder / WEIGHTS)
-    return model.eval()
-
-
-def passed_over(name: str, folder: Path, config: RunConfig) -> list[str]:
-    """Settings of the model in ``config`` that a trained one differs in; the model is as it was trained.
-
-    Args:
-        name: of the model.
-        folder: of a trained model.
-        config: the run's settings.
-    """
-    found = _read(folder)
-    if found is None or name not in (*MODELS, *config.variants):
-        return []
-    asked = config.for_model(name).model.model_dump(mode="json", by_alias=True)
-    return _compare(_flat(found["settings"]["model"], "model"), _flat(asked, "model"))
-
-
-def _write(folder: Path, origin: dict[str, Any]) -> None:
-    atomic_write_text(folder / ORIGIN, json.dumps(origin, indent=1) + "\n")
-
-
-def _read(folder: Path) -> dict[str, Any] | None:
-    try:
-        found = json.loads((folder / ORIGIN).read_text())
-    except (OSError, ValueError):
-        return None
-    good = isinstance(found, dict) and {"model", "prepared", "settings"} <= found.keys()
-    return found if good and {*SECTIONS, "ranks"} <= set(found["settings"]) else None
-
-
-def _differences(found: dict[str, Any], wanted: dict[str, Any]) -> list[str]:
-    """What keeps a training from being taken up; that may be with other ranks than it was begun with."""
-    old, new = (_flat({s: _binding(s, of["settings"]) for s in SECTIONS}) for of in (found, wanted))
-    old, new = {"model": found["model"], **old}, {"model": wanted["model"], **new}
-    differences = _compare(old, new)
-    if found["prepared"] != wanted["prepared"]:
-        differences.append("the log was prepared anew")
-    return differences
-
-
-def _binding(section: str, settings: dict[str, Any]) -> Any:
-    """A section without what a training may change when it is taken up."""
-    values, free = settings[section], FREE.get(section, frozenset())
+def _fixed(section: str, values: dict[str, Any]) -> dict[str, Any]:
+    """Return a section without the settings that may change on resume."""
+    free = set(free_settings(section))
     return {key: value for key, value in values.items() if key not in free}
 
 
 def _flat(values: Any, prefix: str = "") -> dict[str, Any]:
-    """``section.key`` -> value, for every value that is no mapping."""
+    """Return ``section.key`` -> value for every value that is not a mapping."""
     if not isinstance(values, dict) or not values:
         return {prefix: values}
     found: dict[str, Any] = {}

@@ -1,16 +1,18 @@
 """What doctor reports; the runs under a mismatch are in test_compatibility.py."""
 
+from argparse import Namespace
+
 import pytest
 
 from interactrank.commands import doctor
-from interactrank.commands.doctor import judge_machine, judge_requirements, judge_trio
+from interactrank.commands.doctor import check_machine, check_requirements, check_trio
 from interactrank.core.versions import Trio
 
 MATCHING = Trio(torch="2.13.0", torchrec="1.8.0", fbgemm={"fbgemm-gpu-cpu": "1.8.0"})
 
 
 def test_matching_trio():
-    findings = {finding.name: finding for finding in judge_trio(MATCHING)}
+    findings = {finding.name: finding for finding in check_trio(MATCHING)}
     assert findings["torch"].text == "2.13.0"
     assert findings["fbgemm"].text == "1.8.0 (CPU build, fbgemm-gpu-cpu)"
     assert {finding.state for finding in findings.values()} == {"ok"}
@@ -18,7 +20,7 @@ def test_matching_trio():
 
 def test_both_builds_are_wrong():
     trio = Trio(torch="2.13.0", torchrec="1.8.0", fbgemm={"fbgemm-gpu": "1.9.0", "fbgemm-gpu-cpu": "1.8.0"})
-    (wrong,) = [finding for finding in judge_trio(trio) if finding.state == "wrong"]
+    (wrong,) = [finding for finding in check_trio(trio) if finding.state == "error"]
     assert "both installed" in wrong.text
     assert wrong.remedy.startswith("pip uninstall -y fbgemm-gpu fbgemm-gpu-cpu && ")
 
@@ -27,19 +29,19 @@ def test_both_builds_are_wrong():
     ("requirements", "name", "state", "remedy"),
     [
         (["numpy", "torch==2.13.*"], "requirements", "ok", None),
-        (["numpy", "no-such-thing>=1"], "requirements", "wrong", "pip install no-such-thing"),
+        (["numpy", "no-such-thing>=1"], "requirements", "error", "pip install no-such-thing"),
         (['numpy; extra == "data"'], "extra data", "ok", None),
-        (['no-such-thing; extra == "data"'], "extra data", "note", "pip install 'interactrank[data]'"),
+        (['no-such-thing; extra == "data"'], "extra data", "warning", "pip install 'interactrank[data]'"),
     ],
 )
 def test_requirements(requirements, name, state, remedy):
-    (finding,) = judge_requirements(requirements)
+    (finding,) = check_requirements(requirements)
     assert (finding.name, finding.state, finding.remedy) == (name, state, remedy)
 
 
 def test_extras_of_developers_are_left_out():
     assert not list(
-        judge_requirements(['no-such-thing; extra == "dev"', 'interactrank[data]; extra == "all"'])
+        check_requirements(['no-such-thing; extra == "dev"', 'interactrank[data]; extra == "all"'])
     )
 
 
@@ -48,14 +50,14 @@ def test_gpu_that_a_cpu_build_cannot_use(monkeypatch):
     monkeypatch.setattr(doctor, "_gpus", lambda: ["GPU 0: made up"])
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     monkeypatch.setattr(torch.version, "cuda", None)
-    (finding,) = judge_machine()
-    assert finding.state == "note"
+    (finding,) = check_machine()
+    assert finding.state == "warning"
     assert finding.text == "1 GPU found, which this torch cannot use: a CPU build"
     assert finding.remedy == "make -B install BUILD=cuda"
 
 
 def test_healthy_installation_exits_zero(capsys):
-    assert doctor.doctor() == 0
+    assert doctor.run(Namespace()) == 0
     assert capsys.readouterr().out.endswith("everything matches\n")
 
 
@@ -66,7 +68,7 @@ def test_library_that_does_not_load_is_wrong(monkeypatch, capsys):
         return __import__(module)
 
     monkeypatch.setattr(doctor, "import_module", broken)
-    assert doctor.doctor() == 1
+    assert doctor.run(Namespace()) == 1
     out = capsys.readouterr().out
     assert "fbgemm_gpu does not load: libfbgemm.so: undefined symbol" in out
     pins = Trio.installed().pins

@@ -9,7 +9,8 @@ import pytest
 import yaml
 
 from interactrank import components
-from interactrank.cli import _cluster, _parser, main, parse
+from interactrank.cli import main, parse
+from interactrank.commands.plan import cluster
 from interactrank.data import prepare_log
 from interactrank.sharding.planner.cluster import Cluster, Speeds
 from tests.trained import VALUES, config, raw_log
@@ -27,14 +28,14 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     return folder / "run.yaml", folder / "prepared"
 
 
-def test_options_become_a_cluster() -> None:
+def test_options_become_acluster() -> None:
     line = "plan a.yaml --nodes 4 --gpus-per-node 2 --hbm 80GiB --ddr 1TB --speed hbm=3TB"
     options = parse([*line.split(), "--speed", "between=50GB", "--rows", "item=1e9", "training.seed=1"])
-    assert _cluster(options) == Cluster(
+    assert cluster(options) == Cluster(
         nodes=4, ranks_per_node=2, hbm=80 * GIB, ddr=10**12, speeds=Speeds(hbm=3 * 10**12, between=50 * 10**9)
     )
     assert (options.rows, options.overrides) == ([("item", 1e9)], ["training.seed=1"])
-    assert _cluster(parse(["plan", "a.yaml", "--cpu"])) == Cluster(
+    assert cluster(parse(["plan", "a.yaml", "--cpu"])) == Cluster(
         ranks_per_node=8, device="cpu", ddr=200 * GIB
     )
 
@@ -118,7 +119,5 @@ def test_train_follows_a_plan_or_refuses_it_by_table(
 def test_the_component_hands_a_plan_over() -> None:
     app = components.train(config="run.yaml", data="prepared", output="runs/a", plan="plan.json", j="1x2")
     assert "--plan plan.json" in app.roles[0].args[1]
-    understood = vars(
-        _parser().parse_args(["train", "c", "--data", "d", "--output", "o", "--plan", "plan.json"])
-    )
-    assert understood["plan"] == Path("plan.json")
+    understood = parse(["train", "c", "--data", "d", "--output", "o", "--plan", "plan.json"])
+    assert understood.plan == Path("plan.json")

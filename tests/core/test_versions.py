@@ -182,7 +182,7 @@ def test_commands_say_it_in_one_line(mismatched):
 def test_doctor_runs_all_the_same(mismatched):
     done = run_python("-m", "interactrank.cli", "doctor", env=mismatched)
     assert done.returncode == 1
-    assert re.search(r"wrong +match +torch 2.12.0, .* do not go together", done.stdout)
+    assert re.search(r"error +match +torch 2.12.0, .* do not go together", done.stdout)
     assert "run: pip install torch==2.13.0" in done.stdout
 
 

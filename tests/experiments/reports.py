@@ -8,7 +8,7 @@ import numpy as np
 
 from interactrank.evaluation.metric_frame import MetricFrame
 from interactrank.experiments.report import ablation_report
-from interactrank.experiments.variants import Rung, ablation_grid, keep
+from interactrank.experiments.variants import Variant, ablation_grid, select
 from interactrank.runs.config import RunConfig
 from tests.trained import config
 
@@ -31,15 +31,15 @@ def table(hits: int) -> MetricFrame:
     }
 
 
-def rungs(base: RunConfig, *names: str) -> list[Rung]:
+def variants(base: RunConfig, *names: str) -> list[Variant]:
     """Those models of the grid."""
-    return keep(ablation_grid(base), names)
+    return select(ablation_grid(base), names)
 
 
 def report(*names: str, hits: dict[str, int] = HITS, **options: Any) -> dict[str, Any]:
     """Of two seeds for each trained model: one with two hits fewer and one with two more than ``hits``."""
     base = config()
-    models = rungs(base, *(names or NAMES))
+    models = variants(base, *(names or NAMES))
     tables = {
         r.name: {0: table(hits[r.name] - 2), 1: table(hits[r.name] + 2)} if r.trained else {0: table(20)}
         for r in models

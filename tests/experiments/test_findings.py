@@ -5,14 +5,14 @@ import math
 import pytest
 
 from interactrank.experiments.findings import claims, verdict
-from interactrank.experiments.variants import ablation_grid, keep
+from interactrank.experiments.variants import ablation_grid, select
 from interactrank.runs.config import RunConfig, load_config
 from tests.experiments.test_variants import SHIPPED
 from tests.trained import config
 
 
 def pairs(base: RunConfig, *only: str) -> list[tuple[str | None, str | None]]:
-    return [(c.first, c.other) for c in claims(base, keep(ablation_grid(base), only))]
+    return [(c.first, c.other) for c in claims(base, select(ablation_grid(base), only))]
 
 
 def test_each_claim_is_named_once():

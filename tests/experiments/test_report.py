@@ -9,7 +9,7 @@ from interactrank.evaluation.metric_frame import average_frames
 from interactrank.evaluation.stats.bootstrap import bootstrap_intervals
 from interactrank.evaluation.stats.paired import compare_paired
 from interactrank.experiments.report import ablation_report
-from tests.experiments.reports import DATA, REQUESTS, report, rungs, table
+from tests.experiments.reports import DATA, REQUESTS, report, table, variants
 from tests.trained import config
 
 
@@ -70,7 +70,7 @@ def test_the_difference_of_each_seed():
     assert paired["full - plain_two_tower"]["hit@3"]["seeds"] == pytest.approx([0.3, 0.3])
     assert paired["full - bm25"]["hit@3"]["seeds"] == pytest.approx([0.58, 0.62])
     base = config()
-    models = rungs(base, "plain_two_tower", "full")
+    models = variants(base, "plain_two_tower", "full")
     tables = {"plain_two_tower": {0: table(50), 2: table(60)}, "full": {1: table(80), 2: table(70)}}
     found = ablation_report(base, models, tables, users=None, data=DATA)
     assert found["paired"]["full - plain_two_tower"]["hit@3"]["seeds"] == pytest.approx([0.1])
@@ -94,12 +94,12 @@ def test_findings_follow_from_the_numbers():
 
 def test_a_model_without_a_table_is_left_out_and_said():
     base = config()
-    models = rungs(base, "plain_two_tower", "full", "full_without_iqp")
+    models = variants(base, "plain_two_tower", "full", "full_without_iqp")
     tables = {"plain_two_tower": {0: table(50)}, "full_without_iqp": {1: table(60)}}
     failed = {"full, seed 0": "no memory"}
     found = ablation_report(base, models, tables, users=None, data=DATA, failed=failed)
     assert list(found["models"]) == ["plain_two_tower", "full_without_iqp"]
-    assert found["models"]["full_without_iqp"]["against"] is None
+    assert found["models"]["full_without_iqp"]["compared_with"] is None
     assert found["paired"] == {}
     assert {f["verdict"] for f in found["findings"]} == {"not tested"}
     assert found["failed"] == failed

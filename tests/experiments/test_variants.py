@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from interactrank.core.settings import ConfigError, parse_config
-from interactrank.experiments.variants import FULL, ablation_grid, find, keep
+from interactrank.experiments.variants import FULL, ablation_grid, find, select
 from interactrank.runs.config import RunConfig, load_config
 from tests.trained import config
 
@@ -51,12 +51,12 @@ def as_variants(base: RunConfig) -> RunConfig:
 @pytest.mark.parametrize("log", NAMES)
 def test_of_the_shipped_configs(log):
     base = load_config(SHIPPED[log])
-    rungs = ablation_grid(base)
-    assert [rung.name for rung in rungs] == NAMES[log]
-    assert len({rung.label for rung in rungs}) == len(rungs)
-    assert all(re.fullmatch(r"[a-z][a-z0-9_]*", rung.name) for rung in rungs)
+    variants = ablation_grid(base)
+    assert [variant.name for variant in variants] == NAMES[log]
+    assert len({variant.label for variant in variants}) == len(variants)
+    assert all(re.fullmatch(r"[a-z][a-z0-9_]*", variant.name) for variant in variants)
     grid = as_variants(base)
-    models = {r.name: grid.for_model(r.name).model for r in rungs if r.trained}
+    models = {r.name: grid.for_model(r.name).model for r in variants if r.trained}
     assert models[FULL] == base.model  # exactly the config
     assert len({m.model_dump_json() for m in models.values()}) == len(models)  # none twice
     plain = models["plain_two_tower"]
@@ -69,9 +69,9 @@ def test_of_the_shipped_configs(log):
 def test_each_rung_of_the_ladder_adds_its_part_alone():
     base = load_config(SHIPPED["demo"])
     grid = as_variants(base)
-    ladder = [r for r in ablation_grid(base) if r.group == "ladder"]
-    for rung, before in zip(ladder[1:], ladder, strict=False):
-        assert rung.against == before.name
+    ladder = [r for r in ablation_grid(base) if r.group == "incremental"]
+    for variant, before in zip(ladder[1:], ladder, strict=False):
+        assert variant.compared_with == before.name
     reads = [[f.name for f in base.search.iqp if _reads(grid, r.name, f.name)] for r in ladder]
     assert [len(names) for names in reads] == [0, 0, 0, 0, 0, 3, 5, 9, 9]
     dumps = [grid.for_model(r.name).model.model_dump() for r in ladder]
@@ -95,14 +95,14 @@ def test_without_sequence_is_as_the_variant_that_ships_with_lastfm():
 
 
 def test_equal_models_are_there_once_under_both_names():
-    rungs = {r.name: r for r in ablation_grid(load_config(SHIPPED["lastfm"]))}
-    assert rungs["plus_sequence"].also == ("full - IQP",)
-    rungs = {r.name: r for r in ablation_grid(load_config(SHIPPED["demo"]))}
-    assert rungs["plus_iqp_back_off"].also == ("full - lexical match",)
+    variants = {r.name: r for r in ablation_grid(load_config(SHIPPED["lastfm"]))}
+    assert variants["plus_sequence"].equivalent_to == ("full - IQP",)
+    variants = {r.name: r for r in ablation_grid(load_config(SHIPPED["demo"]))}
+    assert variants["plus_iqp_back_off"].equivalent_to == ("full - lexical match",)
 
 
 def test_what_each_is_compared_with():
-    against = {r.name: r.against for r in ablation_grid(load_config(SHIPPED["bestbuy"]))}
+    against = {r.name: r.compared_with for r in ablation_grid(load_config(SHIPPED["bestbuy"]))}
     assert against["bm25"] is None
     assert against["counts"] == "bm25"
     assert against["plain_two_tower"] == "bm25"  # a two-tower adds nothing to counts
@@ -113,12 +113,12 @@ def test_what_each_is_compared_with():
 def test_a_config_that_is_the_plain_two_tower_itself():
     off = ["model.use_sequence=false", "model.use_history=false", "model.use_lexical=false"]
     off += ["model.request_tower.crossing=none", "model.item_tower.crossing=none"]
-    rungs = ablation_grid(config(*off, "model.loss.sampled_softmax_weight=0"))
-    assert [r.name for r in rungs if r.trained] == [
+    variants = ablation_grid(config(*off, "model.loss.sampled_softmax_weight=0"))
+    assert [r.name for r in variants if r.trained] == [
         *("full", "full_with_sequence", "full_with_mask_net", "full_with_sampled_softmax", "full_with_log_q"),
         *("full_with_lexical", "full_with_iqp"),
     ]
-    assert rungs[2].label == "two-tower = full"
+    assert variants[2].label == "two-tower = full"
 
 
 def test_the_order_of_the_variants_of_a_config_and_their_names_do_not_matter():
@@ -127,24 +127,24 @@ def test_the_order_of_the_variants_of_a_config_and_their_names_do_not_matter():
 
 
 def test_a_model_is_found_by_what_it_is():
-    rungs = ablation_grid(config())
-    assert find(rungs, {}).name == FULL
-    assert find(rungs, {"model": {"use_lexical": False}}).also == ("full - lexical match",)
-    assert find(rungs, {"model": {"dim": 3}}) is None
+    variants = ablation_grid(config())
+    assert find(variants, {}).name == FULL
+    assert find(variants, {"model": {"use_lexical": False}}).equivalent_to == ("full - lexical match",)
+    assert find(variants, {"model": {"dim": 3}}) is None
 
 
 def test_some_models_are_kept():
-    rungs = ablation_grid(load_config(SHIPPED["demo"]))
-    assert keep(rungs, []) == rungs
-    kept = keep(rungs, ["full", "bm25", "plus_sequence", "full_without_iqp"])
-    assert [(r.name, r.against) for r in kept] == [
+    variants = ablation_grid(load_config(SHIPPED["demo"]))
+    assert select(variants, []) == variants
+    kept = select(variants, ["full", "bm25", "plus_sequence", "full_without_iqp"])
+    assert [(r.name, r.compared_with) for r in kept] == [
         ("bm25", None),
         ("plus_sequence", "bm25"),  # the two-tower between them is left out
         ("full", "plus_sequence"),
         ("full_without_iqp", "full"),
     ]
-    alone = keep(rungs, ["plus_sequence", "full_without_iqp"])
-    assert [r.against for r in alone] == [None, None]
+    alone = select(variants, ["plus_sequence", "full_without_iqp"])
+    assert [r.compared_with for r in alone] == [None, None]
 
 
 @pytest.mark.parametrize(
@@ -159,4 +159,4 @@ def test_some_models_are_kept():
 )
 def test_what_cannot_be_kept(names, message):
     with pytest.raises(ConfigError, match=message):
-        keep(ablation_grid(config()), names)
+        select(ablation_grid(config()), names)

@@ -17,8 +17,10 @@ from interactrank.distributed.collectives import RankError
 from interactrank.distributed.world import current_world, process_group
 from interactrank.models import InteractRank
 from interactrank.modules import ManagedIds
-from interactrank.runs import jobs, run_directory
-from interactrank.runs.run_directory import ModelFolderError
+from interactrank.runs.datasets import prepare_dataset
+from interactrank.runs.evaluation import evaluate_models
+from interactrank.runs.export import export_item_embeddings
+from interactrank.runs.run_directory import RunSpec, open_model, open_or_resume
 from interactrank.serving.item_embeddings import ItemEmbeddingsError, export_items, read_items
 from interactrank.training.trainer import train
 from tests.ranks import run_ranks
@@ -30,11 +32,11 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a prepared log of 12 items and a model with its first weights."""
     folder = tmp_path_factory.mktemp("trained")
     settings = config()
-    jobs.prepare_job(settings, raw_log(folder / "log"), folder / "prepared")
+    prepare_dataset(settings, raw_log(folder / "log"), folder / "prepared")
     log = PreparedDataset(folder / "prepared")
     torch.manual_seed(3)
     model = InteractRank(layout=log.layout, settings=settings.model)
-    run_directory.claim(folder / "model", run_directory.origin("interactrank", settings, log))
+    open_or_resume(folder / "model", RunSpec.of("interactrank", settings, log))
     with process_group("cpu"):
         save_model(model, folder / "model" / "model.safetensors")
     return folder
@@ -42,7 +44,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def _export(folder: str, output: str) -> str:
     log = PreparedDataset(Path(folder) / "prepared")
-    model = run_directory.load("interactrank", Path(folder) / "model", log)
+    _, model = open_model(Path(folder) / "model", log)
     manifest = export_items(
         model, log, Path(output), current_world(), origin={"name": "interactrank"}, file_items=5, chunk=2
     )
@@ -67,11 +69,9 @@ def test_what_is_read_is_what_the_item_tower_says(trained: Path, tmp_path: Path)
     output = tmp_path / "items"
     (output).mkdir()
     (output / "items-00099.parquet").write_text("of an earlier export")
-    manifest = jobs.export_items_job(
-        config(), trained / "prepared", trained / "model", output, model="interactrank"
-    )
+    manifest = export_item_embeddings(config(), trained / "prepared", trained / "model", output)
     log = PreparedDataset(trained / "prepared")
-    model = run_directory.load("interactrank", trained / "model", log)
+    _, model = open_model(trained / "model", log)
     with torch.no_grad():
         expected = model.encode_items(item_batch(log.items, np.arange(12), log.layout))
     ids, embeddings = read_items(output)
@@ -111,11 +111,6 @@ def test_an_incomplete_or_changed_export_is_refused(trained: Path, tmp_path: Pat
         read_items(tmp_path)
 
 
-def test_another_model_is_refused(trained: Path, tmp_path: Path) -> None:
-    with pytest.raises(ModelFolderError, match="holds the model interactrank, not two_tower"):
-        jobs.export_items_job(config(), trained / "prepared", trained / "model", tmp_path, model="two_tower")
-
-
 MANAGED = (
     "schema.tables.item={dim: 4, ids: managed, rows: 8, buckets: 2, eviction_interval: 2}",
     "training.steps=6",
@@ -130,7 +125,7 @@ def _train_managed(folder: Path, output: Path) -> list[list[float]]:
     model = InteractRank(layout=log.layout, settings=settings.model)
     loader = SearchLoader(log, "train", settings.loader, rank=world.rank, world_size=world.size)
     if world.is_main:
-        run_directory.claim(output, run_directory.origin("interactrank", settings, log))
+        open_or_resume(output, RunSpec.of("interactrank", settings, log))
     trained = train(model, loader, settings.training, output).dmp.module.eval()
     with torch.no_grad():
         embeddings = trained.encode_items(item_batch(log.items, np.arange(len(log.items)), log.layout))
@@ -138,7 +133,8 @@ def _train_managed(folder: Path, output: Path) -> list[list[float]]:
 
 
 def _export_managed(folder: Path, run: Path, output: Path) -> None:
-    model = run_directory.load("interactrank", run, log := PreparedDataset(folder))
+    log = PreparedDataset(folder)
+    _, model = open_model(run, log)
     export_items(model, log, output, current_world(), origin={}, file_items=5)
 
 
@@ -146,7 +142,7 @@ def _export_managed(folder: Path, run: Path, output: Path) -> None:
 def test_items_of_a_managed_table(tmp_path: Path, ranks: int) -> None:
     """12 items for 6 rows and 2 shared ones: exported as the sharded model embeds them, and evaluated."""
     settings, data = config(*MANAGED), tmp_path / "prepared"
-    jobs.prepare_job(settings, raw_log(tmp_path / "log"), data)
+    prepare_dataset(settings, raw_log(tmp_path / "log"), data)
     expected = run_ranks(ranks, _train_managed, data, tmp_path / "model")
     for size, name in ((1, "one"), (2, "two")):
         run_ranks(size, _export_managed, data, tmp_path / "model", tmp_path / name)
@@ -157,11 +153,11 @@ def test_items_of_a_managed_table(tmp_path: Path, ranks: int) -> None:
     assert ids == PreparedDataset(data).items.ids
     for theirs in expected:
         np.testing.assert_allclose(embeddings, theirs, atol=1e-6)
-    model = run_directory.load("interactrank", tmp_path / "model", PreparedDataset(data))
+    _, model = open_model(tmp_path / "model", PreparedDataset(data))
     (managed,) = (m for m in model.modules() if isinstance(m, ManagedIds))
     assert int((managed.count > 0).sum()) == 6  # rows went to values
-    found = jobs.evaluate_job(settings, data, {"interactrank": tmp_path / "model"}, tmp_path / "report")
-    assert 0 < found["models"]["interactrank"]["mrr"]["value"] <= 1
+    found = evaluate_models(settings, data, [tmp_path / "model"], tmp_path / "report")
+    assert 0 < found.models["interactrank"]["mrr"].value <= 1
 
 
 def _unwritable(folder: str, output: str) -> str:

@@ -21,7 +21,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from interactrank.runs.jobs import prepare_job
+from interactrank.runs.datasets import prepare_dataset
 from tests import trained as runs
 
 ROOT = Path(__file__).parents[2]
@@ -46,7 +46,7 @@ class Job:
         self.folder = folder
         self.config = folder / "run.yaml"
         self.config.write_text(config.dump())
-        prepare_job(config, runs.raw_log(folder / "log"), folder / "prepared")
+        prepare_dataset(config, runs.raw_log(folder / "log"), folder / "prepared")
         self.running: list[subprocess.Popen[str]] = []
 
     def start(

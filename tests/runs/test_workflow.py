@@ -14,9 +14,13 @@ from interactrank.core.settings import ConfigError, parse_config
 from interactrank.data.errors import DatasetError
 from interactrank.data.prepared.dataset import PreparedDataset
 from interactrank.models import InteractRank
-from interactrank.runs import jobs
+from interactrank.runs import training
 from interactrank.runs.config import RunConfig, load_config
-from interactrank.runs.run_directory import ModelFolderError, load
+from interactrank.runs.datasets import prepare_dataset, simulate_log
+from interactrank.runs.evaluation import evaluate_models
+from interactrank.runs.run_directory import RunDirectoryError, open_model
+from interactrank.runs.training import train_model
+from interactrank.runs.workflow import Training, run_models
 from interactrank.training.metrics_log import read_metrics
 from tests.data import logs
 from tests.ranks import run_ranks
@@ -28,19 +32,25 @@ HEADLINE = ["hit@3", "hit@10", "mrr", "ndcg@10", "recall@100", "auc"]
 class Launch:
     """Trains in this process, and keeps account."""
 
-    def __init__(self, config: RunConfig) -> None:
-        self.config = config
+    def __init__(self) -> None:
         self.models: list[str] = []
 
-    def __call__(self, model: str, data: Path, output: Path) -> None:
-        self.models.append(model)
-        jobs.train_job(self.config, data, output, model=model)
+    def __call__(self, job: Training, data: Path, config_file: Path) -> None:
+        self.models.append(job.model)
+        train_model(job.config, data, job.directory, model=job.model)
 
 
 def run(config: RunConfig, data: Path | None, output: Path) -> tuple[list[str], dict[str, Any]]:
     """(models that were trained, the report)."""
-    launch = Launch(config)
-    return launch.models, jobs.run_job(config, data, output, launch)
+    launch = Launch()
+    run_models(config, data, output, launch=launch).show()
+    return launch.models, json.loads((output / "metrics.json").read_text())
+
+
+def evaluated(config: RunConfig, data: Path, model_dirs: list[Path], output: Path) -> dict[str, Any]:
+    """The report of an evaluation."""
+    evaluate_models(config, data, model_dirs, output).show()
+    return json.loads((output / "metrics.json").read_text())
 
 
 @pytest.fixture(scope="module")
@@ -89,7 +99,7 @@ def test_a_second_run_trains_nothing_and_finds_the_same(finished: tuple[Path, Pa
     assert run(config(), log, output)[1] == before
 
 
-def test_what_changes_a_model_trains_it_anew(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_what_changes_a_model_retrains_it(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     log, output = raw_log(tmp_path / "log"), tmp_path / "out"
     only = ("models=[interactrank]",)
     assert run(config(*only), log, output)[0] == ["interactrank"]
@@ -97,7 +107,7 @@ def test_what_changes_a_model_trains_it_anew(tmp_path: Path, capsys: pytest.Capt
     first = weights.read_bytes()
 
     assert run(config(*only, "training.seed=1"), log, output)[0] == ["interactrank"]
-    told = capsys.readouterr().err
+    told = caplog.text
     assert "interactrank: training.seed was 0 and is 1. Retraining; the previous model was moved to" in told
     assert weights.read_bytes() != first
 
@@ -106,7 +116,7 @@ def test_what_changes_a_model_trains_it_anew(tmp_path: Path, capsys: pytest.Capt
 
     raw_log(tmp_path / "log", requests=61)
     assert run(config(*only), log, output)[0] == ["interactrank"]
-    assert "the log was prepared anew" in capsys.readouterr().err
+    assert "the dataset has changed" in caplog.text
     assert weights.read_bytes() != first
 
 
@@ -117,9 +127,9 @@ def test_a_run_goes_on_where_it_was_stopped(tmp_path: Path) -> None:
     class Stopped(Exception):
         pass
 
-    def stop(model: str, data: Path, folder: Path) -> None:
+    def stop(job: Training, data: Path, config_file: Path) -> None:
         """Trains three steps, as if killed then."""
-        original = jobs.train
+        original = training.train
 
         def few(*arguments: Any, **options: Any) -> None:
             loader = arguments[1]
@@ -138,11 +148,11 @@ def test_a_run_goes_on_where_it_was_stopped(tmp_path: Path) -> None:
             original(*arguments, **options)
 
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(jobs, "train", few)
-            jobs.train_job(settings, data, folder, model=model)
+            patch.setattr(training, "train", few)
+            train_model(settings, data, job.directory, model=job.model)
 
     with pytest.raises(Stopped):
-        jobs.run_job(settings, log, output, stop)
+        run_models(settings, log, output, launch=stop)
     rows = read_metrics(output / "interactrank/metrics.jsonl")
     assert [row["step"] for row in rows] == [1, 2, 3]
     assert run(settings, log, output)[0] == ["interactrank"]
@@ -162,39 +172,42 @@ def test_a_folder_that_is_not_ours_is_never_removed(tmp_path: Path) -> None:
     unknown = tmp_path / "other" / "interactrank" / "model.safetensors"
     unknown.parent.mkdir(parents=True)
     unknown.write_text("whose?")
-    with pytest.raises(ModelFolderError, match=r"holds model\.safetensors and no origin\.json; name"):
+    with pytest.raises(RunDirectoryError, match=r"it has model\.safetensors but no run_spec\.json; name"):
         run(config("models=[interactrank]"), log, tmp_path / "other")
     assert unknown.read_text() == "whose?"
 
 
 def test_a_model_is_evaluated_as_it_was_trained_and_says_so(
-    finished: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    finished: tuple[Path, Path], tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     _, output = finished
-    runs = {"interactrank": output / "interactrank"}
-    jobs.evaluate_job(config(), output / "prepared", runs, tmp_path)
-    assert "whatever this config says" not in capsys.readouterr().err
-    jobs.evaluate_job(config("model.table_std=0.25"), output / "prepared", runs, tmp_path)
-    told = capsys.readouterr().err
-    assert "interactrank is as it was trained, whatever this config says: model.table_std was" in told
+    runs = [output / "interactrank"]
+    evaluated(config(), output / "prepared", runs, tmp_path)
+    assert "ignored from this config" not in caplog.text
+    evaluated(config("model.table_std=0.25"), output / "prepared", runs, tmp_path)
+    told = caplog.text
+    assert (
+        "interactrank keeps the settings it was trained with; ignored from this config: model.table_std was"
+        in told
+    )
     assert "and is 0.25" in told
 
 
 def test_a_model_is_only_what_it_was_trained_as(finished: tuple[Path, Path], tmp_path: Path) -> None:
     _, output = finished
     prepared, folder = output / "prepared", output / "interactrank"
-    with pytest.raises(ModelFolderError, match=r"training\.seed was 0 and is 5"):
-        jobs.train_job(config("training.seed=5"), prepared, folder)
-    with pytest.raises(ModelFolderError, match='model was "interactrank" and is "two_tower"; model'):
-        jobs.train_job(config(), prepared, folder, model="two_tower")
-    with pytest.raises(ModelFolderError, match="holds the model interactrank, not two_tower"):
-        jobs.evaluate_job(config(), prepared, {"two_tower": folder}, tmp_path)
-    with pytest.raises(ModelFolderError, match="not the folder of a trained model"):
-        jobs.evaluate_job(config(), prepared, {"interactrank": tmp_path}, tmp_path)
+    with pytest.raises(RunDirectoryError, match=r"training\.seed was 0 and is 5"):
+        train_model(config("training.seed=5"), prepared, folder)
+    with pytest.raises(RunDirectoryError, match='model was "interactrank" and is "two_tower"; model'):
+        train_model(config(), prepared, folder, model="two_tower")
+    with pytest.raises(RunDirectoryError, match="both hold the model interactrank; compare two directories"):
+        evaluated(config(), prepared, [folder, folder], tmp_path)
+    with pytest.raises(RunDirectoryError, match="holds no trained model"):
+        evaluated(config(), prepared, [tmp_path], tmp_path)
     other = logs.write_log(tmp_path / "log", *logs.random_log(3, requests=50))
-    jobs.prepare_job(config(), other, tmp_path / "prepared")
-    with pytest.raises(ModelFolderError, match="was trained on another preparation than"):
-        jobs.evaluate_job(config(), tmp_path / "prepared", {"interactrank": folder}, tmp_path)
+    prepare_dataset(config(), other, tmp_path / "prepared")
+    with pytest.raises(RunDirectoryError, match="was trained on another dataset than"):
+        evaluated(config(), tmp_path / "prepared", [folder], tmp_path)
 
 
 def test_a_model_is_evaluated_with_the_settings_of_its_training(
@@ -203,20 +216,20 @@ def test_a_model_is_evaluated_with_the_settings_of_its_training(
     """Not with those at hand: another width would not fit, another rate without history would not show."""
     _, output = finished
     changed = config("model.history.uniform_prior=0.5", "model.dim=16", "models=[interactrank, bm25]")
-    runs = {"interactrank": output / "interactrank"}
-    report = jobs.evaluate_job(changed, output / "prepared", runs, tmp_path)
+    runs = [output / "interactrank"]
+    report = evaluated(changed, output / "prepared", runs, tmp_path)
     expected = json.loads((output / "metrics.json").read_text())["models"]["interactrank"]
     assert report["models"]["interactrank"] == expected
 
 
 def test_what_is_evaluated(finished: tuple[Path, Path], tmp_path: Path) -> None:
     prepared = finished[1] / "prepared"
-    assert list(jobs.evaluate_job(config(), prepared, {}, tmp_path)["models"]) == ["bm25"]
-    runs = {"two_tower": finished[1] / "two_tower"}  # although the config does not name it
-    found = jobs.evaluate_job(config("models=[interactrank]"), prepared, runs, tmp_path)
+    assert list(evaluated(config(), prepared, [], tmp_path)["models"]) == ["bm25"]
+    runs = [finished[1] / "two_tower"]  # although the config does not name it
+    found = evaluated(config("models=[interactrank]"), prepared, runs, tmp_path)
     assert list(found["models"]) == ["two_tower"]
-    with pytest.raises(ConfigError, match="nothing to evaluate: name trained models with --run"):
-        jobs.evaluate_job(config("models=[interactrank]"), prepared, {}, tmp_path)
+    with pytest.raises(ConfigError, match="nothing to evaluate: name trained models with --model-dir"):
+        evaluated(config("models=[interactrank]"), prepared, [], tmp_path)
 
 
 def test_a_variant_is_trained_and_compared_as_a_model_of_its_own(tmp_path: Path) -> None:
@@ -226,19 +239,20 @@ def test_a_variant_is_trained_and_compared_as_a_model_of_its_own(tmp_path: Path)
     assert trained == ["interactrank", "plain"]
     assert list(report["models"]) == ["interactrank", "plain", "counts"]
     assert set(report["paired"]) == {"interactrank - plain", "interactrank - counts"}
-    model = load("plain", tmp_path / "out" / "plain", PreparedDataset(tmp_path / "out" / "prepared"))
+    name, model = open_model(tmp_path / "out" / "plain", PreparedDataset(tmp_path / "out" / "prepared"))
+    assert name == "plain"
     assert model.sequence is None
     assert len(model.score_head.history) == len(wanted.search.iqp) - 1
     with pytest.raises(ConfigError, match="no model 'plian' to train; did you mean 'plain'"):
-        jobs.train_job(wanted, tmp_path / "out" / "prepared", tmp_path / "other", model="plian")
+        train_model(wanted, tmp_path / "out" / "prepared", tmp_path / "other", model="plian")
     assert not (tmp_path / "other").exists()
 
 
 def test_another_schema_than_the_prepared_one(finished: tuple[Path, Path], tmp_path: Path) -> None:
     other = config("schema.impression_weight=0.7")
     for job in (
-        lambda: jobs.train_job(other, finished[1] / "prepared", tmp_path / "model"),
-        lambda: jobs.evaluate_job(other, finished[1] / "prepared", {}, tmp_path),
+        lambda: train_model(other, finished[1] / "prepared", tmp_path / "model"),
+        lambda: evaluated(other, finished[1] / "prepared", [], tmp_path),
     ):
         with pytest.raises(DatasetError, match="was prepared with another schema"):
             job()
@@ -246,14 +260,14 @@ def test_another_schema_than_the_prepared_one(finished: tuple[Path, Path], tmp_p
 
 def test_looking_while_training(finished: tuple[Path, Path], tmp_path: Path) -> None:
     settings = config("training.validate_every=1")
-    jobs.train_job(settings, finished[1] / "prepared", tmp_path)
+    train_model(settings, finished[1] / "prepared", tmp_path)
     rows = read_metrics(tmp_path / "metrics.jsonl")
     assert all({f"validation/{m}" for m in HEADLINE} <= row.keys() for row in rows)
     assert len(rows) == 2
 
 
 def _train(values: RunConfig, data: Path, output: Path) -> list[dict[str, float]]:
-    jobs.train_job(values, data, output)
+    train_model(values, data, output)
     return read_metrics(output / "metrics.jsonl")
 
 
@@ -264,7 +278,7 @@ def test_looking_while_training_on_two_ranks(finished: tuple[Path, Path], tmp_pa
     first, second = run_ranks(2, _train, settings, prepared, tmp_path / "model")
     assert first == second
     validation = config("evaluation.split=validation", "models=[interactrank]")
-    report = jobs.evaluate_job(validation, prepared, {"interactrank": tmp_path / "model"}, tmp_path)
+    report = evaluated(validation, prepared, [tmp_path / "model"], tmp_path)
     for name in HEADLINE:
         value = report["models"]["interactrank"][name]["value"]
         assert first[-1][f"validation/{name}"] == pytest.approx(value, abs=1e-12), name
@@ -273,9 +287,9 @@ def test_looking_while_training_on_two_ranks(finished: tuple[Path, Path], tmp_pa
 def test_looking_needs_validation_requests_and_says_so_before_training(tmp_path: Path) -> None:
     log = raw_log(tmp_path / "log")
     none = config("prepare.split.validation_share=0", "training.validate_every=1")
-    jobs.prepare_job(none, log, tmp_path / "prepared")
+    prepare_dataset(none, log, tmp_path / "prepared")
     with pytest.raises(DatasetError, match=r"training\.validate_every needs validation requests, one a rank"):
-        jobs.train_job(none, tmp_path / "prepared", tmp_path / "model")
+        train_model(none, tmp_path / "prepared", tmp_path / "model")
     assert not (tmp_path / "model").exists()
 
 
@@ -296,8 +310,8 @@ def test_a_table_called_like_a_method_of_torch(tmp_path: Path) -> None:
 def test_per_user_means_are_shown_where_asked_for(
     finished: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    runs = {"interactrank": finished[1] / "interactrank"}
-    report = jobs.evaluate_job(config("evaluation.by_user=true"), finished[1] / "prepared", runs, tmp_path)
+    runs = [finished[1] / "interactrank"]
+    report = evaluated(config("evaluation.by_user=true"), finished[1] / "prepared", runs, tmp_path)
     shown = capsys.readouterr().out
     for title in (
         "test, logged candidates",
@@ -337,12 +351,12 @@ def test_a_simulated_log_has_an_optimum(tmp_path: Path, capsys: pytest.CaptureFi
 
 def test_simulate_needs_its_section(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="no section simulate; give a log with --data"):
-        jobs.simulate_job(config(), tmp_path)
+        simulate_log(config(), tmp_path)
 
 
 def test_the_saved_weights_are_those_of_the_model(finished: tuple[Path, Path]) -> None:
     log = PreparedDataset(finished[1] / "prepared")
-    loaded = load("interactrank", finished[1] / "interactrank", log)
+    _, loaded = open_model(finished[1] / "interactrank", log)
     assert not loaded.training
     again = InteractRank(layout=log.layout, settings=config().model)
     load_model(again, finished[1] / "interactrank/model.safetensors")

@@ -1,4 +1,4 @@
-"""The verb ablate, from a raw log to its report, in this process."""
+"""An ablation, from a raw log to its report, in this process."""
 
 import json
 from pathlib import Path
@@ -10,10 +10,11 @@ from interactrank.cli import main
 from interactrank.core.errors import TrainingError
 from interactrank.core.settings import ConfigError
 from interactrank.distributed.preemption import PreemptedError
-from interactrank.experiments.job import AblationError, ablate_job
-from interactrank.experiments.models import train_model
-from interactrank.runs import jobs
-from interactrank.runs.config import RunConfig
+from interactrank.experiments import ablation
+from interactrank.experiments.ablation import AblationError, check_complete
+from interactrank.runs.config import load_config
+from interactrank.runs.training import train_model
+from interactrank.runs.workflow import Training, run_models, start
 from tests.trained import config, raw_log
 
 ONLY = ["bm25", "plain_two_tower", "full", "full_without_iqp"]
@@ -26,12 +27,12 @@ class Launch:
         self.failing = failing
         self.trained: list[tuple[str, int, int]] = []
 
-    def __call__(self, model: str, config: RunConfig, data: Path, folder: Path) -> None:
-        print(f"steps of {model}")
-        if model in self.failing:
-            raise TrainingError(f"{model} cannot be trained\nfor these reasons")
-        train_model(model, config, data, folder)
-        self.trained.append((model, config.training.seed, config.loader.seed))
+    def __call__(self, job: Training, data: Path, config_file: Path) -> None:
+        print(f"steps of {job.model}")
+        if job.model in self.failing:
+            raise TrainingError(f"{job.model} cannot be trained\nfor these reasons")
+        start(job, data, config_file)
+        self.trained.append((job.model, job.config.training.seed, job.config.loader.seed))
 
 
 def ablate(
@@ -39,7 +40,7 @@ def ablate(
 ) -> Any:
     launch = launch or Launch()
     options = {"seeds": 2, "only": ONLY, **options}
-    report = ablate_job(config("ranks=1", *overrides), log, output, launch=launch, **options)
+    report = ablation.ablate(config("ranks=1", *overrides), log, output, launch=launch, **options)
     return launch.trained, report
 
 
@@ -83,9 +84,8 @@ def test_a_seed_of_a_model_is_what_run_would_train(
     """The full model of the first seed is the config as it is, also evaluated together with others."""
     log, _, report = finished
     base = config("ranks=1", "training.seed=5", "models=[interactrank, bm25]")
-    found = jobs.run_job(
-        base, log, tmp_path, lambda model, data, folder: jobs.train_job(base, data, folder, model=model)
-    )
+    run_models(base, log, tmp_path)
+    found = json.loads((tmp_path / "metrics.json").read_text())
     for metric, value in report["models"]["full"]["seeds"]["0"].items():
         expected = found["models"]["interactrank"][metric]["value"]
         assert value == pytest.approx(expected, abs=1e-12), metric
@@ -101,18 +101,18 @@ def test_a_second_start_trains_what_is_missing(finished: tuple[Path, Path, dict[
 
 
 def test_one_model_that_fails_does_not_take_the_others_along(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
+    caplog.set_level("INFO")
     log, output = raw_log(tmp_path / "log"), tmp_path / "out"
-    with pytest.raises(
-        AblationError, match=r"2 of 6 models could not be trained: full, seed 0, full, seed 1; "
-    ):
-        ablate(log, output, launch=Launch("full"))
+    _, report = ablate(log, output, launch=Launch("full"))
+    with pytest.raises(AblationError, match=r"2 models could not be trained: full, seed 0, full, seed 1; "):
+        check_complete(report, output)
     report = json.loads((output / "ablation.json").read_text())
     assert list(report["models"]) == ["bm25", "plain_two_tower", "full_without_iqp"]
     assert report["failed"] == {f"full, seed {seed}": "full cannot be trained" for seed in (0, 1)}
-    said = capsys.readouterr().err
-    assert "model 2 of 6: full, seed 0 (+ lexical match = full): failed: full cannot be trained" in said
+    said = caplog.text
+    assert "model 2 of 6: full, seed 0: failed: full cannot be trained" in said
     assert "model 3 of 6: full_without_iqp, seed 0" in said
     trained, report = ablate(log, output)
     assert [name for name, *_ in trained] == ["full", "full"]
@@ -123,12 +123,14 @@ def test_who_is_asked_to_stop_stops(tmp_path: Path) -> None:
     """SIGTERM while a model is trained: the next one is not begun."""
     begun: list[str] = []
 
-    def stopped(model: str, config: RunConfig, data: Path, folder: Path) -> None:
-        begun.append(model)
+    def stopped(job: Training, data: Path, config_file: Path) -> None:
+        begun.append(job.model)
         raise PreemptedError("asked to stop (SIGTERM)")
 
     with pytest.raises(PreemptedError):
-        ablate_job(config("ranks=1"), raw_log(tmp_path / "log"), tmp_path / "out", only=ONLY, launch=stopped)
+        ablation.ablate(
+            config("ranks=1"), raw_log(tmp_path / "log"), tmp_path / "out", only=ONLY, launch=stopped
+        )
     assert begun == ["plain_two_tower"]
     assert not (tmp_path / "out/ablation.json").exists()
 
@@ -136,15 +138,15 @@ def test_who_is_asked_to_stop_stops(tmp_path: Path) -> None:
 def test_a_bug_keeps_its_traceback_and_the_others_go_on(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def broken(model: str, config: RunConfig, data: Path, folder: Path) -> None:
-        if model == "full":
+    def broken(job: Training, data: Path, config_file: Path) -> None:
+        if job.model == "full":
             raise ZeroDivisionError("a bug")
-        train_model(model, config, data, folder)
+        start(job, data, config_file)
 
-    with pytest.raises(AblationError, match="1 of 3 models could not be trained: full, seed 0;"):
-        ablate_job(
-            config("ranks=1"), raw_log(tmp_path / "log"), tmp_path / "out", seeds=1, only=ONLY, launch=broken
-        )
+    report = ablation.ablate(
+        config("ranks=1"), raw_log(tmp_path / "log"), tmp_path / "out", seeds=1, only=ONLY, launch=broken
+    )
+    assert report["failed"] == {"full, seed 0": "a bug"}
     said = capsys.readouterr().err
     assert "Traceback" in said
     assert "ZeroDivisionError: a bug" in said
@@ -194,10 +196,31 @@ def test_the_command_line_on_a_simulated_log(tmp_path: Path, capsys: pytest.Capt
     command += ["prepare.threads=1", "evaluation.resamples=100", "training.epochs=1", "ranks=1"]
     assert main([*command, "--only", "plain_two_tower", "--only", "full"]) == 0
     said = capsys.readouterr()
-    assert "model 2 of 2: full, seed 0 (+ lexical match = full): " in said.err
+    assert "model 2 of 2: full, seed 0: " in said.err
     assert "the optimum" in said.out
     assert "no difference shown" in said.out
     report = json.loads((tmp_path / "ablation.json").read_text())
     assert report["optimum"]["hit@3"] > report["models"]["full"]["metrics"]["hit@3"]["value"]
     assert main([*command, "--only", "fulll"]) == 1
     assert "no model 'fulll' in the grid; did you mean 'full'?" in capsys.readouterr().err
+
+
+def test_ranks_are_launched_with_the_seeds_of_the_model(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Beyond one rank, torchx trains from the ablation's config, with the settings of this process."""
+    only = ["plain_two_tower", "full"]
+    calls: list[dict[str, Any]] = []
+
+    def launch_training(**options: Any) -> None:
+        calls.append(options)
+        given = load_config(options["config"], options["overrides"])
+        assert given.ranks == options["ranks"] == 2
+        train_model(given, options["data"], options["output"], model=options["model"])
+
+    monkeypatch.setattr("interactrank.runs.local.launch_training", launch_training)
+    report = ablation.ablate(config(), raw_log(tmp_path / "log"), tmp_path / "out", seeds=2, only=only)
+    assert [(c["model"], c["overrides"]) for c in calls] == [
+        (name, (f"training.seed={seed}", f"loader.seed={seed}")) for seed in (0, 1) for name in only
+    ]
+    assert list(report["models"]) == only

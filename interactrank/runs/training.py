@@ -1,0 +1,105 @@
+"""What each rank of a training does: open the dataset, build the model, train or resume it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from interactrank.core.files import atomic_write_text
+from interactrank.data.errors import DatasetError
+from interactrank.data.loading.loader import SearchLoader
+from interactrank.data.prepared.dataset import PreparedDataset
+from interactrank.distributed.collectives import run_on_rank0
+from interactrank.distributed.world import current_world, process_group
+from interactrank.evaluation.evaluator import evaluate, head_index
+from interactrank.evaluation.metric_frame import frame_means
+from interactrank.evaluation.metrics import headline
+from interactrank.evaluation.scorers import ModelScorer
+from interactrank.models import InteractRank, build_model
+from interactrank.models.tables import collection_name, table_bytes
+from interactrank.runs.config import RunConfig
+from interactrank.runs.datasets import open_dataset
+from interactrank.runs.run_directory import RunSpec, open_or_resume
+from interactrank.sharding.table_init import table_device
+from interactrank.training.settings import TrainingSettings
+from interactrank.training.trainer import Validate, train
+
+__all__ = ["VALIDATION_REQUESTS", "collection_settings", "train_model", "validation"]
+
+VALIDATION_REQUESTS = 2000  # of an evaluation while training, about
+
+
+def train_model(
+    config: RunConfig, data: Path, output: Path, *, model: str = "interactrank", plan: Path | None = None
+) -> None:
+    """Train one model on a dataset, or resume where an earlier start ended; every rank calls it.
+
+    Args:
+        config: the run's settings.
+        data: directory of the dataset.
+        output: run directory of the model.
+        model: ``interactrank``, ``two_tower`` or one of the config's variants.
+        plan: which rank holds what of each table, as ``interactrank plan`` writes it.
+
+    Raises:
+        ConfigError: the config has no such model.
+        DatasetError: the dataset is not what the config needs.
+        RunDirectoryError: ``output`` holds another training.
+        TrainingError: the training cannot go on.
+    """
+    given, config = config, config.for_model(model)
+    with process_group(config.training.device, config.training.timeout_s) as world:
+        dataset = open_dataset(config, data)
+        validate = validation(config, dataset, world.size)
+        spec = RunSpec.of(model, config, dataset)
+        run_on_rank0("checking the run directory", lambda: open_or_resume(output, spec))
+        torch.manual_seed(config.training.seed)
+        device = table_device(config.training, table_bytes(dataset.layout), world)
+        built = build_model(model, layout=dataset.layout, settings=config.model, table_device=device)
+        loader = SearchLoader(
+            dataset,
+            "train",
+            config.loader,
+            rank=world.rank,
+            world_size=world.size,
+            only=built.score_head.reads,
+        )
+        if world.is_main:
+            atomic_write_text(output / "config.yaml", given.dump())
+        train(built, loader, collection_settings(config.training), output, validate=validate, plan=plan)
+
+
+def collection_settings(settings: TrainingSettings) -> TrainingSettings:
+    """Return the settings with tables called as they are in the model's collections."""
+    sharding = {collection_name(table): how for table, how in settings.sharding.items()}
+    return settings.model_copy(update={"sharding": sharding})
+
+
+def validation(config: RunConfig, dataset: PreparedDataset, ranks: int) -> Validate | None:
+    """Return a function that measures a model on validation requests; None if the config asks for none.
+
+    Raises:
+        DatasetError: there is not one validation request a rank.
+    """
+    if config.training.validate_every is None:
+        return None
+    settings = config.evaluation.model_copy(update={"split": "validation"})
+    requests = dataset.num_requests("validation")
+    if requests < ranks:
+        raise DatasetError(
+            f"training.validate_every needs validation requests, one a rank; '{dataset.folder}' has "
+            f"{requests}; set prepare.split so that some requests validate, or training.validate_every to "
+            "null"
+        )
+    head = head_index(dataset, settings)
+
+    def validate(model: nn.Module, step: int) -> dict[str, float]:
+        assert isinstance(model, InteractRank)
+        scorer = ModelScorer(model, dataset, head, current_world().device)
+        frame = evaluate(scorer, dataset, settings, label=f"evaluate step {step}", limit=VALIDATION_REQUESTS)
+        means = frame_means(frame, headline(frame))
+        return {name: mean for name, (mean, _) in means.items()}
+
+    return validate
