@@ -28,7 +28,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     return folder / "run.yaml", folder / "prepared"
 
 
-def test_options_become_acluster() -> None:
+def test_options_become_a_cluster() -> None:
     line = "plan a.yaml --nodes 4 --gpus-per-node 2 --hbm 80GiB --ddr 1TB --speed hbm=3TB"
     options = parse([*line.split(), "--speed", "between=50GB", "--rows", "item=1e9", "training.seed=1"])
     assert cluster(options) == Cluster(
