@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from interactrank.core.constant_numbers import is_constant
 from interactrank.modules.batch_norm import WeightedBatchNorm
 from interactrank.modules.checks import require_width
 from interactrank.modules.precision import wide
@@ -39,7 +40,7 @@ class NumericNorm(nn.Module):
 
     With ``mixture`` the result is their weighted sum, with weights softmax_j(E_f . W_j) learned per feature;
     else the log form alone. NaN counts as the mean (or ``nan_fill``) in every form. A feature that is
-    constant in the training data (std < 1e-6) is dropped.
+    constant in the training data is dropped (:func:`~interactrank.core.constant_numbers.is_constant`).
 
     Args:
         stats: feature -> its statistics; the order is that of the input's columns.
@@ -85,7 +86,11 @@ class NumericNorm(nn.Module):
         super().__init__()
         _check(stats, inner, outer)
         self.features = list(stats)
-        places = [i for i, s in enumerate(stats.values()) if s.std >= 1e-6]
+        places = [
+            i
+            for i, s in enumerate(stats.values())
+            if not is_constant(minimum=s.minimum, maximum=s.maximum, std=s.std)
+        ]
         self.kept = [self.features[i] for i in places]
         self.in_dim, self.out_dim = len(stats), len(places)
         self.mixture, self.scale_log, self.outer = mixture, scale_log, outer
@@ -132,7 +137,7 @@ class NumericNorm(nn.Module):
             return log
         standard = (raw - self.mean) / self.std
         if self.outer == "row":
-            raw = raw / torch.maximum(self.minimum.abs(), self.maximum.abs()).clamp_min(1e-6)
+            raw = raw / torch.maximum(self.minimum.abs(), self.maximum.abs())  # 0 would be constant
         share = torch.softmax(self.mixture_embedding @ self.mixture_weight.t(), dim=-1)  # [K, 3]
         mixed = share[:, 0] * raw + share[:, 1] * log + share[:, 2] * standard
         if self.outer == "batch" and self.kept:

@@ -69,6 +69,20 @@ def test_statistics_are_in_the_checkpoint():
     assert other.mean.tolist() == [3.0]
 
 
+@pytest.mark.parametrize("scale", [10.0**n for n in range(-30, 31, 6)])
+def test_numeric_norm__a_feature_of_any_scale_is_kept(scale):
+    # raw x / 3 and standardised (x - 2) / 1 do not depend on the unit; their parts are 1/3 each.
+    stats = NumericStats(minimum=scale, maximum=3 * scale, mean=2 * scale, std=scale)
+    norm = NumericNorm(stats={"rate": stats, "constant": CONSTANT})
+    assert norm.kept == ["rate"]
+    with torch.no_grad():
+        norm.mixture_weight.zero_()
+    x = torch.tensor([[1.0, 4.0], [3.0, 4.0]]) * scale
+    out = norm(x).flatten()
+    log = norm._log(x[:, :1]).flatten()
+    torch.testing.assert_close(out - log / 3, torch.tensor([(1 / 3 - 1) / 3, (1 + 1) / 3]))
+
+
 def test_only_constants():
     norm = NumericNorm(stats={"constant": CONSTANT})
     assert norm(torch.zeros(3, 1)).shape == (3, 0)

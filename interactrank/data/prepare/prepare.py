@@ -22,17 +22,19 @@ from pathlib import Path
 from typing import Any
 
 from interactrank.core.atomic_directory import atomic_directory
+from interactrank.core.files import sha256
 from interactrank.core.manifest import Manifest
 from interactrank.cross_features.bm25 import LexicalIndex
 from interactrank.cross_features.features import CrossFeatures
 from interactrank.cross_features.text import ANALYZERS
 from interactrank.data.errors import DatasetError
 from interactrank.data.extras import duckdb, pa
-from interactrank.data.prepare.column_kinds import check_sequence_columns
+from interactrank.data.prepare.column_kinds import check_column_kinds
 from interactrank.data.prepare.counts import write_counts
 from interactrank.data.prepare.items import count_in_training, read_items, write_items
 from interactrank.data.prepare.numbers import request_statistics
 from interactrank.data.prepare.raw_requests import RequestBlocks
+from interactrank.data.prepare.remarks import log_remarks
 from interactrank.data.prepare.splits import write_splits
 from interactrank.data.prepare.user_events import build_user_sequences
 from interactrank.data.prepare.vocabularies import count_vocabularies
@@ -51,9 +53,9 @@ __all__ = ["prepare_log"]
 def prepare_log(log: Path, output: Path, schema: SearchSchema, settings: PrepareSettings) -> dict[str, Any]:
     """Prepare the log in folder ``log`` into the new folder ``output``.
 
-    An ``output`` that was made from the same files with the same schema and settings is kept as it is, unless
-    a file of it is damaged.
-    Nothing is left behind when it fails.
+    An ``output`` that was made from files of the same content with the same schema and settings is kept as it
+    is, unless a file of it is damaged. What will be missing from a training or an evaluation is logged as
+    warnings. Nothing is left behind when it fails.
 
     Returns:
         The manifest: rows, requests of each split, rows of each table, malformed rows by kind, files.
@@ -67,21 +69,24 @@ def prepare_log(log: Path, output: Path, schema: SearchSchema, settings: Prepare
     if existing is not None:
         earlier = Manifest(files=existing["files"])
         if existing["fingerprint"] == fingerprint and earlier.damage(output, checksums=True) is None:
+            log_remarks(existing)
             return existing
     elif output.exists() and not (output.is_dir() and not any(output.iterdir())):
-        raise DatasetError(f"'{output}' exists and is not a prepared log; name a new folder")
+        raise DatasetError(f"'{output}' exists and is not a prepared dataset; name a new folder")
     replaces = () if existing is None else earlier.entries()
     with atomic_directory(output, replaces=replaces) as staging:
         facts = {"format": FORMAT, "version": __version__, "fingerprint": fingerprint}
         facts |= _prepare_into(staging, log, schema, settings)
         manifest = Manifest.of(staging, facts)
         manifest.write(staging)
+    log_remarks(manifest.facts)
     return manifest.to_json()
 
 
 def _prepare_into(
     staging: Path, log: Path, schema: SearchSchema, settings: PrepareSettings
 ) -> dict[str, Any]:
+    check_column_kinds(log, schema)
     work = staging / "work"
     work.mkdir()
     staged = stage_log(log, schema, settings, work)
@@ -99,7 +104,6 @@ def _write_dataset(
 ) -> dict[str, Any]:
     """Write the files of the dataset and return what its manifest says of them."""
     items = read_items(log, schema)
-    check_sequence_columns(log, schema, items)
     train_count = count_in_training(log)
     vocabularies = count_vocabularies(log, schema, items, train_count)
     for name, vocabulary in vocabularies.items():
@@ -114,7 +118,7 @@ def _write_dataset(
     write_counts(output / "history", work, blocks)
     _write_text_indexes(output / "lexical", schema, items)
     cross = CrossFeatures.open(output, schema, log.num_items)
-    requests = write_splits(output, blocks, settings=settings, vocabularies=vocabularies, cross=cross)
+    splits = write_splits(output, blocks, settings=settings, vocabularies=vocabularies, cross=cross)
     return {
         "schema": schema.model_dump(),
         "settings": settings.model_dump(),
@@ -122,7 +126,8 @@ def _write_dataset(
         "malformed": log.events.malformed,
         "without_engagement": log.events.unengaged,
         "items": log.num_items,
-        "requests": requests,
+        "requests": {name: split.requests for name, split in splits.items()},
+        "positives": {name: split.positives for name, split in splits.items()},
         "tables": {name: v.rows for name, v in vocabularies.items()},
         "numbers": numbers,
     }
@@ -144,10 +149,12 @@ def _write_text_indexes(folder: Path, schema: SearchSchema, items: pa.Table) -> 
 
 
 def _fingerprint(log: Path, schema: SearchSchema, settings: PrepareSettings) -> str:
-    """What the output depends on: the files, what they mean and how they are prepared."""
+    """Return what the output depends on: the content of the files, what they mean, how they are prepared.
+
+    Names and times of files do not count: a log that was copied or touched is still the same.
+    """
     names = ["events", "items", *(["users"] if schema.users else [])]
-    files = [Path(f) for name in names for f in find_parquet(log, name)]
-    seen = [(f.name, f.stat().st_size, f.stat().st_mtime_ns) for f in files]
+    content = {name: [sha256(Path(f)) for f in find_parquet(log, name)] for name in names}
     chosen = settings.model_dump(exclude={"memory_limit", "threads"})
-    how = [FORMAT, __version__, schema.model_dump(), chosen, seen]
+    how = [FORMAT, __version__, schema.model_dump(), chosen, content]
     return hashlib.sha256(json.dumps(how).encode()).hexdigest()

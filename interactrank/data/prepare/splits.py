@@ -30,13 +30,13 @@ def write_splits(
     settings: PrepareSettings,
     vocabularies: Mapping[str, Vocabulary],
     cross: CrossFeatures,
-) -> dict[str, int]:
-    """Write all requests into a dataset's folder and return the number of requests of each split."""
+) -> dict[str, SplitWriter]:
+    """Write all requests into a dataset's folder and return the closed writer of each split."""
     frequency = _train_frequency(blocks.log)
     repeats = None
     if blocks.schema.exclude_repeats:
         repeats = EngagementCountStore.open(folder / "history" / REPEATS.name)
-    writers = {split: SplitWriter(folder / split, settings) for split in SPLITS}
+    writers = {split: SplitWriter(folder / split, settings, blocks.schema.head_names) for split in SPLITS}
     try:
         for block in track(blocks, len(blocks), "requests"):
             table = encode_requests(
@@ -50,7 +50,7 @@ def write_splits(
     finally:
         for writer in writers.values():
             writer.close()
-    return {name: writer.requests for name, writer in writers.items()}
+    return writers
 
 
 def _train_frequency(log: StagedLog) -> QueryFrequency:

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
+
+from interactrank.data.arrow_lists import from_arrow
 from interactrank.data.extras import pa, pq
+from interactrank.data.prepared.columns import CANDIDATES, LABELS
 from interactrank.data.settings import PrepareSettings
 
 __all__ = ["SplitWriter"]
@@ -16,10 +20,17 @@ class SplitWriter:
     Args:
         folder: made here.
         settings: requests of a file and of a row group.
+        heads: names of the label columns.
+
+    Attributes:
+        requests: how many were written.
+        positives: head -> requests with a positive candidate (``with_positive``), and those of them that
+            have another candidate, too (``with_both``).
     """
 
-    def __init__(self, folder: Path, settings: PrepareSettings) -> None:
+    def __init__(self, folder: Path, settings: PrepareSettings, heads: list[str]) -> None:
         self.folder, self.settings = folder, settings
+        self.positives = {head: {"with_positive": 0, "with_both": 0} for head in heads}
         self.requests = self._in_file = self._files = 0
         self._writer: pq.ParquetWriter | None = None
         folder.mkdir()
@@ -30,11 +41,21 @@ class SplitWriter:
             path = self.folder / f"requests-{self._files:05d}.parquet"
             self._writer = pq.ParquetWriter(path, table.schema, compression="zstd")
             self._files += 1
+        self._count(table)
         self._writer.write_table(table, row_group_size=self.settings.group_requests)
         self.requests += table.num_rows
         self._in_file += table.num_rows
         if self._in_file >= self.settings.file_requests:
             self.close()
+
+    def _count(self, table: pa.Table) -> None:
+        lengths = from_arrow(table[CANDIDATES]).lengths
+        labels = from_arrow(table[LABELS]).values.reshape(-1, len(self.positives))
+        request = np.repeat(np.arange(len(lengths)), lengths)
+        for j, count in enumerate(self.positives.values()):
+            positives = np.bincount(request[labels[:, j] > 0], minlength=len(lengths))
+            count["with_positive"] += int((positives > 0).sum())
+            count["with_both"] += int(((positives > 0) & (positives < lengths)).sum())
 
     def close(self) -> None:
         """Finish the file being written."""

@@ -354,6 +354,42 @@ def test_a_changed_file_is_prepared_again(tmp_path: Path) -> None:
     assert prepare_log(log, tmp_path / "out", minimal(), settings)["events"] == 2
 
 
+def test_prepare_log__a_touched_moved_or_renamed_log_is_the_same(tmp_path: Path) -> None:
+    log = write_log(tmp_path / "log", [event("r", "u", "q", "a", 0, click=1)], [item("a")])
+    first = prepare_log(log, tmp_path / "out", minimal(), PrepareSettings())
+    inode = (tmp_path / "out").stat().st_ino
+    os.utime(log / "events.parquet", (0, 0))
+    (log / "items").mkdir()
+    (log / "items.parquet").rename(log / "items" / "part-0.parquet")
+    log = log.rename(tmp_path / "moved")
+    assert prepare_log(log, tmp_path / "out", minimal(), PrepareSettings()) == first
+    assert (tmp_path / "out").stat().st_ino == inode
+
+
+def test_prepare_log__another_value_of_equal_size_and_time_is_another_log(tmp_path: Path) -> None:
+    def write(brand: str) -> Path:
+        log = write_log(tmp_path / "log", [event("r", "u", "q", "a", 0, click=1)], [item("a", brand=brand)])
+        os.utime(log / "items.parquet", (0, 0))
+        return log / "items.parquet"
+
+    size = write("acme").stat().st_size
+    first = prepare_log(tmp_path / "log", tmp_path / "out", minimal(), PrepareSettings())
+    assert write("nova").stat().st_size == size
+    second = prepare_log(tmp_path / "log", tmp_path / "out", minimal(), PrepareSettings())
+    assert second["fingerprint"] != first["fingerprint"]
+
+
+def test_prepare_log__an_output_that_is_a_link_stays_one(tmp_path: Path) -> None:
+    log = write_log(tmp_path / "log", [event("r", "u", "q", "a", 0, click=1)], [item("a")])
+    (tmp_path / "disk").mkdir()
+    (tmp_path / "out").symlink_to(tmp_path / "disk")
+    for rows in (50, 60):
+        prepare_log(log, tmp_path / "out", minimal(f"tables.word.rows={rows}"), PrepareSettings())
+        assert (tmp_path / "out").is_symlink()
+        assert PreparedDataset(tmp_path / "disk").layout.table_rows == {"word": rows}
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["disk", "log", "out"]
+
+
 @pytest.mark.parametrize("place", ["write_items", "write_counts", "write_splits"])
 @pytest.mark.parametrize("error", [RuntimeError("stop"), KeyboardInterrupt()])
 def test_a_failure_leaves_nothing_and_keeps_the_old(
@@ -403,14 +439,16 @@ def test_a_folder_that_is_something_else_is_left_alone(tmp_path: Path, manifest:
     (other / "thesis.txt").write_text("years of work")
     if manifest is not None:
         (other / "manifest.json").write_text(manifest)
-    with pytest.raises(DatasetError, match=r"/other' exists and is not a prepared log; name a new folder$"):
+    with pytest.raises(
+        DatasetError, match=r"/other' exists and is not a prepared dataset; name a new folder$"
+    ):
         prepare_log(log, other, minimal(), PrepareSettings())
     assert (other / "thesis.txt").read_text() == "years of work"
 
 
 def test_an_output_that_is_a_file(tmp_path: Path) -> None:
     log = write_log(tmp_path / "log", [event("r", "u", "q", "a", 0, click=1)], [item("a")])
-    with pytest.raises(DatasetError, match=r"events.parquet' exists and is not a prepared log"):
+    with pytest.raises(DatasetError, match=r"events.parquet' exists and is not a prepared dataset"):
         prepare_log(log, log / "events.parquet", minimal(), PrepareSettings())
 
 
