@@ -8,4 +8,4 @@ __all__ = ["DatasetError"]
 
 
 class DatasetError(UserError, ValueError):
-    """A log that cannot be prepared; one line that names the file, the column and the remedy."""
+    """A log that cannot be prepared, or a dataset that cannot be read; names file, column and remedy."""

@@ -11,7 +11,7 @@ from interactrank.core.settings import Config
 
 
 def parse_moment(text: str) -> int:
-    """Milliseconds since 1970 of a date or time (UTC where it names no zone).
+    """Return milliseconds since 1970 of a date or time (UTC if it names no zone).
 
     Example::
 
@@ -26,7 +26,7 @@ def parse_moment(text: str) -> int:
 
 
 def _as_text(value: Any) -> Any:
-    """YAML reads an unquoted 2011-10-17 as a date."""
+    """Return a date as text: YAML reads an unquoted 2011-10-17 as a date."""
     value = value.isoformat() if isinstance(value, date) else value
     if isinstance(value, str):
         parse_moment(value)
@@ -37,7 +37,7 @@ Moment = Annotated[str, BeforeValidator(_as_text)]
 
 
 class SplitSettings(Config):
-    """How requests are split by time where the log has no split column.
+    """How requests are split by time if the log has no split column.
 
     Either dates (requests from ``validation_from`` on validate, from ``test_from`` on test) or shares of the
     requests in order of time.
@@ -49,7 +49,7 @@ class SplitSettings(Config):
     test_share: float = Field(0.1, ge=0, lt=1)
 
     def problems(self) -> list[str]:
-        """Dates and shares exclude each other, and both must leave something to train on."""
+        """Return what is wrong with dates and shares, which exclude each other."""
         found = []
         first, last = self.validation_from, self.test_from
         if first is not None and last is None:
@@ -58,7 +58,7 @@ class SplitSettings(Config):
             found.append(f"validation_from {first} is after test_from {last}; validation comes first")
         for key in ("validation_share", "test_share"):
             if self.test_from is not None and getattr(self, key) != type(self).model_fields[key].default:
-                found.append(f"{key} has no effect beside test_from; give dates or shares, not both")
+                found.append(f"{key} has no effect with test_from; give dates or shares, not both")
         if self.validation_share + self.test_share >= 1:
             found.append("validation_share + test_share must leave requests to train on")
         return found
@@ -69,7 +69,8 @@ class PrepareSettings(Config):
 
     split: SplitSettings = SplitSettings()
     train_from: Moment | None = Field(
-        None, description="requests before this moment only serve as history, they are not trained on"
+        None,
+        description="requests before this moment (split warmup) only count and make user sequences",
     )
     strict: bool = Field(
         False, description="a malformed row is an error instead of being counted and left out"
@@ -86,7 +87,7 @@ class LoaderSettings(Config):
 
     batch_requests: int = Field(64, ge=1, description="R, requests of a batch on each rank")
     negatives: int = Field(
-        0, ge=0, description="items drawn from the catalogue for each request, beside its logged candidates"
+        0, ge=0, description="items drawn from the catalogue for each request, added to its logged candidates"
     )
     negative_power: float = Field(
         0.5,

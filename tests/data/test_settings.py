@@ -47,7 +47,7 @@ def test_dates_need_no_quotes_in_yaml() -> None:
         ),
         (
             {"test_from": "2011-01-01", "test_share": 0.2},
-            "test_share has no effect beside test_from; give dates or shares, not both",
+            "test_share has no effect with test_from; give dates or shares, not both",
         ),
         (
             {"validation_share": 0.5, "test_share": 0.5},

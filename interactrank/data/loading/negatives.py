@@ -46,7 +46,7 @@ class NegativeSampler:
         self.log_q = log_q.astype(np.float32)
 
     def add(self, requests: PreparedRequests, candidates: Candidates, seed: tuple[int, ...]) -> Candidates:
-        """The candidates with negatives behind those of each request; ``seed`` decides the draws."""
+        """Return the candidates with negatives behind those of each request; ``seed`` decides the draws."""
         own = np.repeat(np.arange(len(requests)), candidates.items.lengths)
         request, items = np.divmod(self._draw(requests, candidates, seed), self.num_items)
         lengths = np.bincount(request, minlength=len(requests))
@@ -71,7 +71,7 @@ class NegativeSampler:
     def _draw(
         self, requests: PreparedRequests, candidates: Candidates, seed: tuple[int, ...]
     ) -> NDArray[np.int64]:
-        """The drawn (request, item) pairs as request * N + item, ascending, none twice."""
+        """Return the drawn (request, item) pairs as request * N + item, ascending, none twice."""
         taken = self._pairs(candidates.items)
         if self.cross.schema.exclude_repeats:
             taken = np.concatenate([taken, self._pairs(requests.positions(EXCLUDED))])

@@ -21,7 +21,7 @@ class Events:
 
     Args:
         item: jagged [L] row in the item table.
-        query: [L] row of the event's query in its ID table (0 where the schema has no ``sequence.query``).
+        query: [L] row of the event's query in its ID table (0 if the schema has no ``sequence.query``).
         action: [L] position of the engagement in the schema's list.
         age: [L] float32 hours before the request.
     """

@@ -12,7 +12,7 @@ FORMAT = 3
 
 
 def read_manifest(folder: Path) -> dict[str, Any] | None:
-    """The manifest of a prepared log; None where there is none."""
+    """Return the manifest of a prepared dataset; None if there is none."""
     try:
         manifest = json.loads((folder / "manifest.json").read_text())
     except (OSError, ValueError):

@@ -50,7 +50,7 @@ def user_columns(schema: SearchSchema) -> list[str]:
 
 
 def event_columns(schema: SearchSchema) -> list[str]:
-    """Return the columns of the events file that requests need besides query and user."""
+    """Return the columns of the events file that requests need, without query and user."""
     features = [f.column for f in schema.features.request if f.file != "users"]
     wanted = [*features, *(s for s, file in schema.segments.items() if file == "events")]
     return [c for c in dict.fromkeys(wanted) if c not in (schema.events.query, schema.events.user)]

@@ -35,11 +35,11 @@ class Block:
         user: int64 [R].
         time: int64 [R] milliseconds UTC.
         query: int64 [R] index into the world's query texts.
-        rare: int64 [R] which rare word the query carries besides, -1 for none.
+        rare: int64 [R] which rare word the query carries, too, -1 for none.
         interest: int64 [R] the style that the user is after.
         shown: bool [R, C] whether the slot holds an impression; the first ones of each row do.
         item: int64 [R, C].
-        probability: float32 [R, C] of engagement, as `engagement_probability` defines it.
+        probability: float32 [R, C] of engagement, as ``engagement_probability`` defines it.
         click, save, long_click, short_click: bool [R, C].
     """
 
@@ -59,7 +59,7 @@ class Block:
 
 
 def engagement_probability(*, logit: Floats, short_click: Floats, examination: Floats) -> Floats:
-    """Probability that an impression is engaged with, given everything that nature knows.
+    """Return the probability that an impression is engaged with, given everything that nature knows.
 
     Engaged means (click or save or long_click) and not short_click. A user examines the position, is
     attracted with probability sigmoid(logit), and then either engages or clicks, regrets and returns (a short
@@ -86,14 +86,14 @@ def engagement_probability(*, logit: Floats, short_click: Floats, examination: F
 
 
 def blocks(settings: SimulationSettings, world: World) -> Iterator[Block]:
-    """Make all requests of the log, block by block, in order of time.
+    """Yield all requests of the log, block by block, in order of time.
 
     Args:
         settings: number of requests, time span, strengths, seed.
         world: users, items and intents.
 
     Yields:
-        Blocks of `BLOCK` requests, the last one shorter.
+        Blocks of ``BLOCK`` requests, the last one shorter.
 
     Example::
 
@@ -151,7 +151,7 @@ class Interests:
         self._time = np.full(settings.users, np.iinfo(np.int64).min // 2)
 
     def at(self, user: Ints, time: Ints, rng: np.random.Generator) -> Ints:
-        """Interest of each request's user at that time; remembers it for the next call.
+        """Return the interest of each request's user at that time; remembers it for the next call.
 
         Args:
             user: int64 [R].
@@ -186,9 +186,9 @@ def affinity(
     gender: Ints,
     day: npt.NDArray[np.float64],
 ) -> Bools:
-    """Whether an item suits an intent, at that time and for those people, for reasons that no content shows.
+    """Return whether an item suits an intent, then and for those people, for reasons that no content shows.
 
-    Each (intent, item) pair is drawn anew every `affinity_days`, each pair on a day of its own; once for
+    Each (intent, item) pair is drawn again every ``affinity_days``, each pair on a day of its own; once for
     everybody and once for each country and each gender. A hash stands in for a table of all pairs.
 
     Args:
@@ -211,7 +211,7 @@ def affinity(
 
 
 def uniform_hash(seed: int, *keys: Ints) -> npt.NDArray[np.float64]:
-    """A number in [0, 1) that depends on the seed and the keys alone (splitmix64).
+    """Return a number in [0, 1) that depends on the seed and the keys alone (splitmix64).
 
     Args:
         seed: any integer.
@@ -242,7 +242,7 @@ def _sessions(
     count: int,
     rng: np.random.Generator,
 ) -> tuple[Ints, Ints]:
-    """Users and ascending times of `count` requests in [since, until): bursts of one user, minutes apart."""
+    """Return users and ascending times of ``count`` requests in [since, until): bursts of one user."""
     length = rng.geometric(1 / settings.session_requests, size=count)
     session = np.repeat(np.arange(count), length)[:count]
     user = np.searchsorted(world.users.activity, rng.random(count), side="right")[session]
@@ -262,7 +262,7 @@ def _sessions(
 def _searches(
     settings: SimulationSettings, world: World, moment: npt.NDArray[np.float64], rng: np.random.Generator
 ) -> tuple[Ints, Ints, Ints]:
-    """Intent, query text and rare word (or -1) of each request."""
+    """Return intent, query text and rare word (or -1) of each request."""
     count = len(moment)
     intent = np.searchsorted(world.intents.popularity, rng.random(count), side="right")
     intent = np.where(moment < world.intents.birth[intent], world.intents.heir[intent], intent)
@@ -273,7 +273,7 @@ def _searches(
 
 
 def _retrieve(settings: SimulationSettings, match: Floats, rng: np.random.Generator) -> tuple[Ints, Bools]:
-    """Pool slots [R, C] in the logged order, a noisy order by match, and which of them are shown [R, C]."""
+    """Return pool slots [R, C] in the logged order, by match with noise, and which are shown [R, C]."""
     count = len(match)
     key = rng.random(match.shape, dtype=np.float32)
     key = settings.retrieval_strength * match - np.log(-np.log(np.clip(key, 1e-9, 1 - 1e-7)))

@@ -23,7 +23,7 @@ _STRIDE = 104_729  # a prime that shares no factor with 343,000 = 2^3 5^3 7^3: n
 
 
 def spell(number: int) -> str:
-    """The word of a number; different numbers are different words.
+    """Return the word of a number; different numbers are different words.
 
     Args:
         number: not negative.
@@ -71,21 +71,21 @@ class Vocabulary:
         self._rare = self._aspects + topics * aspects * ASPECT_WORDS
 
     def style(self, style: npt.NDArray[np.int64], pick: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-        """Number of the `pick`-th word of a style (a brand)."""
+        """Return the number of the ``pick``-th word of a style (a brand)."""
         return self._styles + style * STYLE_WORDS + pick % STYLE_WORDS
 
     def topic(self, topic: npt.NDArray[np.int64], pick: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-        """Number of the `pick`-th word that all aspects of a topic share."""
+        """Return the number of the ``pick``-th word that all aspects of a topic share."""
         return self._topics + topic * TOPIC_WORDS + pick % TOPIC_WORDS
 
     def aspect(
         self, topic: npt.NDArray[np.int64], aspect: npt.NDArray[np.int64], pick: npt.NDArray[np.int64]
     ) -> npt.NDArray[np.int64]:
-        """Number of the `pick`-th word of one aspect of a topic."""
+        """Return the number of the ``pick``-th word of one aspect of a topic."""
         return self._aspects + (topic * self.aspects + aspect) * ASPECT_WORDS + pick % ASPECT_WORDS
 
     def rare(self, pick: int) -> int:
-        """Number of the `pick`-th rare word."""
+        """Return the number of the ``pick``-th rare word."""
         return self._rare + pick % RARE_WORDS
 
 

@@ -25,8 +25,8 @@ class Users:
     """Who searches.
 
     Attributes:
-        country: int64 [U] index into `COUNTRIES`.
-        gender: int64 [U] index into `GENDERS`.
+        country: int64 [U] index into ``COUNTRIES``.
+        gender: int64 [U] index into ``GENDERS``.
         taste: float32 [U, S] lasting liking of each style, mean 0 and deviation about 1.
         activity: float64 [U] cumulative share of the sessions, last value 1.
     """
@@ -75,7 +75,7 @@ class Intents:
         aspect: int64 [Q].
         popularity: float64 [Q] cumulative share of the requests, last value 1.
         birth: float64 [Q] first moment of the intent, as a share of the log; 0 for most.
-        heir: int64 [Q] a lasting intent that is searched instead before `birth`.
+        heir: int64 [Q] a lasting intent that is searched instead before ``birth``.
         pool: int64 [Q, P] the items that retrieval can return, all different.
         utility: float32 [Q, P] the part of the engagement logit that user and time do not change.
         match: float32 [Q, P] what retrieval believes about the match.

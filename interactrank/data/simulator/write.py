@@ -1,4 +1,4 @@
-"""Writes a simulated log as a folder of Parquet files."""
+"""A simulated log as a folder of Parquet files."""
 
 from __future__ import annotations
 
@@ -6,23 +6,19 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from interactrank.core.atomic_directory import atomic_directory
-from interactrank.core.extras import require
+from interactrank.data.extras import pa, pq
+from interactrank.data.prepared.columns import SPLITS
 from interactrank.data.simulator.behaviour import DAY, Block, blocks
 from interactrank.data.simulator.settings import COUNTRIES, GENDERS, SimulationSettings
 from interactrank.data.simulator.words import spell
 from interactrank.data.simulator.world import World, build_world
 from interactrank.version import __version__
-
-if TYPE_CHECKING:
-    import pyarrow as pa
-
-SPLITS = ("train", "validation", "test")
 
 RECORD = "simulation.json"
 FILES = ("events.parquet", "items.parquet", "users.parquet", RECORD)
@@ -35,7 +31,7 @@ class SimulationSummary:
     Attributes:
         folder: where.
         requests: number of requests.
-        impressions: number of rows of `events.parquet`.
+        impressions: number of rows of ``events.parquet``.
         engagements: impressions that were engaged with: (click or save or long_click) and not short_click.
         engaged_requests: requests of each split with at least one engagement.
     """
@@ -58,14 +54,14 @@ def simulate(
 
     The folder appears complete or not at all. It holds
 
-    - `events.parquet`: one row per impression, ordered by timestamp, request and position, with the columns
-      of `event_schema`. `true_probability` is the probability of engagement, (click or save or long_click)
-      and not short_click, given all that nature knows, the logged position included (see
-      `behaviour.engagement_probability`): ranking by it gives the best HIT@k that any ranker could reach. It
-      is the truth, not a feature.
-    - `items.parquet`: item_id, title, category, price, rating, and `vector` where dense_dimension is above 0.
-    - `users.parquet`: user_id, country, gender.
-    - `simulation.json`: the settings and the version.
+    - ``events.parquet``: one row per impression, ordered by timestamp, request and position, with the columns
+      of ``event_schema``. ``true_probability`` is the probability of engagement, (click or save or
+      long_click) and not short_click, given all that nature knows, the logged position included (see
+      ``behaviour.engagement_probability``): ranking by it gives the best HIT@k that any ranker could reach.
+      It is the truth, not a feature.
+    - ``items.parquet``: item_id, title, category, price, rating; ``vector`` if dense_dimension is above 0.
+    - ``users.parquet``: user_id, country, gender.
+    - ``simulation.json``: the settings and the version.
 
     Memory is that of the world (users, items, intents) and of one block of requests, for a log of any size.
 
@@ -79,7 +75,7 @@ def simulate(
         Counts of what was written.
 
     Raises:
-        FileExistsError: the folder exists, and `overwrite` is False or it holds something else.
+        FileExistsError: the folder exists, and ``overwrite`` is False or it holds something else.
         MissingExtraError: pyarrow is not installed.
 
     Example::
@@ -91,7 +87,6 @@ def simulate(
         ...     sorted(file.name for file in summary.folder.iterdir())
         ['events.parquet', 'items.parquet', 'simulation.json', 'users.parquet']
     """
-    pq = require("pyarrow.parquet", extra="data")
     output = Path(output)
     _refuse_to_replace(output, overwrite)
     with atomic_directory(output, replaces=FILES if overwrite else (), last=RECORD) as partial:
@@ -118,8 +113,7 @@ def simulate(
 
 
 def event_schema() -> pa.Schema:
-    """Columns of `events.parquet`; none is ever null. `position` is 1 at the top; engagements are 0 or 1."""
-    pa = require("pyarrow", extra="data")
+    """Return the columns of ``events.parquet``, none ever null; ``position`` 1 is the top."""
     columns = {
         "request_id": pa.int64(),
         "user_id": pa.int64(),
@@ -149,14 +143,13 @@ def _refuse_to_replace(output: Path, overwrite: bool) -> None:
 
 
 def _splits(settings: SimulationSettings, block: Block) -> npt.NDArray[np.int64]:
-    """Number of the split of each request [R], by its time."""
+    """Return the number of the split of each request [R], by its time."""
     start = round(settings.start.timestamp() * 1000)
     shares = np.array([settings.train_share, settings.train_share + settings.validation_share])
     return np.searchsorted(start + shares * settings.days * DAY, block.time, side="right")
 
 
 def _event_table(world: World, block: Block, split: npt.NDArray[np.int64]) -> pa.Table:
-    pa = require("pyarrow", extra="data")
     request, place = np.nonzero(block.shown)  # row and slot of each impression
     texts = [world.intents.query[number] for number in block.query.tolist()]
     for row in np.flatnonzero(block.rare >= 0).tolist():
@@ -184,7 +177,6 @@ def _event_table(world: World, block: Block, split: npt.NDArray[np.int64]) -> pa
 
 
 def _item_table(settings: SimulationSettings, world: World) -> pa.Table:
-    pa = require("pyarrow", extra="data")
     items = world.items
     columns: dict[str, Any] = {
         "item_id": pa.array(np.arange(settings.items)),
@@ -201,7 +193,6 @@ def _item_table(settings: SimulationSettings, world: World) -> pa.Table:
 
 
 def _user_table(world: World) -> pa.Table:
-    pa = require("pyarrow", extra="data")
     users = world.users
     return pa.table(
         {
