@@ -110,9 +110,13 @@ def step(report: Mapping[str, Any], name: str) -> tuple[str | None, dict[str, An
     if found := report["paired"].get(f"{name} - {against}"):
         return against, found[metric]
     found = report["paired"][f"{against} - {name}"][metric]
-    low, high = (None if found[key] is None else -found[key] for key in ("high", "low"))
-    seeds = [-difference for difference in found["seeds"]]
-    return against, {**found, "difference": -found["difference"], "low": low, "high": high, "seeds": seeds}
+    difference, low, high = (_negative(found[key]) for key in ("difference", "high", "low"))
+    seeds = [_negative(of) for of in found["seeds"]]
+    return against, {**found, "difference": difference, "low": low, "high": high, "seeds": seeds}
+
+
+def _negative(value: float | None) -> float | None:
+    return None if value is None else -value
 
 
 def _heads(report: Mapping[str, Any]) -> list[str]:
@@ -130,10 +134,11 @@ def _cells(report: Mapping[str, Any], name: str) -> list[str]:
     model, metric = report["models"][name], report["settings"]["metric"]
     _, found = step(report, name)
     value = model["metrics"][metric]
-    seeds = sorted(_number(seed[metric]) for seed in model["seeds"].values())
+    seeds = sorted(_number(seed[metric]) for seed in model["seeds"].values() if seed[metric] is not None)
+    interval = f" ({_number(value['low'])}-{_number(value['high'])})" if value["value"] is not None else ""
     return [
         model["label"],
-        f"{_number(value['value'])} ({_number(value['low'])}-{_number(value['high'])})",
+        _number(value["value"]) + interval,
         f"{seeds[0]}-{seeds[-1]}" if len(seeds) > 1 else "",
         *_change(found),
         *(_value(model, m) for m in _others(report)),
@@ -213,6 +218,8 @@ def _change(found: Mapping[str, Any] | None) -> list[str]:
     """A difference with its interval, and its corrected p-value."""
     if found is None:
         return ["", ""]
+    if found["difference"] is None:
+        return ["-", "-"]
     low, high = _number(found["low"], "+"), _number(found["high"], "+")
     return [f"{_number(found['difference'], '+')} ({low} to {high})", _number(found["p_holm"])]
 
