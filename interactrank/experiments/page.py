@@ -29,7 +29,7 @@ _FINDINGS = ("the paper", "tested here by", "change", "p", "verdict")
 
 
 def markdown(report: Mapping[str, Any]) -> str:
-    """The page: a table of the models, how it was measured, and the paper's findings beside ours.
+    """Return the page: a table of the models, how it was measured, and the paper's findings and ours.
 
     Args:
         report: of :func:`ablation_report`.
@@ -94,7 +94,7 @@ def show(report: Mapping[str, Any], console: Console | None = None) -> None:
 
 
 def step(report: Mapping[str, Any], name: str) -> tuple[str | None, dict[str, Any] | None]:
-    """What a model is compared with, and by how much it is better.
+    """Return what a model is compared with, and by how much it is better.
 
     Args:
         report: of :func:`ablation_report`.
@@ -124,13 +124,13 @@ def _heads(report: Mapping[str, Any]) -> list[str]:
 
 
 def _others(report: Mapping[str, Any]) -> list[str]:
-    """What a table shows beside the metric of the tests."""
+    """Return what a table shows in addition to the metric of the tests."""
     metric = report["settings"]["metric"]
     return [m for m in next(iter(report["paired"].values()), {}) if m != metric]
 
 
 def _cells(report: Mapping[str, Any], name: str) -> list[str]:
-    """The row of a model."""
+    """Return the row of a model."""
     model, metric = report["models"][name], report["settings"]["metric"]
     _, found = step(report, name)
     value = model["metrics"][metric]
@@ -173,8 +173,8 @@ def _notes(report: Mapping[str, Any]) -> Iterator[str]:
     yield (
         f"{data['ranked']:,} {data['split']} requests, each ranking {of}; {settings['seeds']} "
         f"seed{'s' * (settings['seeds'] > 1)}. A value is the mean over the seeds, request by request; in "
-        f"brackets its 95 % bootstrap interval over {settings['resampled']}, which the spread of the seeds "
-        f"(lowest to highest {metric}) is no part of. "
+        f"brackets its 95 % bootstrap interval over {settings['resampled']}, without the spread of the seeds "
+        f"(lowest to highest {metric}). "
         f"Change: of {metric}, against the row above, or against full below it"
         f"{''.join(f'; {text}' for text in lone)}. p: paired sign-flip test, corrected by Holm for the "
         f"{settings['tests']} tests of the ablation. "
@@ -215,7 +215,7 @@ def _value(model: Mapping[str, Any], metric: str) -> str:
 
 
 def _change(found: Mapping[str, Any] | None) -> list[str]:
-    """A difference with its interval, and its corrected p-value."""
+    """Return a difference with its interval, and its corrected p-value."""
     if found is None:
         return ["", ""]
     if found["difference"] is None:

@@ -32,7 +32,7 @@ _GAP = 1.1  # rows between two groups
 
 
 def plot_ablation(report: Mapping[str, Any], path: str | os.PathLike[str]) -> Path:
-    """A row for each model: its metric with interval and seeds; beside it the change against the one before.
+    """Draw a row for each model: its metric with interval and seeds, and the change against the one before.
 
     Args:
         report: of :func:`ablation_report`.
