@@ -32,8 +32,8 @@ class RunConfig(Config):
 
     plugins: tuple[str, ...] = Field(
         (),
-        description="modules of your own, imported first on every rank: they register cross features, metrics, "
-        "baselines and models",
+        description="modules of your own, imported first on every rank: they register cross features, "
+        "metrics, baselines and models",
     )
     simulate: SimulationSettings | None = Field(
         None, description="make the log up; used where no --data is given"

@@ -141,7 +141,8 @@ def _check_output(folder: Path) -> None:
             continue
         if path.name != MANIFEST or not _is_export(folder):
             raise ItemEmbeddingsError(
-                f"'{folder}' holds {path.name}, which is not an export of item embeddings; name another folder"
+                f"'{folder}' holds {path.name}, which is not an export of item embeddings; name another "
+                "folder"
             )
 
 
