@@ -13,6 +13,9 @@ from dataclasses import dataclass
 from importlib import import_module, metadata
 from pathlib import Path
 
+from packaging.requirements import Requirement
+
+from interactrank.core.installed import version_of
 from interactrank.core.versions import CPU_BUILD, CUDA_BUILD, RULE, Trio
 from interactrank.version import __version__
 
@@ -124,27 +127,35 @@ def check_requirements(requirements: list[str]) -> Iterator[Finding]:
     Args:
         requirements: such as ``duckdb>=1.1; extra == "data"``.
     """
-    by_extra: dict[str, list[str]] = defaultdict(list)
-    for requirement in requirements:
-        name = re.split(r"[^\w.-]", requirement)[0]
-        extra = re.search(r"extra == [\"'](\w+)[\"']", requirement)
-        if name not in ("torch", "torchrec", "fbgemm-gpu", "interactrank"):
-            by_extra[extra[1] if extra else ""].append(name)
-    for group, names in by_extra.items():
-        if group in _EXTRAS_OF_DEVELOPERS:
-            continue
-        versions = {name: _version(name) for name in names}
-        missing = [name for name, version in versions.items() if version is None]
-        text = ", ".join(f"{name} {version or 'not installed'}" for name, version in versions.items())
-        label = f"extra {group}" if group else "requirements"
-        if not missing:
-            yield Finding(name=label, text=text)
-        elif group:
-            yield Finding(
-                name=label, text=text, state="warning", remedy=f"pip install 'interactrank[{group}]'"
-            )
-        else:
-            yield Finding(name=label, text=text, state="error", remedy=f"pip install {' '.join(missing)}")
+    by_extra: dict[str, list[Requirement]] = defaultdict(list)
+    for requirement in map(Requirement, requirements):
+        extra = re.search(r'extra == "([^"]+)"', str(requirement.marker or ""))
+        group = extra[1] if extra else ""
+        applies = requirement.marker is None or requirement.marker.evaluate({"extra": group})
+        if applies and requirement.name not in ("torch", "torchrec", "fbgemm-gpu", "interactrank"):
+            by_extra[group].append(requirement)
+    for group, wanted in by_extra.items():
+        if group not in _EXTRAS_OF_DEVELOPERS:
+            yield _check_group(group, wanted)
+
+
+def _check_group(extra: str, wanted: list[Requirement]) -> Finding:
+    """Compare what one extra asks for, or all installations (``""``), with what is installed."""
+    texts, unmet = [], []
+    for requirement in wanted:
+        version = version_of(requirement.name)
+        text = f"{requirement.name} {version or 'not installed'}"
+        if version is None or not requirement.specifier.contains(version, prereleases=True):
+            unmet.append(requirement)
+            text += f" (needs {requirement.specifier})" if version and requirement.specifier else ""
+        texts.append(text)
+    name, text = f"extra {extra}" if extra else "requirements", ", ".join(texts)
+    if not unmet:
+        return Finding(name=name, text=text)
+    if extra:
+        return Finding(name=name, text=text, state="warning", remedy=f"pip install 'interactrank[{extra}]'")
+    packages = " ".join(f"'{r.name}{r.specifier}'" if r.specifier else r.name for r in unmet)
+    return Finding(name=name, text=text, state="error", remedy=f"pip install {packages}")
 
 
 def check_machine() -> Iterator[Finding]:
@@ -154,7 +165,7 @@ def check_machine() -> Iterator[Finding]:
         torch = import_module("torch")
         usable = bool(torch.cuda.is_available())
         built = torch.version.cuda
-    except Exception:  # judged above
+    except Exception:  # checked above
         usable, built = False, None
     if usable:
         yield Finding(name="CUDA", text=f"torch uses {torch.cuda.device_count()} GPU, CUDA {built}")
@@ -177,10 +188,3 @@ def _gpus() -> list[str]:
 
 def _is_checkout() -> bool:
     return (Path(__file__).parents[2] / "packaging" / "install.sh").exists()
-
-
-def _version(distribution: str) -> str | None:
-    try:
-        return metadata.version(distribution)
-    except metadata.PackageNotFoundError:
-        return None

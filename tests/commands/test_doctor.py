@@ -6,6 +6,7 @@ import pytest
 
 from interactrank.commands import doctor
 from interactrank.commands.doctor import check_machine, check_requirements, check_trio
+from interactrank.core.installed import version_of
 from interactrank.core.versions import Trio
 
 MATCHING = Trio(torch="2.13.0", torchrec="1.8.0", fbgemm={"fbgemm-gpu-cpu": "1.8.0"})
@@ -29,7 +30,7 @@ def test_both_builds_are_wrong():
     ("requirements", "name", "state", "remedy"),
     [
         (["numpy", "torch==2.13.*"], "requirements", "ok", None),
-        (["numpy", "no-such-thing>=1"], "requirements", "error", "pip install no-such-thing"),
+        (["numpy", "no-such-thing>=1"], "requirements", "error", "pip install 'no-such-thing>=1'"),
         (['numpy; extra == "data"'], "extra data", "ok", None),
         (['no-such-thing; extra == "data"'], "extra data", "warning", "pip install 'interactrank[data]'"),
     ],
@@ -37,6 +38,13 @@ def test_both_builds_are_wrong():
 def test_requirements(requirements, name, state, remedy):
     (finding,) = check_requirements(requirements)
     assert (finding.name, finding.state, finding.remedy) == (name, state, remedy)
+
+
+def test_check_requirements__an_installed_version_that_is_too_old():
+    found = version_of("numpy")
+    (finding,) = check_requirements(["numpy>=99", "numpy; python_version < '3'"])  # the second is of others
+    assert (finding.state, finding.remedy) == ("error", "pip install 'numpy>=99'")
+    assert finding.text == f"numpy {found} (needs >=99)"
 
 
 def test_extras_of_developers_are_left_out():
