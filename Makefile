@@ -19,7 +19,11 @@ $(STAMP): setup.cfg $(wildcard packaging/*.* packaging/*/pyproject.toml)
 	@touch $@
 
 demo: install
-	$(BIN)/interactrank demo
+	@echo "the demo takes up to 10 minutes on 2 cores"
+	@start=$$(date +%s) && \
+	$(BIN)/interactrank run interactrank/configs/demo.yaml --output runs/demo && \
+	seconds=$$(($$(date +%s) - start)) && \
+	echo "the demo took $$((seconds / 60)) min $$((seconds % 60)) s; its report is in runs/demo"
 
 lint: install
 	$(BIN)/ruff check .

@@ -24,8 +24,8 @@ from torch.nn.parallel import DistributedDataParallel
 from benchmarks.harness import Step
 from interactrank.batch.layout import BatchLayout
 from interactrank.core.extras import require
-from interactrank.cross_features.jagged import Jagged
-from interactrank.data.arrow_lists import from_arrow, take, to_arrow
+from interactrank.cross_features.jagged import Jagged, take
+from interactrank.data.arrow_lists import from_arrow, to_arrow
 from interactrank.data.loading.loader import SearchLoader
 from interactrank.data.loading.prepared_requests import PreparedRequests
 from interactrank.data.prepared.dataset import PreparedDataset

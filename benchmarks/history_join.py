@@ -18,7 +18,6 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from benchmarks.harness import Contestant, Group
-from interactrank.cross_features.features import key_space
 from interactrank.cross_features.text import hash63, normalize
 from interactrank.data.loading.loader import SearchLoader
 from interactrank.data.loading.prepared_requests import PreparedRequests
@@ -40,10 +39,10 @@ def some_requests(log: PreparedDataset, requests: int) -> PreparedRequests:
 def store_form(log: PreparedDataset, requests: PreparedRequests) -> Form:
     """The library's: rates and supports."""
     keys, candidates = requests.keys(), requests.jagged("candidates")
-    columns = [j for j, f in enumerate(log.schema.iqp) if f.name in FEATURES]
+    columns = [j for j, name in enumerate(log.cross.columns.rate_names) if name in FEATURES]
 
     def step() -> Counts:
-        rate, support = log.cross.history(keys, candidates, only=FEATURES)
+        rate, support, _ = log.cross.look_up(keys, candidates, only=FEATURES)
         return rate[:, columns], support[:, columns]
 
     return step
@@ -69,10 +68,10 @@ def database(
             ) AS n FROM engagements ORDER BY ALL"""
         )
     candidates = requests.jagged("candidates")
-    space = next(key_space(f) for f in log.schema.iqp if f.name == FEATURES[0])
+    (name,) = next(f.key_names for f in log.cross.features if f.name == FEATURES[0])
     keys = requests.keys()
     request = np.repeat(np.arange(len(requests)), candidates.lengths)
-    asked = {"key": keys.keys[space].values, "time": keys.time}
+    asked = {"key": keys.keys[name].values, "time": keys.time}
     of_candidates = {name: values[request] for name, values in asked.items()} | {"item": candidates.values}
     for table, columns in (("requests", asked), ("candidates", of_candidates)):
         columns = columns | {"place": np.arange(len(columns["key"]))}

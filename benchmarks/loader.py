@@ -43,8 +43,8 @@ PEER_REQUESTS = 512  # the peer's epoch: it is slow
 STAGES = {
     "reading row groups": ("loader.py", "_read"),
     "shuffling and cutting": ("loader.py", "_requests"),
-    "logged candidates": ("collate.py", "candidates"),
-    "lists out of Arrow": ("jagged.py", "from_arrow"),
+    "logged candidates": ("prepared_requests.py", "candidates"),
+    "lists out of Arrow": ("arrow_lists.py", "from_arrow"),
     "features of the items": ("jagged.py", "take"),
     "keyed jagged tensors": ("collate.py", "_ids"),
     "collate, all of it": ("collate.py", "collate"),

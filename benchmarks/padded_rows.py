@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from interactrank.batch import SearchBatch
+from interactrank.cross_features import CrossColumns
 from interactrank.data.prepared.dataset import PreparedDataset
 
 Row = dict[str, Any]
@@ -41,7 +42,8 @@ def item_rows(log: PreparedDataset) -> dict[str, list[list[int]]]:
 def collate(log: PreparedDataset, items: dict[str, list[list[int]]], rows: list[Row]) -> dict[str, Tensor]:
     """Tensors of all features, padded by 0 (ids by -1)."""
     schema = log.schema
-    heads, histories, lexical = len(schema.heads), len(schema.iqp), len(schema.lexical)
+    columns = CrossColumns.of(schema)
+    heads, rates, numbers = len(schema.heads), len(columns.rates), len(columns.numbers)
     most = max(len(row["candidates"]) for row in rows)
     events = max(len(row["events.item"]) for row in rows)
     event_ids = items[schema.sequence.item] if schema.sequence else []
@@ -52,9 +54,9 @@ def collate(log: PreparedDataset, items: dict[str, list[list[int]]], rows: list[
         "items": ints([row["candidates"] for row in rows], most),
         "weights": floats([row["weights"] for row in rows], most),
         "labels": floats([row["labels"] for row in rows], most * heads).view(-1, most, heads),
-        "iqp_rate": floats([row["iqp_rate"] for row in rows], most * histories).view(-1, most, histories),
-        "lexical": floats([row["lexical"] for row in rows], most * lexical).view(-1, most, lexical),
-        "iqp_support": floats([row["iqp_support"] for row in rows], histories),
+        "rate": floats([row["cross.rate"] for row in rows], most * rates).view(-1, most, rates),
+        "number": floats([row["cross.number"] for row in rows], most * numbers).view(-1, most, numbers),
+        "support": floats([row["cross.support"] for row in rows], rates),
         "event_ids": ints([[event_ids[i][0] for i in row["events.item"]] for row in rows], events),
         "event_action": ints([row["events.action"] for row in rows], events),
         "event_age": floats([row["events.age"] for row in rows], events),
@@ -92,9 +94,11 @@ def check_equal(log: PreparedDataset, batch: SearchBatch, padded: dict[str, Tens
         same(name, getattr(batch, name), torch.ones(batch.num_requests, dtype=torch.bool))
     filled = padded["items"] >= 0
     same("items", batch.item_index[batch.candidate_item], filled)
-    for name in ("weights", "labels", "iqp_rate", "lexical"):
+    for name in ("weights", "labels"):
         same(name, getattr(batch, name), filled)
-    same("iqp_support", batch.iqp_support, torch.ones(batch.num_requests, dtype=torch.bool))
+    for name in ("rate", "number"):
+        same(name, getattr(batch.cross, name), filled)
+    same("support", batch.cross.support, torch.ones(batch.num_requests, dtype=torch.bool))
     happened = padded["event_ids"] >= 0
     same("event_action", batch.event_action, happened)
     same("event_age", batch.event_age, happened)

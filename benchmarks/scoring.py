@@ -30,6 +30,7 @@ from benchmarks.harness import Contestant, Group, Script, Step, main
 from benchmarks.scoring_data import DIM, DOT_WEIGHT, SCHEMA, Engine, Request, engine, score_head_of
 from benchmarks.scoring_tables import bandwidth_table, flops_table, parts_table
 from benchmarks.train_step import BLOCK, BLOCKS, HIDDEN, ITEM, QUERY
+from interactrank.batch import CrossFeatureTensors
 from interactrank.core.extras import require
 from interactrank.modules import MLP, ParallelMaskNet
 
@@ -62,13 +63,16 @@ def two_tower(of: Engine, keep: int) -> Keep:
 def pre_ranker(of: Engine, keep: int, *, history: bool) -> Keep:
     """The library's score."""
     head = score_head_of(history=history).to(of.device)
-    nothing = np.empty((0, len(SCHEMA.iqp)), np.float32), np.empty((1, len(SCHEMA.iqp)), np.float32)
+    nothing = CrossFeatureTensors.zeros(requests=1, candidates=0, rates=len(SCHEMA.cross_features))
 
     def run(request: Request) -> NDArray[np.int64]:
-        found = of.features.history(request.keys, request.candidates) if history else nothing
-        rate, support = (torch.from_numpy(x).to(of.device) for x in found)
+        cross = nothing
+        if history:
+            cross = CrossFeatureTensors(
+                *map(torch.from_numpy, of.features.look_up(request.keys, request.candidates))
+            )
         pairs = request.zeros, request.rows
-        scores = head(request.vector, of.items, *pairs, rate, support, rate.new_empty(len(rate), 0))
+        scores = head(request.vector, of.items, *pairs, cross.to(of.device))
         return best(scores[:, 0], request.rows, keep)
 
     return run

@@ -16,9 +16,14 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from interactrank.cross_features.count_store import EngagementCountStore
-from interactrank.cross_features.features import CrossFeatures, RequestKeys, key_spaces
-from interactrank.cross_features.jagged import Jagged
+from interactrank.cross_features import (
+    CrossColumns,
+    CrossFeatures,
+    EngagementCountStore,
+    Jagged,
+    RequestKeys,
+    features_of,
+)
 from interactrank.models.scoring import ScoreHead
 from interactrank.models.settings import ModelSettings
 from interactrank.schema import SearchSchema
@@ -37,15 +42,16 @@ SCHEMA = SearchSchema.model_validate(
         "features": {"item": [{"name": "price", "kind": "number", "column": "price"}]},
         "tables": {},
         "heads": [{"name": "click", "engagements": ["click"]}],
-        "iqp": [
-            {"key": "query", "engagement": "click", "window": "730d"},
-            {"key": "query", "engagement": "click", "window": "365d"},
-            {"key": "query", "engagement": "click", "window": "90d"},
-            {"key": "query", "engagement": "click", "window": "730d", "segment": "country"},
-            {"key": "query", "engagement": "click", "window": "730d", "segment": "gender"},
+        "cross_features": [
+            {"kind": "iqp", "key": "query", "engagement": "click", "window": "730d"},
+            {"kind": "iqp", "key": "query", "engagement": "click", "window": "365d"},
+            {"kind": "iqp", "key": "query", "engagement": "click", "window": "90d"},
+            {"kind": "iqp", "key": "query", "engagement": "click", "window": "730d", "segment": "country"},
+            {"kind": "iqp", "key": "query", "engagement": "click", "window": "730d", "segment": "gender"},
         ],
     }
 )
+STORES = list(dict.fromkeys(str(f.store) for f in features_of(SCHEMA)))
 Int64s = NDArray[np.int64]
 
 
@@ -86,13 +92,13 @@ class Engine:
         self.queries = F.normalize(torch.randn(QUERIES, 1, 1, DIM, device=device), dim=-1)
         engaged = min(ENGAGED, items // 4)
         self.engaged = [self.random.choice(items, engaged, replace=False) for _ in range(QUERIES)]
-        self.events = [self._events() for _ in key_spaces(SCHEMA)]
+        self.events = [self._events() for _ in STORES]
         with tempfile.TemporaryDirectory() as folder:  # its files stay mapped
             stores = {
-                space: EngagementCountStore.from_events(Path(folder) / space.name, *events)
-                for space, events in zip(key_spaces(SCHEMA), self.events, strict=True)
+                name: EngagementCountStore.from_events(Path(folder) / name, *events)
+                for name, events in zip(STORES, self.events, strict=True)
             }
-        self.features = CrossFeatures(schema=SCHEMA, stores=stores, lexical={}, num_items=items)
+        self.features = CrossFeatures(features_of(SCHEMA), stores=stores, num_items=items)
 
     def requests(self, candidates: int) -> list[Request]:
         """Enough of them that no row is used again soon; up to half of C are items with a history."""
@@ -105,14 +111,14 @@ class Engine:
             rows = self.random.permutation(np.concatenate([known, others]))
             at = torch.from_numpy(rows).to(self.device)
             one = np.ones(1, np.int64)
-            keys = {space: Jagged(query * one, one) for space in key_spaces(SCHEMA)}
+            keys = {name: Jagged(query * one, one) for name in STORES}
             found.append(
                 Request(
                     self.queries[query],
                     at,
                     self.items[at],
                     torch.zeros_like(at),
-                    RequestKeys(keys, NOW * one, NOW * one, {}),
+                    RequestKeys(keys, NOW * one, NOW * one),
                     Jagged(rows, candidates * one),
                 )
             )
@@ -122,12 +128,10 @@ class Engine:
         """[C] scores by the formula, counted one after the other: w <q, i> + sum of log rates."""
         dots = request.compact.double().cpu().numpy() @ request.vector.double().cpu().numpy().ravel()
         scores = DOT_WEIGHT * dots
-        query = request.keys.keys[key_spaces(SCHEMA)[0]].values[0]
-        for feature in SCHEMA.iqp:
-            spaces = [(s.key, s.segment) for s in key_spaces(SCHEMA)]
-            keys, items, times = self.events[spaces.index((feature.key, feature.segment))]
-            assert feature.window_ms is not None
-            found = items[(keys == query) & (times >= NOW - feature.window_ms)]
+        query = request.keys.keys[STORES[0]].values[0]
+        for feature in features_of(SCHEMA):
+            keys, items, times = self.events[STORES.index(str(feature.store))]
+            found = items[(keys == query) & (times >= NOW - feature.settings.window_ms)]
             counts = np.bincount(found, minlength=self.num_items)[request.candidates.values]
             scores += np.log((counts + STRENGTH * PRIOR) / (len(found) + STRENGTH))
         return scores
@@ -152,12 +156,11 @@ def score_head_of(*, history: bool, heads: int = 1) -> ScoreHead:
     """The library's score with its first weights: 20 for the dot product, 1 for each history feature."""
     settings = ModelSettings.model_validate(
         {
-            "use_history": history,
-            "use_lexical": False,
-            "history": {"prior_strength": STRENGTH},
+            "use_cross_features": history,
+            "cross_features": {"prior_strength": STRENGTH, "priors": {"iqp": PRIOR}},
             "initial_dot_weight": DOT_WEIGHT,
             "initial_cross_weight": 1.0,
         }
     )
-    priors = {feature.name: PRIOR for feature in SCHEMA.iqp}
-    return ScoreHead(heads=heads, history=priors, lexical=[], settings=settings).eval()
+    columns = CrossColumns.of(SCHEMA)
+    return ScoreHead(heads=heads, columns=columns, num_items=1, settings=settings).eval()

@@ -17,6 +17,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from benchmarks import machine, report
 from benchmarks.scoring_data import DIM, SCHEMA, Engine, score_head_of
 from benchmarks.train_step import BLOCKS, HEADS, HIDDEN, ITEM, QUERY
+from interactrank.batch import CrossFeatureTensors
 from interactrank.modules import candidate_dots, mask_net_tower
 
 COPIED = ("matmul_topk", "faiss_flat", "usearch_exact")  # contestants that are given a copy of the vectors
@@ -57,24 +58,23 @@ def parts_table(options: argparse.Namespace, of: Engine, size: int) -> report.Ta
     """Where the time of a request goes."""
     requests = itertools.cycle(of.requests(size))
     score_head = score_head_of(history=True).to(of.device)
-    found = of.features.history((first := next(requests)).keys, first.candidates)
-    rate, support = (torch.from_numpy(x).to(of.device) for x in found)
-    no_text = rate.new_empty(size, 0)
+    found = of.features.look_up((first := next(requests)).keys, first.candidates)
+    cross = CrossFeatureTensors(*map(torch.from_numpy, found)).to(of.device)
     dots = candidate_dots(first.vector, of.items, first.zeros, first.rows)
-    whole = score_head(first.vector, of.items, first.zeros, first.rows, rate, support, no_text)[:, 0]
+    whole = score_head(first.vector, of.items, first.zeros, first.rows, cross)[:, 0]
 
     def look_up() -> None:
         request = next(requests)
-        of.features.history(request.keys, request.candidates)
+        of.features.look_up(request.keys, request.candidates)
 
     def gather() -> None:
         request = next(requests)
         candidate_dots(request.vector, of.items, request.zeros, request.rows)
 
     def fuse_history() -> None:
-        assert score_head.transform is not None
-        history = score_head.transform(rate, support, score_head.priors)
-        score_head.project(dots, history, score_head.transform.missing(support))
+        assert score_head.smoothing is not None
+        history = score_head.smoothing(cross.rate, cross.support, score_head.priors)
+        score_head.project(dots, history, score_head.smoothing.missing(cross.support))
 
     def keep() -> None:
         torch.topk(whole, min(options.keep, size // 2))
@@ -102,8 +102,8 @@ def flops_table(candidates: int, block: int, early: Callable[[int, int], nn.Modu
     some = 50  # counted, then taken times as many: each candidate needs as much as the next
     sizes: dict[str, Any] = {"dim": DIM, "blocks": BLOCKS, "block_dim": block, "hidden_dims": HIDDEN}
     query, items, vectors = torch.randn(1, QUERY), torch.randn(some, ITEM), torch.randn(some, DIM)
-    rows, features = torch.arange(some), len(SCHEMA.iqp)
-    cross = torch.rand(some, features), torch.ones(1, features), torch.empty(some, 0)
+    rows, features = torch.arange(some), len(SCHEMA.cross_features)
+    cross = CrossFeatureTensors(torch.rand(some, features), torch.ones(1, features), torch.empty(some, 0))
     score_head = score_head_of(history=True, heads=HEADS)
     heads, head = torch.randn(1, HEADS, DIM), torch.randn(1, 1, DIM)
 
@@ -111,7 +111,7 @@ def flops_table(candidates: int, block: int, early: Callable[[int, int], nn.Modu
         return flops(lambda: mask_net_tower(in_dim=width, heads=heads, **sizes)(x))
 
     exported, run = "item embeddings exported", "item tower for each candidate"
-    score = flops(lambda: score_head(heads, vectors, rows, rows, *cross))
+    score = flops(lambda: score_head(heads, vectors, rows, rows, cross))
     item_tower, query_tower = tower(ITEM, 1, items), tower(QUERY, HEADS, query)
     counted = {  # once for the request, for some candidates
         f"InteractRank, {exported}": (query_tower, score),

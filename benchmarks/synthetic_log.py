@@ -49,20 +49,20 @@ SCHEMA: dict[str, Any] = {
     },
     "heads": [{"name": "click", "engagements": ["click", "save"]}],
     "sequence": {"item": "item_id", "length": 50},
-    "iqp": [
-        {"key": "query", "engagement": "click"},
-        {"key": "query", "engagement": "click", "window": "30d"},
-        {"key": "query", "engagement": "save"},
-        {"key": "words", "engagement": "click", "average": "geometric"},
-        {"key": "user", "engagement": "click"},
-        {"key": "all", "engagement": "click", "window": "7d"},
+    "cross_features": [
+        {"kind": "iqp", "key": "query", "engagement": "click"},
+        {"kind": "iqp", "key": "query", "engagement": "click", "window": "30d"},
+        {"kind": "iqp", "key": "query", "engagement": "save"},
+        {"kind": "iqp", "key": "words", "engagement": "click", "average": "geometric"},
+        {"kind": "iqp", "key": "user", "engagement": "click"},
+        {"kind": "iqp", "key": "all", "engagement": "click", "window": "7d"},
+        {"kind": "bm25", "columns": ["title"]},
     ],
-    "lexical": [{"columns": ["title"]}],
 }
 COSINES = [
-    {"key": "history", "average": "cosine"},
-    {"key": "history_query", "average": "cosine"},
-    {"key": "history_query", "average": "cosine", "over": "queries"},
+    {"kind": "item_cosine"},
+    {"kind": "item_cosine", "items": "same_query"},
+    {"kind": "query_cosine", "items": "same_query"},
 ]
 
 
@@ -72,7 +72,7 @@ def schema(sequence: int = 50, *, cosine: bool = False) -> SearchSchema:
     of["sequence"]["length"] = sequence
     if cosine:
         of["sequence"]["query"] = "query_id"
-        of["iqp"] += COSINES
+        of["cross_features"] += COSINES
     return SearchSchema.model_validate(of)
 
 

@@ -48,11 +48,10 @@ tables:
 heads:
   - {name: click, engagements: [click]}
 sequence: {length: 20, item: item}
-iqp:
-  - {key: query, engagement: click}             # of the clicks after this query, the item's share
-  - {key: all, engagement: click, window: 7d}   # of all clicks of the last week
-lexical:
-  - {columns: [title]}
+cross_features:
+  - {kind: iqp, key: query, engagement: click}             # of the clicks after this query, the item's share
+  - {kind: iqp, key: all, engagement: click, window: 7d}   # of all clicks of the last week
+  - {kind: bm25, columns: [title]}
 """
 COLOURS, THINGS = ["red", "blue", "green", "black"], ["shoes", "lamp", "sofa", "kettle", "jacket"]
 HOUR_MS, START_MS = 3_600_000, 1_704_067_200_000  # 2024-01-01

@@ -2,6 +2,7 @@
 
 import logging
 
+import interactrank.cross_features  # noqa: F401 - registers the kinds that the package brings
 from interactrank.core.versions import check, started_as_command
 from interactrank.version import __version__
 

@@ -32,7 +32,9 @@ def test_python_of_the_readme_runs():
 def test_config_of_the_readme_is_valid():
     (text,) = blocks("yaml")
     config = parse_config(RunConfig, yaml.safe_load(text), "README.md")
-    assert [iqp.name for iqp in config.search.iqp] == ["query_click_90d", "words_click"]
+    assert [f.name for f in config.search.cross_features] == [
+        *("query_click_90d", "words_click", "bm25_words_title")
+    ]
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

@@ -15,7 +15,7 @@ from torchrec.modules.embedding_configs import EmbeddingBagConfig, EmbeddingConf
 from torchrec.modules.embedding_modules import EmbeddingBagCollection, EmbeddingCollection
 from torchrec.sparse.jagged_tensor import JaggedTensor, KeyedJaggedTensor, KeyedTensor
 
-from interactrank.batch import SearchBatch
+from interactrank.batch import CrossFeatureTensors, SearchBatch
 
 ROWS = {"queries": 21, "words": 16, "products": 13}
 DIM = 8
@@ -75,7 +75,7 @@ class _Dense(nn.Module):
         mean = total / lengths.clamp(min=1)[:, None]
         x = torch.cat([pooled["queries"], pooled["words"], mean, batch.request_dense], dim=1)
         towers = self.dropout(self.norm(torch.relu(self.tower(x))))
-        per_candidate = torch.cat([towers[batch.candidate_request()], batch.lexical], dim=1)
+        per_candidate = torch.cat([towers[batch.candidate_request()], batch.cross.number], dim=1)
         logits = self.head(per_candidate)
         loss = nn.functional.binary_cross_entropy_with_logits(logits, batch.labels)
         return loss, {"scores": logits.detach(), "loss/bce": loss.detach()}
@@ -112,9 +112,7 @@ def toy_batch(seed: int, requests: int = 6, *, events: bool = True) -> SearchBat
         event_lengths=history,
         event_action=torch.zeros(n, dtype=torch.long),
         event_age=torch.ones(n),
-        iqp_rate=torch.zeros(c, 0),
-        iqp_support=torch.zeros(r, 0),
-        lexical=torch.randn(c, 1, generator=g),
+        cross=CrossFeatureTensors(torch.zeros(c, 0), torch.zeros(r, 0), torch.randn(c, 1, generator=g)),
         labels=torch.randint(0, 2, (c, 1), generator=g).float(),
         weights=torch.ones(c),
         sampling_log_q=torch.zeros(c),

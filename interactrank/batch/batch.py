@@ -1,7 +1,7 @@
 """SearchBatch: requests, items and candidates as TorchRec tensors; what flows through every room.
 
 Shapes: R requests, I distinct items, C candidates (jagged under their request), H heads, L events of all
-user sequences, X history (IQP) features, Y lexical features.
+user sequences.
 """
 
 from __future__ import annotations
@@ -14,6 +14,8 @@ import torch
 from torch import Tensor
 from torchrec.sparse.jagged_tensor import KeyedJaggedTensor
 from torchrec.streamable import Pipelineable
+
+from interactrank.batch.cross_features import CrossFeatureTensors
 
 
 @dataclass
@@ -32,9 +34,7 @@ class SearchBatch(Pipelineable):
         event_lengths: [R] int64, events of each user sequence; newest first.
         event_action: [L] int64, which engagement it was.
         event_age: [L] float32, hours from the event to the request, above 0.
-        iqp_rate: [C, X] float32 in 0..1, C(p, key) / C(key) as of the request.
-        iqp_support: [R, X] float32, C(key); 0 where the key has no history.
-        lexical: [C, Y] float32, match of the query's and the item's text.
+        cross: cross features as of the request: rates and numbers [C, *], supports [R, *].
         labels: [C, H] float32, 0 or 1.
         weights: [C] float32, weight of each candidate in the loss.
         sampling_log_q: [C] float32, logarithm of the chance that the candidate was drawn as a negative; 0 for
@@ -56,9 +56,7 @@ class SearchBatch(Pipelineable):
     event_lengths: Tensor
     event_action: Tensor
     event_age: Tensor
-    iqp_rate: Tensor
-    iqp_support: Tensor
-    lexical: Tensor
+    cross: CrossFeatureTensors
     labels: Tensor
     weights: Tensor
     sampling_log_q: Tensor

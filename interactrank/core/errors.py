@@ -6,6 +6,7 @@ All of them derive from :class:`UserError` and from the built-in error that fits
         AblationError               no model of an ablation could be trained
         CheckpointError             a checkpoint is missing, damaged or of another model
         ConfigError                 settings are wrong; lists every mistake
+        CrossFeatureError           a cross feature computes what it must not
         DamagedIndexError           an index of engagement counts was changed or cut off
         DatasetError                a log cannot be prepared, or a prepared dataset cannot be read
             IdRangeError            an id of a batch is outside of its table

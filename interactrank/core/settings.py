@@ -25,7 +25,7 @@ from typing_extensions import Self
 from interactrank.core.annotations import keys_at, parts_of_union
 from interactrank.core.errors import UserError
 
-__all__ = ["Config", "ConfigError", "Name", "near", "parse_config"]
+__all__ = ["Config", "ConfigError", "Name", "error_lines", "near", "parse_config"]
 
 NAME = r"^[a-z][a-z0-9_]*$"
 Name = Annotated[str, Field(pattern=NAME)]
@@ -97,8 +97,7 @@ def parse_config(kind: type[ConfigT], values: Any, source: str = "config") -> Co
     try:
         parsed = kind.model_validate(values, context=SECOND_PASS)
     except ValidationError as error:
-        errors = error.errors()
-        lines = [m for e in errors if not _only_follows(e, errors) for m in _messages(kind, e)]
+        lines = error_lines(kind, error)
     else:
         lines = [_at(place, m) for place, section in _sections(parsed) for m in section.problems()]
         if not lines:
@@ -106,6 +105,12 @@ def parse_config(kind: type[ConfigT], values: Any, source: str = "config") -> Co
     lines = list(dict.fromkeys(lines))
     count = f"{len(lines)} problem{'s' * (len(lines) > 1)}"
     raise ConfigError("\n  - ".join([f"{source}: {count}", *lines])) from None
+
+
+def error_lines(kind: type[BaseModel], error: ValidationError) -> list[str]:
+    """Return a line for each mistake that pydantic found in values of ``kind``, with its place."""
+    errors = error.errors()
+    return [m for e in errors if not _only_follows(e, errors) for m in _messages(kind, e)]
 
 
 def near(name: str, allowed: Mapping[str, Any] | Sequence[str]) -> str:

@@ -11,6 +11,10 @@ import numpy as np
 
 from interactrank.cross_features.pair_index import Int64s, Ints, PairIndex, search_segments
 
+__all__ = ["NEVER", "EngagementCountStore"]
+
+NEVER = int(np.iinfo(np.int64).min)  # earlier than every moment
+
 
 class EngagementCountStore(PairIndex):
     """A :class:`PairIndex` whose pairs and keys also have their engagement times.
@@ -34,16 +38,28 @@ class EngagementCountStore(PairIndex):
         self.pair_offsets, self.pair_times, self.key_times = pair_offsets, pair_times, key_times
 
     def key_counts(self, rows: Int64s, before: Int64s) -> Int64s:
-        """[N] engagements of each key row with ``time < before``; 0 for row -1."""
+        """Return [N] engagements of each key row with ``time < before``; 0 for row -1."""
         known = np.maximum(rows, 0)
         low = np.asarray(self.pair_offsets[self.offsets[known]])
         high = np.asarray(self.pair_offsets[self.offsets[known + (rows >= 0)]])
         return search_segments(self.key_times, low, high, before) - low
 
     def pair_counts(self, pairs: Int64s, before: Int64s) -> Int64s:
-        """[N] engagements of each pair with ``time < before``."""
+        """Return [N] engagements of each pair with ``time < before``."""
         low, high = np.asarray(self.pair_offsets[pairs]), np.asarray(self.pair_offsets[pairs + 1])
         return search_segments(self.pair_times, low, high, before) - low
+
+    def first_times(self, pairs: Int64s) -> Int64s:
+        """Return [N] milliseconds of each pair's first engagement."""
+        return np.asarray(self.pair_times[self.pair_offsets[pairs]])
+
+    def last_times(self, pairs: Int64s, before: Int64s) -> Int64s:
+        """Return [N] milliseconds of each pair's last engagement with ``time < before``, or ``NEVER``."""
+        count = self.pair_counts(pairs, before)
+        last = np.full(len(pairs), NEVER)
+        some = np.flatnonzero(count)
+        last[some] = self.pair_times[self.pair_offsets[pairs[some]] + count[some] - 1]
+        return last
 
     @classmethod
     def build(
@@ -65,7 +81,7 @@ class EngagementCountStore(PairIndex):
             for file in files.values():
                 file.close()
         if sizes["key_times"] != sizes["pair_times"]:
-            raise ValueError(f"history of {sizes['pair_times']} engagements has {sizes['key_times']} times")
+            raise ValueError(f"a store of {sizes['pair_times']} engagements has {sizes['key_times']} times")
         (folder / "index.json").write_text(json.dumps(sizes))
 
     @classmethod
@@ -83,6 +99,8 @@ class EngagementCountStore(PairIndex):
             >>> pairs = store.find(rows, np.array([1, 1]))
             >>> store.pair_counts(pairs, before=np.array([30, 31])).tolist()
             [1, 2]
+            >>> store.last_times(pairs, before=np.array([30, 31])).tolist(), store.first_times(pairs).tolist()
+            ([10, 30], [10, 10])
         """
         order = np.lexsort((times, items, keys))
         cls.build(folder, [(keys[order], items[order], times[order])], [times[np.lexsort((times, keys))]])

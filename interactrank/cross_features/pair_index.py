@@ -24,7 +24,7 @@ class DamagedIndexError(UserError, ValueError):
 
 
 def search_segments(values: Ints, low: Int64s, high: Int64s, wanted: Ints) -> Int64s:
-    """For each row, the first position in ``low..high`` whose value is not below ``wanted``.
+    """Return for each row the first position in ``low..high`` whose value is not below ``wanted``.
 
     ``values`` is sorted within each segment ``low[n]..high[n]`` (not overall). The work is the logarithm of
     the longest segment; the values may lie in a memory-mapped file.
@@ -49,7 +49,7 @@ def search_segments(values: Ints, low: Int64s, high: Int64s, wanted: Ints) -> In
 
 
 def ranges(starts: Int64s, lengths: Int64s) -> Int64s:
-    """``starts[0], starts[0] + 1, ...`` (``lengths[0]`` of them), then those of ``starts[1]``, and so on.
+    """Return ``starts[0], starts[0] + 1, ...`` (``lengths[0]`` of them), those of ``starts[1]``, and so on.
 
     Example::
 
@@ -75,14 +75,22 @@ class PairIndex:
         self.keys, self.offsets, self.items = keys, offsets, items
 
     def rows(self, keys: Ints) -> Int64s:
-        """[N] position of each key, -1 for a key that is not in the index."""
+        """Return [N] the position of each key, -1 for a key that is not in the index."""
         if not len(self.keys):
             return np.full(len(keys), -1)
         at = np.minimum(np.searchsorted(self.keys, keys), len(self.keys) - 1)
         return np.where(self.keys[at] == keys, at, -1)
 
     def find(self, rows: Int64s, items: Ints) -> Int64s:
-        """[N] position of each (key row, item) pair, -1 where there is none."""
+        """Return [N] the position of each (key row, item) pair, -1 where there is none.
+
+        Example::
+
+            >>> keys, offsets, items = np.array([7, 9]), np.array([0, 2, 3]), np.array([1, 4, 2])
+            >>> index = PairIndex(keys=keys, offsets=offsets, items=items)  # 7: items 1 and 4; 9: item 2
+            >>> index.find(index.rows(np.array([7, 9, 8])), np.array([4, 4, 4])).tolist()
+            [1, -1, -1]
+        """
         known = np.maximum(rows, 0)
         low, high = np.asarray(self.offsets[known]), np.asarray(self.offsets[known + (rows >= 0)])
         at = search_segments(self.items, low, high, items)
@@ -91,12 +99,20 @@ class PairIndex:
         return np.where(hit, at, -1)
 
     def num_pairs(self, rows: Int64s) -> int:
-        """Pairs of all the key rows together."""
+        """Return how many pairs all the key rows have together."""
         known = rows[rows >= 0]
         return int((self.offsets[known + 1] - self.offsets[known]).sum())
 
     def pairs_of(self, rows: Int64s) -> tuple[Int64s, Int64s]:
-        """All pairs of the key rows: (which of the given rows, position of the pair)."""
+        """Return all pairs of the key rows: (which of the given rows, position of the pair).
+
+        Example::
+
+            >>> keys, offsets, items = np.array([7, 9]), np.array([0, 2, 3]), np.array([1, 4, 2])
+            >>> index = PairIndex(keys=keys, offsets=offsets, items=items)  # 7: items 1 and 4; 9: item 2
+            >>> index.pairs_of(np.array([1, -1, 0]))  # of key 9, an unknown key, and key 7
+            (array([0, 2, 2]), array([2, 0, 1]))
+        """
         known = np.flatnonzero(rows >= 0)
         starts = np.asarray(self.offsets[rows[known]])
         lengths = np.asarray(self.offsets[rows[known] + 1]) - starts

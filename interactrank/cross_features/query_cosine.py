@@ -1,21 +1,91 @@
-"""How alike the candidates and the items of a user's history are in the queries that led to them.
+"""The kind ``query_cosine``: how alike a candidate and the user sequence are in the queries that led to them.
 
 Shapes: R requests, C candidates, N items of the catalogue.
 """
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Iterable
+from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from interactrank.cross_features.base import CrossFeature, Found, Rate
 from interactrank.cross_features.count_store import EngagementCountStore
-from interactrank.cross_features.jagged import Jagged
+from interactrank.cross_features.item_cosine import COSINE_PRIOR, CosineSettings, sequence_items
+from interactrank.cross_features.jagged import Jagged, row_of_each, starts
+from interactrank.cross_features.lookup import Lookup
 from interactrank.cross_features.pair_index import Int64s, ranges
+from interactrank.cross_features.requests import EngagementRows, RequestFacts, UserSequences
+from interactrank.schema import SearchSchema
+
+__all__ = ["QueryCosine", "QueryCosineSettings"]
 
 Floats64 = NDArray[np.float64]
 MAX_PAIRS = 1 << 22  # (candidate, query) pairs in memory at a time, about
+
+
+class QueryCosineSettings(CosineSettings):
+    """The mean over items s of the cosine of C(p, query) and C(s, query) over all queries."""
+
+    kind: Literal["query_cosine"] = "query_cosine"
+
+    def schema_problems(self, schema: SearchSchema) -> list[str]:
+        """Return what it needs and the schema does not have."""
+        found = super().schema_problems(schema)
+        if not found and schema.sequence is not None and schema.sequence.query is None:
+            found.append("needs sequence.query, the query of an event")
+        return found
+
+
+class QueryCosine(CrossFeature[QueryCosineSettings]):
+    """The cosine over queries; its support is 1 if the user sequence has an item with known queries."""
+
+    Settings = QueryCosineSettings
+    column = Rate(prior=COSINE_PRIOR)
+
+    @property
+    def store(self) -> str:
+        """The same for both choices of items."""
+        return "query_cosine"
+
+    @property
+    def key_names(self) -> tuple[str, ...]:
+        """The items that a candidate is compared with."""
+        return (f"query_cosine-{self.settings.items}",)
+
+    def request_keys(self, name: str, requests: RequestFacts) -> Jagged:
+        """Return the distinct items of each request's user sequence."""
+        return sequence_items(self.settings, requests)
+
+    def sequence_rows(self, sequences: UserSequences) -> Iterable[EngagementRows]:
+        """Return (item, query) of each engagement: in this store the items are queries."""
+        return sequences.queries()
+
+    def look_up(self, lookup: Lookup, store: EngagementCountStore) -> Found:
+        """Return the mean cosine [C] with the request's items, and whether there is one [R].
+
+        The vector of an item is C(item, query) over all queries, counted before the user sequence ends.
+        """
+        keys, end = lookup.requests.keys[self.key_names[0]], lookup.until("sequence_end")
+        lengths = np.asarray(lookup.index.lengths)
+        first, first_key = np.cumsum(lengths) - lengths, starts(keys)
+        rate, support = np.zeros(lookup.num_candidates), np.zeros(len(end))
+        queries_of_item = len(store.items) / max(len(store.keys), 1)
+        group = np.cumsum(lengths * queries_of_item) // MAX_PAIRS
+        for requests in np.split(np.arange(len(end)), np.flatnonzero(np.diff(group)) + 1):
+            own = ranges(first_key[requests], keys.lengths[requests])
+            vectors, seen = _sequence_vectors(
+                store, Jagged(keys.values[own], keys.lengths[requests]), end[requests]
+            )
+            support[requests] = seen
+            known = requests[seen]
+            at = ranges(first[known], lengths[known])
+            if len(at):
+                request = np.repeat(np.flatnonzero(seen), lengths[known])
+                rate[at] = _dots(store, vectors, request, lookup.item[at], end[requests], lookup.num_items)
+        return Found(rate, support)
 
 
 class _Profiles(NamedTuple):
@@ -26,47 +96,11 @@ class _Profiles(NamedTuple):
     weight: Floats64
 
 
-def query_cosine(
-    store: EngagementCountStore, keys: Jagged, end: Int64s, candidates: Jagged | None, num_items: int
-) -> tuple[Floats64, Floats64]:
-    """Mean cosine [C] of each candidate and the items of the request's history, and whether there is one [R].
-
-    The vector of an item is C(item, query) over all queries, counted before the request's ``end``.
-
-    Args:
-        store: its keys are items, its items are queries.
-        keys: distinct items of each request's history.
-        end: [R] milliseconds.
-        candidates: items of each request; None for all N items of the catalogue, C = R * N.
-        num_items: N.
-    """
-    lengths = np.full(len(end), num_items) if candidates is None else np.asarray(candidates.lengths)
-    starts, key_starts = np.cumsum(lengths) - lengths, np.cumsum(keys.lengths) - keys.lengths
-    rate, support = np.zeros(int(lengths.sum())), np.zeros(len(end))
-    queries_of_item = len(store.items) / max(len(store.keys), 1)
-    group = np.cumsum(lengths * queries_of_item) // MAX_PAIRS
-    for requests in np.split(np.arange(len(end)), np.flatnonzero(np.diff(group)) + 1):
-        own = ranges(key_starts[requests], keys.lengths[requests])
-        vectors, seen = _history_vectors(
-            store, Jagged(keys.values[own], keys.lengths[requests]), end[requests]
-        )
-        support[requests] = seen
-        known = requests[seen]
-        at = ranges(starts[known], lengths[known])
-        if len(at):
-            items = (
-                at - np.repeat(starts[known], lengths[known]) if candidates is None else candidates.values[at]
-            )
-            request = np.repeat(np.flatnonzero(seen), lengths[known])
-            rate[at] = _dots(store, vectors, request, items.astype(np.int64), end[requests], num_items)
-    return rate, support
-
-
-def _history_vectors(
+def _sequence_vectors(
     store: EngagementCountStore, keys: Jagged, end: Int64s
 ) -> tuple[_Profiles, NDArray[np.bool_]]:
-    """The mean unit vector of each request's items, and whether any has a history."""
-    request = np.repeat(np.arange(len(end)), keys.lengths)
+    """The mean unit vector of each request's items, and whether any was engaged with."""
+    request = row_of_each(keys)
     each = _profiles(store, keys.values.astype(np.int64), end[request])
     known = np.bincount(request, np.bincount(each.row, minlength=len(request)) > 0, len(end))
     weight = each.weight / np.maximum(known, 1)[request[each.row]]

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from interactrank.cross_features.jagged import Jagged
-from interactrank.cross_features.pair_index import Int64s, ranges
+from interactrank.cross_features.pair_index import Int64s
 from interactrank.data.extras import pa, pc
 
 
@@ -34,31 +34,6 @@ def to_arrow(jagged: Jagged, kind: str) -> pa.ListArray:
     return pa.ListArray.from_arrays(pa.array(offsets, pa.int32()), values)
 
 
-def starts(jagged: Jagged) -> Int64s:
-    """Return where the values of each row begin."""
-    return np.cumsum(jagged.lengths) - jagged.lengths
-
-
-def take(jagged: Jagged, rows: Int64s, first: Int64s | None = None) -> Jagged:
-    """Return the given rows of a jagged column; ``first`` are its :func:`starts`, if they are known.
-
-    Example::
-
-        >>> take(Jagged(np.array([1, 2, 3]), np.array([1, 0, 2])), np.array([2, 0])).values.tolist()
-        [2, 3, 1]
-    """
-    lengths = jagged.lengths[rows]
-    first = starts(jagged) if first is None else first
-    return Jagged(jagged.values[ranges(first[rows], lengths)], lengths)
-
-
-def per_row(values: list[list[int]]) -> Jagged:
-    """Return the jagged column of a list for each row."""
-    lengths = np.fromiter(map(len, values), np.int64, len(values))
-    flat = np.fromiter((v for row in values for v in row), np.int64, int(lengths.sum()))
-    return Jagged(flat, lengths)
-
-
 def list_rows(rows: NDArray[Any], lengths: Int64s | None = None) -> Jagged:
     """Return the rows of a matrix as lists: each row a list of its own, or ``lengths`` of them together.
 
@@ -69,8 +44,3 @@ def list_rows(rows: NDArray[Any], lengths: Int64s | None = None) -> Jagged:
     """
     per = np.ones(len(rows), np.int64) if lengths is None else lengths
     return Jagged(rows.reshape(-1), per * rows.shape[1])
-
-
-def constant(value: int, rows: int) -> Jagged:
-    """Return the same single value in every row."""
-    return Jagged(np.full(rows, value, np.int64), np.ones(rows, np.int64))

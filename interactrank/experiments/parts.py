@@ -5,20 +5,23 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import Any
 
+from interactrank.cross_features import Bm25Settings, EngagementRateSettings
+from interactrank.cross_features.item_cosine import CosineSettings
 from interactrank.models import ModelSettings
 from interactrank.models.settings import LossSettings
 from interactrank.runs.config import RunConfig
-from interactrank.schema import IqpFeature
+from interactrank.schema import CrossFeatureSettings
 
 __all__ = ["IQP", "PARTS", "Parts"]
 
 PARTS = (
     *("sequence", "crossing", "sampled_softmax", "log_q"),
-    *("iqp_query", "iqp_segment", "iqp_back_off", "lexical"),
+    *("iqp_query", "iqp_segment", "iqp_back_off", "lexical", "own"),
 )
 """All parts, in the order in which they are added one by one."""
 
 IQP = ("iqp_query", "iqp_segment", "iqp_back_off")
+CROSS = (*IQP, "lexical", "own")
 
 
 class Parts:
@@ -38,9 +41,8 @@ class Parts:
     def __init__(self, config: RunConfig) -> None:
         self.config = config
         model, schema = config.model, config.search
-        # What a config leaves out by name, it leaves out on purpose: never offered.
-        self._iqp = [f for f in schema.iqp if f.name not in model.leave_out]
-        self._lexical = [f.name for f in schema.lexical if f.name not in model.leave_out]
+        # What a config excludes by name, it excludes on purpose: never offered.
+        self._cross = [f for f in schema.cross_features if f.name not in model.exclude_features]
         loss = model.loss
         # Where nothing else trains the model, the sampled softmax stays.
         self._needs_sampled_softmax = loss.pointwise_weight + loss.listwise_weight == 0
@@ -50,31 +52,30 @@ class Parts:
             "crossing": crossings != ("none", "none"),
             "sampled_softmax": None if self._needs_sampled_softmax else loss.sampled_softmax_weight > 0,
             "log_q": loss.sampled_softmax_weight > 0 and loss.log_q,
-            "lexical": model.use_lexical if self._lexical else None,
         }
-        there |= {part: model.use_history if self._features(part) else None for part in IQP}
+        for part in CROSS:
+            read = [model.reads(f) for f in self._features(part)]
+            there[part] = any(read) if read else None
         self.used = tuple(part for part in PARTS if there[part] is True)
         self.offered = tuple(part for part in PARTS if there[part] is False)
 
     def changes(self, parts: Collection[str]) -> dict[str, Any]:
-        """Return what differs from the full model in one that has these parts.
+        """What differs from the full model in one that has these parts.
 
-        Without the user sequence, a model also lacks the IQP features that compare a candidate with it. A
-        model that lacks the history that the full model has starts with the dot weight of
+        Without the user sequence, a model also lacks the cosines that compare a candidate with it. A model
+        that lacks the IQP features that the full model has starts with a dot weight as of
         :meth:`ModelSettings.two_tower`: the dot product is all it has. Equal models have equal changes.
 
         Args:
             parts: some of :data:`PARTS`; ``log_q`` has no effect without ``sampled_softmax``.
 
         Returns:
-            Sections of ``variants``; ``{}`` for the full model.
+            Sections as of ``variants``; ``{}`` for the full model.
         """
         model = self.config.model
-        changed = self._history(parts) | self._loss(parts)
+        changed = self._cross_features(parts) | self._loss(parts)
         if ("sequence" in parts) != ("sequence" in self.used):
             changed["use_sequence"] = "sequence" in parts
-        if ("lexical" in parts) != ("lexical" in self.used):
-            changed["use_lexical"] = "lexical" in parts
         if ("crossing" in parts) != ("crossing" in self.used):
             crossing = {"crossing": "mask_net" if "crossing" in parts else "none"}
             towers = {"request_tower": model.request_tower, "item_tower": model.item_tower}
@@ -82,22 +83,25 @@ class Parts:
         return {"model": changed} if changed else {}
 
     def name(self, part: str) -> str:
-        """Return the name of a part, for the names of models: ``mask_net`` for ``crossing``."""
+        """Of a part, for the names of models: ``mask_net`` for ``crossing``."""
         return self._crossing() if part == "crossing" else part
 
     def label(self, part: str) -> str:
-        """Return the label of a part, for readers."""
+        """Of a part, for readers."""
         if part == "crossing":
             return {"mask_net": "MaskNet", "dcn": "DCN"}[self._crossing()]
         if part == "iqp_query":
-            windows = dict.fromkeys(f.window or "all time" for f in self._features(part))
+            windows = dict.fromkeys(f.window or "all time" for f in self._rates(part))
             return f"IQP of the query ({', '.join(windows)})"
         if part == "iqp_segment":
-            segments = dict.fromkeys(str(f.segment) for f in self._features(part))
+            segments = dict.fromkeys(str(f.segment) for f in self._rates(part))
             return f"IQP by segment ({', '.join(segments)})"
         if part == "iqp_back_off":
-            keys = dict.fromkeys(f.key.replace("_", "-") for f in self._features(part))
+            keys = dict.fromkeys(_shown(f) for f in self._features(part))
             return f"IQP back-off ({', '.join(keys)})"
+        if part == "own":
+            kinds = dict.fromkeys(_shown(f) for f in self._features(part))
+            return f"own features ({', '.join(kinds)})"
         if part == "sampled_softmax":
             weight = self.config.model.loss.sampled_softmax_weight or _default_weight()
             return f"sampled softmax (weight {weight:g})"
@@ -112,24 +116,37 @@ class Parts:
         found = [model.request_tower.crossing, model.item_tower.crossing]
         return next((crossing for crossing in found if crossing != "none"), "mask_net")
 
-    def _features(self, part: str) -> list[IqpFeature]:
-        return [f for f in self._iqp if _part(f) == part]
+    def _features(self, part: str) -> list[CrossFeatureSettings]:
+        return [f for f in self._cross if _part(f) == part]
 
-    def _history(self, parts: Collection[str]) -> dict[str, Any]:
+    def _rates(self, part: str) -> list[EngagementRateSettings]:
+        return [f for f in self._features(part) if isinstance(f, EngagementRateSettings)]
+
+    def _cross_features(self, parts: Collection[str]) -> dict[str, Any]:
         model = self.config.model
-        had = any(part in self.used for part in IQP)
         alone = "sequence" in self.used and "sequence" not in parts
-        kept = [f.name for f in self._iqp if _part(f) in parts and not (alone and f.of_user_history)]
-        if not kept:
-            if not had:
-                return {}
+        kept = [
+            f
+            for f in self._cross
+            if _part(f) in parts
+            and (model.reads(f) or _part(f) in self.offered)
+            and not (alone and isinstance(f, CosineSettings))
+        ]
+        changed: dict[str, Any] = {}
+        every = self.config.search.cross_features
+        names = [f.name for f in kept]
+        if names != [f.name for f in every if model.reads(f)]:
+            if not names:
+                changed["use_cross_features"] = False
+            else:
+                changed |= {} if model.use_cross_features else {"use_cross_features": True}
+                changed["exclude_features"] = [f.name for f in every if f.name not in names]
+        had = any(part in self.used for part in IQP)
+        if had and not any(_part(f) in IQP for f in kept):
             default = ModelSettings.model_fields["initial_dot_weight"].default
-            weight = max(model.initial_dot_weight, default)
-            changed: dict[str, Any] = {"use_history": False}
-            return changed if weight == model.initial_dot_weight else changed | {"initial_dot_weight": weight}
-        changed = {} if had else {"use_history": True}
-        left_out = [f.name for f in self._iqp if f.name not in kept]
-        return changed | ({"leave_out": [*model.leave_out, *left_out]} if left_out else {})
+            if default > model.initial_dot_weight:
+                changed["initial_dot_weight"] = default
+        return changed
 
     def _loss(self, parts: Collection[str]) -> dict[str, Any]:
         loss = self.config.model.loss
@@ -144,11 +161,22 @@ class Parts:
 
 
 def _default_weight() -> float:
-    """Return the weight of the sampled softmax for a config that does not use it."""
+    """Of the sampled softmax, where the config does not use it."""
     return float(LossSettings.model_fields["sampled_softmax_weight"].default)
 
 
-def _part(feature: IqpFeature) -> str:
+def _part(feature: CrossFeatureSettings) -> str:
+    if isinstance(feature, Bm25Settings):
+        return "lexical"
+    if isinstance(feature, CosineSettings):
+        return "iqp_back_off"
+    if not isinstance(feature, EngagementRateSettings):
+        return "own"
     if feature.key != "query":
         return "iqp_back_off"
     return "iqp_query" if feature.segment is None else "iqp_segment"
+
+
+def _shown(feature: CrossFeatureSettings) -> str:
+    shown = feature.key if isinstance(feature, EngagementRateSettings) else feature.kind
+    return shown.replace("_", " ")

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from interactrank.core.settings import ConfigError, near
-from interactrank.evaluation.scorers.registry import BASELINES
+from interactrank.cross_features import match_of_words, rate_of_query
 from interactrank.experiments.parts import IQP, Parts
 from interactrank.runs.config import RunConfig
 
@@ -47,7 +47,7 @@ def ablation_grid(config: RunConfig) -> list[Variant]:
     """Return the models of an ablation of a config, whatever log it is of.
 
     First: BM25 and counts where the schema allows; the two-tower without sequence, crossing, in-batch
-    softmax, history and lexical features; then one part more at a time, among those that the config uses, up
+    softmax and cross features; then one part more at a time, among those that the config uses, up
     to the config itself. Parts that it does not use are tried on top of it. Models that would be the same are
     listed once.
 
@@ -67,7 +67,7 @@ def ablation_grid(config: RunConfig) -> list[Variant]:
         plain_two_tower: two-tower
         plus_sequence: + user sequence
         plus_iqp_query: + IQP of the query (all time)
-        full: + IQP back-off (words, all, user, history, history-query) = full
+        full: + IQP back-off (words, all, user, item cosine, query cosine) = full
         full_without_sequence: full - user sequence
         full_with_mask_net: full + MaskNet
         full_with_sampled_softmax: full + sampled softmax (weight 0.01)
@@ -129,13 +129,13 @@ def _steps_back(variant: Variant, names: Sequence[str]) -> bool:
 
 
 def _baselines(config: RunConfig) -> list[Variant]:
-    """Return the registered baselines that the schema allows, each compared with the first."""
-    possible = [baseline for baseline in BASELINES.values() if not baseline.problems(config.search)]
-    first = [None, *(possible[0].name for _ in possible[1:])]
-    return [
-        Variant(baseline.name, baseline.title, "baseline", before, {})
-        for baseline, before in zip(possible, first, strict=False)
-    ]
+    variants: list[Variant] = []
+    if match_of_words(config.search) is not None:
+        variants.append(Variant("bm25", "BM25", "baseline", None, {}))
+    if rate_of_query(config.search) is not None:
+        first = variants[0].name if variants else None
+        variants.append(Variant("counts", "C(p, q) / C(q)", "baseline", first, {}))
+    return variants
 
 
 def _incremental(parts: Parts, baselines: Sequence[Variant]) -> list[Variant]:

@@ -3,7 +3,7 @@
 from interactrank.models.interactrank import InteractRank
 from interactrank.models.registry import MODELS, ModelFamily, build_model, register_model
 from interactrank.models.settings import (
-    HistorySettings,
+    CrossFeatureModelSettings,
     LossSettings,
     ModelSettings,
     SequenceSettings,
@@ -12,7 +12,7 @@ from interactrank.models.settings import (
 
 __all__ = [
     "MODELS",
-    "HistorySettings",
+    "CrossFeatureModelSettings",
     "InteractRank",
     "LossSettings",
     "ModelFamily",

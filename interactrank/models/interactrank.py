@@ -15,10 +15,11 @@ from torch import Tensor, nn
 
 from interactrank.batch import SearchBatch
 from interactrank.batch.layout import BatchLayout
+from interactrank.cross_features import CrossColumns
 from interactrank.models.loss import RankingLoss
 from interactrank.models.scoring import ScoreHead
 from interactrank.models.sequence import SequenceEncoder
-from interactrank.models.settings import HistorySettings, ModelSettings
+from interactrank.models.settings import ModelSettings
 from interactrank.models.tables import Looked, SearchTables
 from interactrank.models.towers import SideEncoder
 
@@ -27,7 +28,7 @@ class InteractRank(nn.Module):
     """The whole model: ID tables, query tower with the user sequence, item tower, cross interaction, losses.
 
     The query tower runs once per request and the item tower once per distinct item; only the projection runs
-    per candidate. :meth:`forward` can be traced by TorchRec's pipeline: beside the collections of tables it
+    per candidate. :meth:`forward` can be traced by TorchRec's pipeline: besides the collections of tables it
     only calls modules.
 
     Args:
@@ -61,14 +62,14 @@ class InteractRank(nn.Module):
         )
         self.score_head = ScoreHead(
             heads=self.heads,
-            history=_priors(layout, settings.history),
-            lexical=[f.name for f in schema.lexical],
+            columns=CrossColumns.of(schema),
+            num_items=layout.num_items,
             settings=settings,
         )
         self.loss = RankingLoss(head_weights=[h.weight for h in schema.heads], settings=settings.loss)
 
     def forward(self, batch: SearchBatch) -> tuple[Tensor, dict[str, Tensor]]:
-        """Loss of a batch.
+        """Return the loss of a batch.
 
         Args:
             batch: requests, items and labelled candidates.
@@ -82,17 +83,17 @@ class InteractRank(nn.Module):
         return self.loss(batch, request, self._score(batch, query, item, request), query, item)
 
     def score(self, batch: SearchBatch) -> Tensor:
-        """[C, H] float32 logits of the batch's candidates; labels are not read."""
+        """Return [C, H] float32 logits of the batch's candidates; labels are not read."""
         looked = self.tables(batch)
         query, item = self._query(batch, looked), self._item(batch, looked)
         return self._score(batch, query, item, batch.candidate_request())
 
     def encode_requests(self, batch: SearchBatch) -> Tensor:
-        """[R, H, D] unit vectors of the queries; the batch needs no items."""
+        """Return [R, H, D] unit vectors of the queries; the batch needs no items."""
         return self._query(batch, self.tables(batch))
 
     def encode_items(self, batch: SearchBatch) -> Tensor:
-        """[I, D] unit vectors of the items; the batch needs no requests."""
+        """Return [I, D] unit vectors of the items; the batch needs no requests."""
         return self._item(batch, self.tables(batch))
 
     def _query(self, batch: SearchBatch, looked: Looked) -> Tensor:
@@ -103,12 +104,4 @@ class InteractRank(nn.Module):
         return self.item_tower(looked.item, batch.item_dense, []).squeeze(1)
 
     def _score(self, batch: SearchBatch, query: Tensor, item: Tensor, request: Tensor) -> Tensor:
-        return self.score_head(
-            query, item, request, batch.candidate_item, batch.iqp_rate, batch.iqp_support, batch.lexical
-        )
-
-
-def _priors(layout: BatchLayout, settings: HistorySettings) -> dict[str, float]:
-    """Rate to expect of each history feature where there is no history."""
-    share = settings.uniform_prior or 1 / max(layout.num_items, 2)
-    return {f.name: settings.cosine_prior if f.average == "cosine" else share for f in layout.schema.iqp}
+        return self.score_head(query, item, request, batch.candidate_item, batch.cross)

@@ -1,74 +1,72 @@
 """The score: the one function that training optimises, evaluation reports and serving returns.
 
-Shapes: R requests, I items, C candidates, N items of a catalogue, H heads, D embedding dim, X history and Y
-lexical features.
+Shapes: R requests, I items, C candidates, N items of a catalogue, H heads, D embedding dim, X cross features
+that are rates and Y that are numbers.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
 
+from interactrank.batch import CrossFeatureTensors
+from interactrank.cross_features import CrossColumns, CrossFeature, Number, Rate
 from interactrank.models.settings import ModelSettings
 from interactrank.modules import CountSmoothing, CrossInteraction, candidate_dots
 
-LEXICAL_FLOOR = 0.1  # log(match + 0.1): no shared word lies 2.4 below a full match
-
 
 class ScoreHead(nn.Module):
-    """score = w <query, item> + v [history, lexical] + c for every candidate (paper, section 3).
+    """score = w <query, item> + v [rates, numbers] + c for every candidate (paper, section 3).
 
     Candidates come as pairs (:meth:`forward`) or as all items for all requests (:meth:`catalogue`); the
-    scores are the same.
+    scores are the same. Rates are smoothed by their support; a number enters as its column says.
 
     Args:
         heads: H.
-        history: the X history features of the schema, and the rate to expect of each without history.
-        lexical: the Y lexical features of the schema.
-        settings: which of them are used, and how.
+        columns: the cross features of the schema.
+        num_items: items of the catalogue; a rate without a prior of its own expects 1 / items.
+        settings: which of the columns are read, and how.
     """
 
     priors: Tensor
 
-    def __init__(
-        self, *, heads: int, history: Mapping[str, float], lexical: Sequence[str], settings: ModelSettings
-    ) -> None:
+    def __init__(self, *, heads: int, columns: CrossColumns, num_items: int, settings: ModelSettings) -> None:
         super().__init__()
-        use = settings.history
-        self.transform = None
-        self.history = _Columns(list(history), settings.leave_out, settings.use_history)
-        self.lexical = _Columns(lexical, settings.leave_out, settings.use_lexical)
-        if len(self.history):
-            self.transform = CountSmoothing(
-                features=len(self.history), transforms=use.transforms, prior_strength=use.prior_strength
+        use = settings.cross_features
+        self.smoothing = None
+        self.rates = _Columns([settings.reads(f.settings) for f in columns.rates])
+        self.numbers = _Columns([settings.reads(f.settings) for f in columns.numbers])
+        rates = [columns.rates[j] for j in self.rates.kept]
+        numbers = [columns.numbers[j] for j in self.numbers.kept]
+        self.reads = [f.name for f in [*rates, *numbers]]
+        if rates:
+            self.smoothing = CountSmoothing(
+                features=len(rates), transforms=use.transforms, prior_strength=use.prior_strength
             )
-            priors = self.history(torch.tensor(list(history.values())))
+            priors = torch.tensor([_prior(f, settings, num_items) for f in rates])
             self.register_buffer("priors", priors, persistent=False)
+        self.logarithm = _LogOffsets(numbers)
+        self.may_be_unknown = any(isinstance(f.column, Number) and f.column.may_be_unknown for f in numbers)
         self.project = CrossInteraction(
             heads=heads,
-            features=(self.transform.out_dim if self.transform else 0) + len(self.lexical),
+            features=(self.smoothing.out_dim if self.smoothing else 0) + len(numbers),
             shared=settings.shared_projection,
-            missing="learned" if self.transform is not None else "zero",
+            missing="learned" if rates or self.may_be_unknown else "zero",
             initial_dot_weight=settings.initial_dot_weight,
             initial_cross_weight=settings.initial_cross_weight,
         )
 
     @property
-    def uses_history(self) -> bool:
-        """Whether history features are read at all."""
-        return self.transform is not None
+    def reads_rates(self) -> bool:
+        """Whether rates are read at all."""
+        return len(self.rates) > 0
 
     @property
-    def uses_lexical(self) -> bool:
-        """Whether lexical features are read at all."""
-        return len(self.lexical) > 0
-
-    @property
-    def reads(self) -> list[str]:
-        """Names of the history and lexical features that are read."""
-        return [*self.history.names, *self.lexical.names]
+    def reads_numbers(self) -> bool:
+        """Whether numbers are read at all."""
+        return len(self.numbers) > 0
 
     def forward(
         self,
@@ -76,59 +74,64 @@ class ScoreHead(nn.Module):
         item: Tensor,
         candidate_request: Tensor,
         candidate_item: Tensor,
-        iqp_rate: Tensor,
-        iqp_support: Tensor,
-        lexical: Tensor,
+        cross: CrossFeatureTensors,
     ) -> Tensor:
-        """Scores of the candidates.
+        """Score candidates.
 
         Args:
             query: [R, H, D].
             item: [I, D].
             candidate_request: [C] in 0..R-1.
             candidate_item: [C] in 0..I-1.
-            iqp_rate: [C, X].
-            iqp_support: [R, X].
-            lexical: [C, Y].
+            cross: rates and numbers [C, *], supports [R, *].
 
         Returns:
             [C, H] float32 logits.
         """
         dots = candidate_dots(query, item, candidate_request, candidate_item)
-        support = iqp_support if len(iqp_support) == 1 else iqp_support[candidate_request]
-        return self._score(dots, iqp_rate, support, lexical)
+        support = cross.support if len(cross.support) == 1 else cross.support[candidate_request]
+        return self._score(dots, cross.rate, support, cross.number)
 
-    def catalogue(
-        self, query: Tensor, item: Tensor, iqp_rate: Tensor, iqp_support: Tensor, lexical: Tensor
-    ) -> Tensor:
-        """Scores of all items for all requests, without an index for each pair.
+    def catalogue(self, query: Tensor, item: Tensor, cross: CrossFeatureTensors) -> Tensor:
+        """Score all items for all requests, without an index for each pair.
 
         Args:
             query: [R, H, D].
             item: [N, D].
-            iqp_rate: [R, N, X].
-            iqp_support: [R, X].
-            lexical: [R, N, Y].
+            cross: rates and numbers [R, N, *], supports [R, *].
 
         Returns:
             [R, N, H] float32 logits.
         """
         dots = (query.float() @ item.float().t()).transpose(1, 2)
-        return self._score(dots, iqp_rate, iqp_support.unsqueeze(1), lexical)
+        return self._score(dots, cross.rate, cross.support.unsqueeze(1), cross.number)
 
-    def _score(self, dots: Tensor, rate: Tensor, support: Tensor, lexical: Tensor) -> Tensor:
-        """[..., H] scores; ``support`` may be one for several candidates."""
+    def _score(self, dots: Tensor, rate: Tensor, support: Tensor, number: Tensor) -> Tensor:
+        """Return [..., H] scores; ``support`` may be one for several candidates."""
         parts, missing = [], []
-        if self.transform is not None:
-            rate, support = self.history(rate), self.history(support)
-            parts.append(self.transform(rate, support, self.priors))
-            missing.append(self.transform.missing(support))
-        if len(self.lexical):
-            parts.append(torch.log(self.lexical(lexical) + LEXICAL_FLOOR))
-            missing.append(support.new_zeros(*support.shape[:-1], len(self.lexical), dtype=torch.bool))
+        if self.smoothing is not None:
+            rate, support = self.rates(rate), self.rates(support)
+            parts.append(self.smoothing(rate, support, self.priors))
+            missing.append(self.smoothing.missing(support))
+        if self.reads_numbers:
+            number = self.numbers(number)
+            parts.append(self.logarithm(number))
+            if self.may_be_unknown:
+                missing.append(number.isnan())
+                missing[:-1] = [m.expand(*number.shape[:-1], -1) for m in missing[:-1]]
+            else:
+                missing.append(support.new_zeros(*support.shape[:-1], number.shape[-1], dtype=torch.bool))
         if not parts:
             return self.project(dots, dots.new_empty(*dots.shape[:-1], 0))
         return self.project(dots, torch.cat(parts, -1), torch.cat(missing, -1))
+
+
+def _prior(feature: CrossFeature, settings: ModelSettings, num_items: int) -> float:
+    """Return the rate to expect without support: of the model's settings, else of the feature."""
+    priors = settings.cross_features.priors
+    own = feature.column.prior if isinstance(feature.column, Rate) else None
+    default = 1 / max(num_items, 2) if own is None else own
+    return priors.get(feature.name, priors.get(feature.settings.kind, default))
 
 
 class _Columns(nn.Module):
@@ -136,15 +139,37 @@ class _Columns(nn.Module):
 
     columns: Tensor
 
-    def __init__(self, names: Sequence[str], leave_out: Sequence[str], use: bool) -> None:
+    def __init__(self, read: Sequence[bool]) -> None:
         super().__init__()
-        kept = [j for j, name in enumerate(names) if name not in leave_out] if use else []
-        self.names = [names[j] for j in kept]
-        self.whole = len(kept) == len(names)
-        self.register_buffer("columns", torch.tensor(kept, dtype=torch.long), persistent=False)
+        self.kept = [j for j, wanted in enumerate(read) if wanted]
+        self.whole = all(read)
+        self.register_buffer("columns", torch.tensor(self.kept, dtype=torch.long), persistent=False)
 
     def __len__(self) -> int:
-        return len(self.columns)
+        return len(self.kept)
 
     def forward(self, values: Tensor) -> Tensor:
         return values if self.whole else values[..., self.columns]
+
+
+class _LogOffsets(nn.Module):
+    """log(number + offset) of the columns that have an offset; the others as they are."""
+
+    offsets: Tensor
+    logged: Tensor
+
+    def __init__(self, numbers: Sequence[CrossFeature]) -> None:
+        super().__init__()
+        of = [f.column.log_offset if isinstance(f.column, Number) else None for f in numbers]
+        self.all, self.any = all(o is not None for o in of), any(o is not None for o in of)
+        self.register_buffer("offsets", torch.tensor([o or 0.0 for o in of]), persistent=False)
+        self.register_buffer("logged", torch.tensor([o is not None for o in of]), persistent=False)
+
+    def forward(self, numbers: Tensor) -> Tensor:
+        if not self.any:
+            return numbers
+        if self.all:
+            return torch.log(numbers + self.offsets)
+        return torch.where(
+            self.logged, torch.log(torch.where(self.logged, numbers + self.offsets, 1)), numbers
+        )

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
 from interactrank.core.settings import Config
+from interactrank.schema import CrossFeatureSettings
 
 
 class TowerSettings(Config):
@@ -39,22 +40,20 @@ class SequenceSettings(Config):
         return []
 
 
-class HistorySettings(Config):
-    """How the IQP features enter the score."""
+class CrossFeatureModelSettings(Config):
+    """How cross features enter the score."""
 
     transforms: tuple[Literal["rate", "log_count", "smoothed", "log_smoothed"], ...] = Field(
-        ("log_smoothed",), min_length=1
+        ("log_smoothed",), min_length=1, description="of rates"
     )
     prior_strength: float = Field(
         1.0, gt=0, description="engagements that a rate is first smoothed by; learned"
     )
-    uniform_prior: float | None = Field(
-        None,
-        gt=0,
-        lt=1,
-        description="share to expect without history; 1 / items of the catalogue when left out",
+    priors: dict[str, Annotated[float, Field(gt=0, lt=1)]] = Field(
+        default_factory=dict,
+        description="feature or kind -> rate to expect without support; by default 1 / items of the "
+        "catalogue, for cosines 0.02",
     )
-    cosine_prior: float = Field(0.02, gt=0, lt=1, description="cosine to expect without history")
 
 
 class LossSettings(Config):
@@ -82,35 +81,46 @@ class LossSettings(Config):
 
 
 class ModelSettings(Config):
-    """InteractRank, or with ``use_sequence``, ``use_history`` and ``use_lexical`` off the plain two-tower."""
+    """InteractRank, or the plain two-tower, with ``use_sequence`` and ``use_cross_features`` off."""
 
     dim: int = Field(64, ge=1, description="D, width of the towers' vectors")
     request_tower: TowerSettings = Field(default_factory=lambda: TowerSettings())
     item_tower: TowerSettings = Field(default_factory=lambda: TowerSettings())
     use_sequence: bool = True
-    use_history: bool = True
-    use_lexical: bool = True
-    leave_out: list[str] = Field(
+    use_cross_features: bool = True
+    exclude_features: list[str] = Field(
         default_factory=list,
-        description="iqp and lexical features that the model does not read",
+        description="cross features that the model does not read; a kind stands for all of its features",
     )
     sequence: SequenceSettings = Field(default_factory=lambda: SequenceSettings())
-    history: HistorySettings = Field(default_factory=lambda: HistorySettings())
+    cross_features: CrossFeatureModelSettings = Field(default_factory=lambda: CrossFeatureModelSettings())
     shared_projection: bool = Field(True, description="one cross-interaction projection for all heads")
     initial_dot_weight: float = Field(5.0, gt=0)
     initial_cross_weight: float = 0.3
     table_std: float = Field(0.05, gt=0, description="standard deviation of the first table weights")
     loss: LossSettings = Field(default_factory=lambda: LossSettings())
 
-    def two_tower(self) -> ModelSettings:
-        """The same towers without sequence, history and lexical features.
-
-        The dot product is then the whole score: its first weight is at least the default, however small the
-        model beside the history starts with it.
+    def reads(self, feature: CrossFeatureSettings) -> bool:
+        """Return whether the model reads a cross feature of the schema.
 
         Example::
 
-            >>> ModelSettings(dim=8).two_tower().use_history
+            >>> bm25 = CrossFeatureSettings(kind="bm25")
+            >>> ModelSettings().reads(bm25), ModelSettings(exclude_features=["bm25"]).reads(bm25)
+            (True, False)
+        """
+        excluded = {feature.name, feature.kind} & set(self.exclude_features)
+        return self.use_cross_features and not excluded
+
+    def two_tower(self) -> ModelSettings:
+        """Return the same towers without sequence and cross features.
+
+        The dot product is then the whole score: its first weight is at least the default, however small the
+        model with cross features starts with it.
+
+        Example::
+
+            >>> ModelSettings(dim=8).two_tower().use_cross_features
             False
             >>> ModelSettings(initial_dot_weight=0.01).two_tower().initial_dot_weight
             5.0
@@ -119,8 +129,7 @@ class ModelSettings(Config):
         return self.model_copy(
             update={
                 "use_sequence": False,
-                "use_history": False,
-                "use_lexical": False,
+                "use_cross_features": False,
                 "initial_dot_weight": max(self.initial_dot_weight, default),
             }
         )

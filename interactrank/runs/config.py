@@ -1,4 +1,4 @@
-"""RunConfig: one YAML file a run, a section for each part of it."""
+"""RunConfig: one YAML file a run, a section for each room."""
 
 from __future__ import annotations
 
@@ -17,7 +17,6 @@ from interactrank.data.simulator import SimulationSettings
 from interactrank.evaluation.scorers.registry import BASELINES
 from interactrank.evaluation.settings import EvaluationSettings
 from interactrank.models import MODELS, ModelSettings
-from interactrank.runs.plugins import import_plugins, plugin_names
 from interactrank.schema import SearchSchema
 from interactrank.training.settings import TrainingSettings
 
@@ -27,14 +26,9 @@ VARIED = ("loader", "model", "training")  # sections that a variant may change
 class RunConfig(Config):
     """Everything a run is made of: what the log means, how to prepare, train and evaluate.
 
-    Saved with the models of a run as ``config.yaml``, with all defaults written out.
+    Saved beside the models of a run as ``config.yaml``, with all defaults written out.
     """
 
-    plugins: tuple[str, ...] = Field(
-        (),
-        description="modules of your own, imported first on every rank: they register cross features, "
-        "metrics, baselines and models",
-    )
     simulate: SimulationSettings | None = Field(
         None, description="make the log up; used where no --data is given"
     )
@@ -56,7 +50,7 @@ class RunConfig(Config):
     ranks: int = Field(2, ge=1, description="processes that `interactrank run` trains with on this machine")
 
     def problems(self) -> list[str]:
-        """Return what sections ask of each other and do not get."""
+        """What sections ask of each other."""
         return [
             *self._candidate_problems(),
             *self._model_problems(),
@@ -66,11 +60,11 @@ class RunConfig(Config):
 
     @property
     def trained(self) -> list[str]:
-        """The models that are trained, in order."""
+        """Those of ``models`` that are trained, in order."""
         return [name for name in self.models if name not in BASELINES]
 
     def for_model(self, name: str) -> RunConfig:
-        """Return the config that the model of that name is trained with.
+        """The config that the model of that name is trained with.
 
         Args:
             name: ``interactrank`` (this config), ``two_tower``, or one of ``variants``.
@@ -112,10 +106,15 @@ class RunConfig(Config):
         for name in self.models:
             if name in BASELINES:
                 found += [f"models: {problem}" for problem in BASELINES[name].problems(self.search)]
-        cross = [*(f.name for f in self.search.iqp), *(f.name for f in self.search.lexical)]
-        for name in self.model.leave_out:
-            if name not in cross:
-                found.append(f"model.leave_out: no iqp or lexical feature '{name}'{near(name, cross)}")
+        cross = [n for f in self.search.cross_features for n in (f.name, f.kind)]
+        named = {
+            "exclude_features": self.model.exclude_features,
+            "cross_features.priors": self.model.cross_features.priors,
+        }
+        for key, names in named.items():
+            for name in names:
+                if name not in cross:
+                    found.append(f"model.{key}: no cross feature or kind '{name}'{near(name, cross)}")
         for table in self.training.sharding:
             if table not in self.search.tables:
                 found.append(f"training.sharding: no table '{table}'{near(table, self.search.tables)}")
@@ -156,12 +155,12 @@ class RunConfig(Config):
         return found
 
     def dump(self) -> str:
-        """Return the config as YAML, defaults included; :func:`load_config` reads it back."""
+        """As YAML, defaults included; :func:`load_config` reads it back."""
         return str(yaml.safe_dump(self.model_dump(mode="json", by_alias=True), sort_keys=False))
 
 
 def _merged(values: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
-    """Return ``values`` with ``changes``, section by section."""
+    """``values`` with ``changes``, section by section."""
     result = dict(values)
     for key, change in changes.items():
         old = result.get(key)
@@ -170,7 +169,7 @@ def _merged(values: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
 
 
 def load_config(path: str | Path, overrides: Sequence[str] = ()) -> RunConfig:
-    """Read a run's YAML file, import its plugins and apply ``section.key=value`` settings to it.
+    """Read a run's YAML file and apply ``section.key=value`` settings to it.
 
     Args:
         path: the file.
@@ -182,6 +181,5 @@ def load_config(path: str | Path, overrides: Sequence[str] = ()) -> RunConfig:
     Raises:
         ConfigError: the file cannot be read, or lists every mistake in it.
     """
-    values = apply_overrides(read_yaml(path), overrides)
-    import_plugins(plugin_names(values), str(path))
-    return parse_config(RunConfig, values, str(path))
+    values = read_yaml(path)
+    return parse_config(RunConfig, apply_overrides(values, overrides), str(path))

@@ -1,7 +1,8 @@
 """What the columns of a search log mean: the one description that data, models and evaluation read."""
 
+from interactrank.schema.cross_features import CrossFeatureSettings
 from interactrank.schema.duration import parse_duration
-from interactrank.schema.search_schema import IqpFeature, LexicalFeature, SearchSchema
+from interactrank.schema.search_schema import SearchSchema
 from interactrank.schema.sections import (
     EventColumns,
     Feature,
@@ -14,14 +15,13 @@ from interactrank.schema.sections import (
 from interactrank.schema.tables import IdTable
 
 __all__ = [
+    "CrossFeatureSettings",
     "EventColumns",
     "Feature",
     "FeatureSet",
     "Head",
     "IdTable",
-    "IqpFeature",
     "ItemColumns",
-    "LexicalFeature",
     "SearchSchema",
     "SequenceFeature",
     "UserColumns",

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from interactrank.schema.search_schema import SearchSchema
 
 __all__ = [
+    "cross_feature_problems",
     "engagement_problems",
     "feature_problems",
     "file_problems",
@@ -125,6 +126,19 @@ def sequence_problems(schema: SearchSchema) -> list[str]:
         found.append(f"sequence: the tables of its item and query need the same dim; they have {listed}")
     if s.end == "session" and schema.events.session is None:
         found.append("sequence.end: session needs events.session, the column of the session")
+    return found
+
+
+def cross_feature_problems(schema: SearchSchema) -> list[str]:
+    """Check what each cross feature asks of the schema, and that their names differ."""
+    found = [
+        f"cross_features '{f.name}': {problem}"
+        for f in schema.cross_features
+        for problem in f.schema_problems(schema)
+    ]
+    names = [f.name for f in schema.cross_features]
+    for name in sorted({n for n in names if names.count(n) > 1}):
+        found.append(f"cross_features: '{name}' is defined more than once")
     return found
 
 

@@ -10,7 +10,7 @@ import torch
 from torchrec.sparse.jagged_tensor import KeyedJaggedTensor
 from torchrec.streamable import Pipelineable
 
-from interactrank.batch import SearchBatch
+from interactrank.batch import CrossFeatureTensors, SearchBatch
 from interactrank.batch.layout import BatchLayout
 from interactrank.schema import SearchSchema
 from tests.data.logs import schema
@@ -36,9 +36,7 @@ def make() -> SearchBatch:
         event_lengths=torch.tensor([0, 0]),
         event_action=torch.empty(0, dtype=torch.int64),
         event_age=torch.empty(0),
-        iqp_rate=torch.zeros(3, 1),
-        iqp_support=torch.zeros(2, 1),
-        lexical=torch.zeros(3, 0),
+        cross=CrossFeatureTensors.zeros(requests=2, candidates=3, rates=1),
         labels=torch.zeros(3, 1),
         weights=torch.ones(3),
         sampling_log_q=torch.zeros(3),
@@ -60,6 +58,7 @@ def test_to_another_device_takes_everything() -> None:
     for f in fields(SearchBatch):
         value = getattr(moved, f.name)
         if value is not None:
+            value = value.rate if isinstance(value, CrossFeatureTensors) else value
             device = value.device() if isinstance(value, KeyedJaggedTensor) else value.device
             assert device.type == "meta", f.name
     assert moved.shared_ids is None
@@ -98,6 +97,8 @@ def test_every_tensor_is_recorded_and_pinned(monkeypatch: pytest.MonkeyPatch, na
     else:
         batch.record_stream(None)  # type: ignore[arg-type]
     present = [getattr(batch, f.name) for f in fields(SearchBatch) if getattr(batch, f.name) is not None]
+    at = present.index(batch.cross)
+    present[at : at + 1] = [batch.cross.rate, batch.cross.support, batch.cross.number]
     assert [id(v) for v in seen] == [id(v) for v in present]
 
 
@@ -118,7 +119,7 @@ def layout(wanted: SearchSchema) -> BatchLayout:
 
 
 def test_layout_without_a_sequence_pools_all_tables() -> None:
-    found = layout(schema("sequence=null", "iqp=[]"))
+    found = layout(schema("sequence=null", "cross_features=[]"))
     assert found.event_slots == []
     assert [s.key for s in found.request_slots] == ["query_id"]
     assert [s.key for s in found.item_slots] == ["item_id", "categories"]

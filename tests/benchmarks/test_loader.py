@@ -26,7 +26,7 @@ def test_the_peer_makes_what_the_loader_makes(log: PreparedDataset) -> None:
     check(log)
 
 
-@pytest.mark.parametrize("name", ["labels", "iqp_rate", "event_age", "query_words", "title", "item_id"])
+@pytest.mark.parametrize("name", ["labels", "rate", "event_age", "query_words", "title", "item_id"])
 def test_another_value_is_noticed(log: PreparedDataset, name: str) -> None:
     of = SearchLoader(log, "train", LoaderSettings(batch_requests=8, prefetch=0), shuffle=False)
     _, padded = padded_loader(log, of._columns(everything=False), 8, limit=64)

@@ -41,7 +41,7 @@ def test_the_cosines_are_prepared_when_asked_for(tmp_path: Path, monkeypatch: py
     monkeypatch.setattr(prepare, "_mib", lambda folder: 0.0)
     for cosine in (False, True):
         prepare.prepare_step(tmp_path / "log", options(tmp_path, cosine=cosine), {})()
-    assert [sum(f.average == "cosine" for f in of.iqp) for of in seen] == [0, 3]
+    assert [sum("cosine" in f.kind for f in of.cross_features) for of in seen] == [0, 3]
 
 
 def test_a_group_for_each_size(tmp_path: Path) -> None:

@@ -11,36 +11,22 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from interactrank.cross_features import Bm25, Bm25Settings, CrossFeatures, Jagged, RequestKeys, hash63
 from interactrank.cross_features.bm25 import LexicalIndex
-from interactrank.cross_features.features import CrossFeatures, RequestKeys
-from interactrank.cross_features.jagged import Jagged
-from interactrank.cross_features.text import hash63
-from interactrank.schema import LexicalFeature, SearchSchema
 
-SCHEMA = SearchSchema.model_validate(
-    {
-        "events": {"item": "i", "query": "q", "time": "t", "engagements": {"click": "c"}},
-        "items": {"id": "i"},
-        "features": {"item": [{"name": "price", "kind": "number", "column": "price"}]},
-        "tables": {},
-        "heads": [{"name": "click", "engagements": ["click"]}],
-        "lexical": [{"columns": ["title"], "k1": 1.5, "b": 0.5}],
-    }
-)
+SETTINGS = Bm25Settings(columns=["title"], k1=1.5, b=0.5)
 
 
 def cross(folder: Path, texts: list[list[str]]) -> CrossFeatures:
-    index = LexicalIndex.build(folder, texts, SCHEMA.lexical[0])
-    return CrossFeatures(
-        schema=SCHEMA, stores={}, lexical={"words_title": index}, num_items=len(texts)
-    )  # fmt: skip
+    index = LexicalIndex.build(folder, texts, SETTINGS)
+    return CrossFeatures([Bm25(SETTINGS)], stores={"bm25_words_title": index}, num_items=len(texts))
 
 
 def parts(queries: list[list[str]]) -> RequestKeys:
     values = np.array([hash63(p) for q in queries for p in q], np.int64)
     jagged = Jagged(values, np.array([len(q) for q in queries]))
     none = np.zeros(len(queries), np.int64)
-    return RequestKeys({}, none, none, {"words": jagged})
+    return RequestKeys({"bm25-words": jagged}, none, none)
 
 
 words = st.sampled_from(["halo", "fifa", "xbox", "red", "12"])
@@ -63,41 +49,43 @@ def test_match_is_bm25s_score_over_the_querys_weight(
         scores = oracle.get_scores(known) if known else np.zeros(len(texts))
         expected.append(scores / weight if query else scores)
     keys = parts(queries)
-    whole = features.match(keys)
+    whole = features.look_up(keys).number
     assert whole.shape == (len(queries) * len(texts), 1)
     np.testing.assert_allclose(whole[:, 0], np.concatenate(expected), rtol=2e-5, atol=1e-7)
     # A share of the query's weight: at most 1.
     assert whole.min() >= 0
     assert whole.max() <= 1
     some = Jagged(np.tile(np.arange(len(texts))[::-1], len(queries)), np.full(len(queries), len(texts)))
-    listed = features.match(keys, some)
+    listed = features.look_up(keys, some).number
     assert np.array_equal(listed.reshape(len(queries), -1)[:, ::-1].reshape(-1, 1), whole)
 
 
 def test_by_hand(tmp_path: Path) -> None:
     # Two items of one word each: length is average, so with k1 = 1.5 a word scores idf * 1 / (1 + 1.5).
     features = cross(tmp_path, [["halo"], ["fifa"]])
-    found = features.match(parts([["halo"], ["halo", "fifa"], ["zelda"], []]))[:, 0].tolist()
+    found = features.look_up(parts([["halo"], ["halo", "fifa"], ["zelda"], []])).number[:, 0].tolist()
     assert found == pytest.approx([0.4, 0, 0.2, 0.2, 0, 0, 0, 0])
 
 
 def test_unknown_parts_weigh_as_parts_in_no_item(tmp_path: Path) -> None:
     # idf of halo: ln(1 + (2 - 1 + .5) / 1.5) = ln 2; of zelda: ln(1 + 2.5 / .5) = ln 6.
     features = cross(tmp_path, [["halo"], ["fifa"]])
-    found = features.match(parts([["halo", "zelda"]]))[:, 0].tolist()
+    found = features.look_up(parts([["halo", "zelda"]])).number[:, 0].tolist()
     assert found == pytest.approx([0.4 * log(2) / (log(2) + log(6)), 0])
 
 
 def test_items_without_any_text(tmp_path: Path) -> None:
     features = cross(tmp_path, [[], []])
     keys = parts([["halo"], []])
-    assert features.match(keys).tolist() == [[0], [0], [0], [0]]
-    assert features.match(keys, Jagged(np.array([1]), np.array([1, 0]))).tolist() == [[0]]
+    assert features.look_up(keys).number.tolist() == [[0], [0], [0], [0]]
+    assert features.look_up(keys, Jagged(np.array([1]), np.array([1, 0]))).number.tolist() == [[0]]
     assert len(LexicalIndex.open(tmp_path).keys) == 0
 
 
-def test_no_lexical_features() -> None:
-    schema = SCHEMA.model_copy(update={"lexical": []})
-    features = CrossFeatures(schema=schema, stores={}, lexical={}, num_items=3)
-    assert features.match(parts([["halo"], []])).shape == (6, 0)
-    assert LexicalFeature(columns=["a"]).k1 == 1.2
+def test_no_features() -> None:
+    assert CrossFeatures([], stores={}, num_items=3).look_up(parts([["halo"], []])).number.shape == (6, 0)
+
+
+def test_names() -> None:
+    assert Bm25Settings(columns=["title", "brand"], analyzer="trigrams").name == "bm25_trigrams_title_brand"
+    assert Bm25Settings(columns=["a"]).k1 == 1.2

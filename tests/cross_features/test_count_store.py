@@ -66,5 +66,5 @@ def test_an_empty_store(tmp_path: Path, blocks: list[tuple[np.ndarray, ...]]) ->
 
 
 def test_two_streams_of_different_events_are_an_error(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="history of 2 engagements has 1 times"):
+    with pytest.raises(ValueError, match="a store of 2 engagements has 1 times"):
         EngagementCountStore.build(tmp_path, [columns([(1, 1, 1), (1, 2, 3)])], [np.array([1])])

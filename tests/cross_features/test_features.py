@@ -1,4 +1,4 @@
-"""History features against dictionaries, by each of the ways to look them up."""
+"""Rates and cosines against dictionaries, by each of the ways to look them up."""
 
 from __future__ import annotations
 
@@ -11,11 +11,20 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from interactrank.cross_features import features
-from interactrank.cross_features.count_store import EngagementCountStore
-from interactrank.cross_features.features import CrossFeatures, KeySpace, RequestKeys, key_space, key_spaces
-from interactrank.cross_features.jagged import Jagged
-from interactrank.schema import IqpFeature, SearchSchema
+from interactrank.cross_features import (
+    CrossArrays,
+    CrossFeatures,
+    EngagementCountStore,
+    EngagementRate,
+    EngagementRateSettings,
+    ItemCosine,
+    ItemCosineSettings,
+    Jagged,
+    RequestKeys,
+    candidate_index,
+    features_of,
+)
+from interactrank.schema import SearchSchema
 
 N = 6  # items
 HOUR = 3_600_000
@@ -26,16 +35,16 @@ SCHEMA = SearchSchema.model_validate(
         "features": {"item": [{"name": "price", "kind": "number", "column": "price"}]},
         "tables": {},
         "heads": [{"name": "click", "engagements": ["click"]}],
-        "iqp": [
-            {"key": "words", "engagement": "click"},
-            {"key": "words", "engagement": "click", "window": "3h"},
-            {"key": "words", "engagement": "click", "average": "geometric"},
-            {"key": "words", "engagement": "click", "window": "3h", "average": "geometric"},
-            {"key": "user", "engagement": "click", "window": "3h"},
+        "cross_features": [
+            {"kind": "iqp", "key": "words", "engagement": "click"},
+            {"kind": "iqp", "key": "words", "engagement": "click", "window": "3h"},
+            {"kind": "iqp", "key": "words", "engagement": "click", "average": "geometric"},
+            {"kind": "iqp", "key": "words", "engagement": "click", "window": "3h", "average": "geometric"},
+            {"kind": "iqp", "key": "user", "engagement": "click", "window": "3h"},
         ],
     }
 )
-WORDS, USER = KeySpace("words", "click", None), KeySpace("user", "click", None)
+WORDS, USER = "iqp-words-click", "iqp-user-click"
 
 Event = tuple[int, int, int]  # key, item, hour
 
@@ -45,9 +54,9 @@ def history(folder: Path, words: list[Event], users: list[Event]) -> CrossFeatur
     for space, events in ((WORDS, words), (USER, users)):
         table = np.array(events, np.int64).reshape(-1, 3)
         stores[space] = EngagementCountStore.from_events(
-            folder / space.name, table[:, 0], table[:, 1], table[:, 2] * HOUR
+            folder / space, table[:, 0], table[:, 1], table[:, 2] * HOUR
         )
-    return CrossFeatures(schema=SCHEMA, stores=stores, lexical={}, num_items=N)
+    return CrossFeatures(features_of(SCHEMA), stores=stores, num_items=N)
 
 
 def jagged(rows: list[list[int]]) -> Jagged:
@@ -57,9 +66,9 @@ def jagged(rows: list[list[int]]) -> Jagged:
 
 
 def reference(
-    feature: IqpFeature, events: list[Event], keys: list[int], item: int, end: int
+    feature: EngagementRateSettings, events: list[Event], keys: list[int], item: int, end: int
 ) -> tuple[float, float]:
-    """(rate, support) by the formula in IqpFeature's docstring."""
+    """(rate, support) by the formula in EngagementRateSettings' docstring."""
     start = -(10**9) if feature.window_ms is None else end - feature.window_ms // HOUR
 
     def count(key: int, of: int | None = None) -> int:
@@ -92,7 +101,7 @@ requests = st.lists(
 
 @given(words=events, users=events, asked=requests, ways=st.sampled_from(["filter", "search", "own choice"]))
 @settings(max_examples=120, deadline=None)
-def test_history_is_that_of_a_loop(
+def test_rates_are_those_of_a_loop(
     tmp_path_factory: pytest.TempPathFactory,
     words: list[Event],
     users: list[Event],
@@ -103,23 +112,22 @@ def test_history_is_that_of_a_loop(
     keys = RequestKeys(
         {WORDS: jagged([a[0] for a in asked]), USER: jagged([[a[1]] for a in asked])},
         time=np.array([a[2] * HOUR for a in asked]),
-        history_end=np.array([min(a[2], a[3]) * HOUR for a in asked]),
-        parts={},
+        sequence_end=np.array([min(a[2], a[3]) * HOUR for a in asked]),
     )
     candidates = jagged([a[4] for a in asked])
     with pytest.MonkeyPatch.context() as patch:
         if ways == "filter":
-            patch.setattr(features, "_cheaper_to_filter", lambda *_: True)
+            patch.setattr(candidate_index, "_cheaper_to_filter", lambda *_: True)
         elif ways == "search":
-            patch.setattr(features, "_cheaper_to_filter", lambda *_: False)
-        rate, support = cross.history(keys, candidates)
-        whole, whole_support = cross.history(keys)
-    assert rate.shape == (len(candidates.values), len(SCHEMA.iqp))
-    assert whole.shape == (len(asked) * N, len(SCHEMA.iqp))
+            patch.setattr(candidate_index, "_cheaper_to_filter", lambda *_: False)
+        rate, support, _ = cross.look_up(keys, candidates)
+        whole, whole_support, _ = cross.look_up(keys)
+    assert rate.shape == (len(candidates.values), len(SCHEMA.cross_features))
+    assert whole.shape == (len(asked) * N, len(SCHEMA.cross_features))
     assert np.array_equal(support, whole_support)
     row = 0
     for r, (key_words, user, time, end, items) in enumerate(asked):
-        for j, feature in enumerate(SCHEMA.iqp):
+        for j, feature in enumerate(SCHEMA.cross_features):
             of_user = feature.key == "user"
             args = (users, [user]) if of_user else (words, key_words)
             expected = [
@@ -132,16 +140,16 @@ def test_history_is_that_of_a_loop(
         row += len(items)
 
 
-def one(tmp_path: Path, words: list[Event], keys: list[int], hour: int) -> tuple[np.ndarray, np.ndarray]:
+def one(tmp_path: Path, words: list[Event], keys: list[int], hour: int) -> CrossArrays:
     cross = history(tmp_path, words, [])
     time = np.array([hour * HOUR])
-    return cross.history(RequestKeys({WORDS: jagged([keys]), USER: jagged([[0]])}, time, time, {}))
+    return cross.look_up(RequestKeys({WORDS: jagged([keys]), USER: jagged([[0]])}, time, time))
 
 
 def test_the_window_has_its_start_and_not_its_end(tmp_path: Path) -> None:
     # Window [10 - 3, 10): of the events at 6, 7, 9, 10 it holds those at 7 and 9.
     words = [(1, 0, 6), (1, 1, 7), (1, 2, 9), (1, 3, 10)]
-    rate, support = one(tmp_path, words, [1], 10)
+    rate, support, _ = one(tmp_path, words, [1], 10)
     assert support[0, :2].tolist() == [3, 2]
     assert rate[:, 0].tolist() == pytest.approx([1 / 3, 1 / 3, 1 / 3, 0, 0, 0])
     assert rate[:, 1].tolist() == [0, 0.5, 0.5, 0, 0, 0]
@@ -149,7 +157,7 @@ def test_the_window_has_its_start_and_not_its_end(tmp_path: Path) -> None:
 
 def test_averages_by_hand(tmp_path: Path) -> None:
     # Word 1: items 0, 0, 1. Word 2: item 0. Word 3: nothing.
-    rate, support = one(tmp_path, [(1, 0, 1), (1, 0, 2), (1, 1, 3), (2, 0, 4)], [1, 2, 3], 10)
+    rate, support, _ = one(tmp_path, [(1, 0, 1), (1, 0, 2), (1, 1, 3), (2, 0, 4)], [1, 2, 3], 10)
     # Arithmetic, over the two words with a history: item 0 has (2/3 + 1) / 2, item 1 has (1/3 + 0) / 2.
     assert rate[:2, 0].tolist() == pytest.approx([5 / 6, 1 / 6])
     assert support[0, 0] == (3 + 1) / 2
@@ -162,51 +170,44 @@ def test_averages_by_hand(tmp_path: Path) -> None:
 def test_a_request_without_keys_and_without_candidates(tmp_path: Path) -> None:
     cross = history(tmp_path, [(1, 0, 1)], [])
     time = np.array([5 * HOUR] * 2)
-    keys = RequestKeys({WORDS: jagged([[], [1]]), USER: jagged([[], []])}, time, time, {})
-    rate, support = cross.history(keys, jagged([[0, 1], []]))
+    keys = RequestKeys({WORDS: jagged([[], [1]]), USER: jagged([[], []])}, time, time)
+    rate, support, _ = cross.look_up(keys, jagged([[0, 1], []]))
     assert rate.tolist() == np.zeros((2, 5)).tolist()
     assert support[:, 0].tolist() == [0, 1]
-    nobody = RequestKeys({WORDS: jagged([]), USER: jagged([])}, time[:0], time[:0], {})
-    assert [x.shape for x in cross.history(nobody, jagged([]))] == [(0, 5), (0, 5)]
-    assert [x.shape for x in cross.history(nobody)] == [(0, 5), (0, 5)]
+    nobody = RequestKeys({WORDS: jagged([]), USER: jagged([])}, time[:0], time[:0])
+    assert [x.shape for x in cross.look_up(nobody, jagged([]))] == [(0, 5), (0, 5), (0, 0)]
+    assert [x.shape for x in cross.look_up(nobody)] == [(0, 5), (0, 5), (0, 0)]
 
 
-def test_key_spaces_are_shared_by_windows_and_averages() -> None:
-    assert key_spaces(SCHEMA) == [WORDS, USER]
+def test_windows_and_averages_share_a_store() -> None:
+    assert [f.store for f in features_of(SCHEMA)] == [WORDS] * 4 + [USER]
 
 
-def test_different_spaces_have_different_folders() -> None:
+def test_different_engagements_have_different_stores() -> None:
     # An engagement may be called as another one and a segment together.
-    a = key_space(IqpFeature(engagement="click_country"))
-    b = key_space(IqpFeature(engagement="click", segment="country"))
-    assert (a.name, b.name) == ("query-click_country", "query-click-country")
+    a = EngagementRate(EngagementRateSettings(engagement="click_country"))
+    b = EngagementRate(EngagementRateSettings(engagement="click", segment="country"))
+    assert (a.store, b.store) == ("iqp-query-click_country", "iqp-query-click-country")
 
 
 def test_open_names_a_missing_history(tmp_path: Path) -> None:
-    history(tmp_path / "history", [(1, 0, 1)], [])
-    (tmp_path / "history" / USER.name / "keys").unlink()
-    with pytest.raises(ValueError, match="user-click/keys' is missing"):
+    history(tmp_path / "cross_features", [(1, 0, 1)], [])
+    (tmp_path / "cross_features" / USER / "keys").unlink()
+    with pytest.raises(ValueError, match="iqp-user-click/keys' is missing"):
         CrossFeatures.open(tmp_path, SCHEMA, N)
 
 
 def test_open_finds_all(tmp_path: Path) -> None:
-    history(tmp_path / "history", [(1, 0, 1)], [(1, 1, 2)])
+    history(tmp_path / "cross_features", [(1, 0, 1)], [(1, 1, 2)])
     time: Any = np.array([5 * HOUR])
-    keys = RequestKeys({WORDS: jagged([[1]]), USER: jagged([[1]])}, time, time, {})
-    rate, _ = CrossFeatures.open(tmp_path, SCHEMA, N).history(keys)
+    keys = RequestKeys({WORDS: jagged([[1]]), USER: jagged([[1]])}, time, time)
+    rate = CrossFeatures.open(tmp_path, SCHEMA, N).look_up(keys).rate
     assert rate[:, 0].tolist() == [1, 0, 0, 0, 0, 0]
     assert rate[:, 4].tolist() == [0, 1, 0, 0, 0, 0]
 
 
-COSINE = SCHEMA.model_copy(
-    update={
-        "iqp": [
-            IqpFeature(key="history", average="cosine"),
-            IqpFeature(key="history_query", average="cosine"),
-        ]
-    }
-)
-HISTORY, SAME_QUERY = key_spaces(COSINE)
+COSINES = [ItemCosine(ItemCosineSettings(items=items)) for items in ("sequence", "same_query")]
+SEQUENCE, SAME_QUERY = (feature.key_names[0] for feature in COSINES)
 
 
 @given(
@@ -234,18 +235,15 @@ def test_cosine_is_that_of_a_loop(
     store = EngagementCountStore.from_events(
         tmp_path_factory.mktemp("cosine"), table[:, 0], table[:, 1], table[:, 2] * HOUR
     )
-    cross = CrossFeatures(
-        schema=COSINE, stores={HISTORY: store, SAME_QUERY: store}, lexical={}, num_items=N
-    )  # fmt: skip
+    cross = CrossFeatures(COSINES, stores={"item_cosine": store}, num_items=N)
     sequences = jagged([a[0] for a in asked])
     keys = RequestKeys(
-        {HISTORY: sequences, SAME_QUERY: jagged([a[0][:1] for a in asked])},
+        {SEQUENCE: sequences, SAME_QUERY: jagged([a[0][:1] for a in asked])},
         time=np.array([a[1] * HOUR for a in asked]),
-        history_end=np.array([min(a[1], a[2]) * HOUR for a in asked]),
-        parts={},
+        sequence_end=np.array([min(a[1], a[2]) * HOUR for a in asked]),
     )
-    whole, support = cross.history(keys)
-    listed, _ = cross.history(keys, jagged([a[3] for a in asked]))
+    whole, support, _ = cross.look_up(keys)
+    listed = cross.look_up(keys, jagged([a[3] for a in asked])).rate
     row = 0
     for r, (sequence, time, end, candidates) in enumerate(asked):
 
@@ -266,10 +264,10 @@ def test_cosine_is_that_of_a_loop(
 def test_only_what_is_wanted_is_looked_up(tmp_path: Path) -> None:
     cross = history(tmp_path, [(1, 0, 1), (1, 2, 2)], [(1, 1, 3)])
     time = np.array([5 * HOUR])
-    keys = RequestKeys({WORDS: jagged([[1]]), USER: jagged([[1]])}, time, time, {})
-    whole, support = cross.history(keys)
-    name = SCHEMA.iqp[4].name
-    found, found_support = cross.history(keys, only=[name])
+    keys = RequestKeys({WORDS: jagged([[1]]), USER: jagged([[1]])}, time, time)
+    whole, support, _ = cross.look_up(keys)
+    name = SCHEMA.cross_features[4].name
+    found, found_support, _ = cross.look_up(keys, only=[name])
     assert np.array_equal(found[:, 4], whole[:, 4])
     assert found_support[0, 4] == support[0, 4] == 1
     assert whole[:, 0].any()

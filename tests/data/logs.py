@@ -67,20 +67,21 @@ SCHEMA: dict[str, Any] = {
     "impression_weight": 0.5,
     "sequence": {"item": "item_id", "query": "query_id", "length": 3},
     "segments": {"country": "users"},
-    "iqp": [
-        {"key": "query", "engagement": "click"},
-        {"key": "query", "engagement": "save"},
-        {"key": "query", "engagement": "click", "window": "1d"},
-        {"key": "query", "engagement": "click", "segment": "country"},
-        {"key": "words", "engagement": "click"},
-        {"key": "trigrams", "engagement": "click", "average": "geometric"},
-        {"key": "user", "engagement": "click"},
-        {"key": "history", "average": "cosine"},
-        {"key": "history_query", "average": "cosine"},
-        {"key": "all", "engagement": "click"},
-        {"key": "query", "engagement": "only_click"},  # a head
+    "cross_features": [
+        {"kind": "iqp", "key": "query", "engagement": "click"},
+        {"kind": "iqp", "key": "query", "engagement": "save"},
+        {"kind": "iqp", "key": "query", "engagement": "click", "window": "1d"},
+        {"kind": "iqp", "key": "query", "engagement": "click", "segment": "country"},
+        {"kind": "iqp", "key": "words", "engagement": "click"},
+        {"kind": "iqp", "key": "trigrams", "engagement": "click", "average": "geometric"},
+        {"kind": "iqp", "key": "user", "engagement": "click"},
+        {"kind": "item_cosine"},
+        {"kind": "item_cosine", "items": "same_query"},
+        {"kind": "iqp", "key": "all", "engagement": "click"},
+        {"kind": "iqp", "key": "query", "engagement": "only_click"},  # a head
+        {"kind": "bm25", "columns": ["title"]},
+        {"kind": "bm25", "columns": ["title", "brand"], "analyzer": "trigrams"},
     ],
-    "lexical": [{"columns": ["title"]}, {"columns": ["title", "brand"], "analyzer": "trigrams"}],
     "exclude_repeats": True,
 }
 

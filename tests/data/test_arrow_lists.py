@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from interactrank.data.arrow_lists import constant, from_arrow, per_row, take, to_arrow
+from interactrank.cross_features.jagged import constant, per_row, take
+from interactrank.data.arrow_lists import from_arrow, to_arrow
 
 rows = st.lists(st.lists(st.integers(-9, 9), max_size=4), max_size=6)
 

@@ -13,12 +13,14 @@ from typing import Any
 import numpy as np
 import pytest
 
+from interactrank.cross_features import CrossColumns
 from interactrank.data.loading.loader import SearchLoader
 from interactrank.data.loading.prepared_requests import PreparedRequests
 from interactrank.data.prepared.dataset import PreparedDataset
 from interactrank.data.settings import LoaderSettings
 from interactrank.schema import SearchSchema
 from tests.data.logs import DAY, START, event, prepared, random_log, requests, schema
+from tests.own_feature import HoursSinceSettings
 
 CUT = START + 45 * DAY  # training ends on day 40
 SPLITS = ("train", "test")
@@ -45,8 +47,7 @@ def looked_up(log: PreparedDataset) -> dict[str, bytes]:
 
 
 def features(log: PreparedDataset, one: PreparedRequests) -> bytes:
-    rate, support = log.cross.history(one.keys())
-    return rate.tobytes() + support.tobytes() + log.cross.match(one.keys()).tobytes()
+    return b"".join(column.tobytes() for column in log.cross.look_up(one.keys()))
 
 
 def plant(events: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -65,11 +66,16 @@ def plant(events: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return planted
 
 
+def with_own_feature(schema: SearchSchema) -> SearchSchema:
+    """The schema with a cross feature that is registered from outside of the package."""
+    return schema.model_copy(update={"cross_features": [*schema.cross_features, HoursSinceSettings()]})
+
+
 @pytest.fixture(scope="module", params=["request", "session", "day", "month"])
 def logs(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[PreparedDataset, PreparedDataset, PreparedDataset]:
-    wanted: SearchSchema = schema(f"sequence.end={request.param}")
+    wanted = with_own_feature(schema(f"sequence.end={request.param}"))
     folder = tmp_path_factory.mktemp("leakage")
     events, items, users = random_log(7)
     at_cut = [{**e, "request_id": "at_cut", "timestamp": CUT, "split": "test"} for e in events[:3]]
@@ -112,10 +118,15 @@ def test_the_planted_future_would_have_been_seen(
         return {r["request_id"]: r for r in requests(log, "test") if r["time"] > CUT + DAY}
 
     before, after = later(whole), later(planted)
-    assert any(before[r]["iqp_rate"] != after[r]["iqp_rate"] for r in before)
-    assert any(before[r]["iqp_support"] != after[r]["iqp_support"] for r in before)
+    assert any(before[r]["cross.rate"] != after[r]["cross.rate"] for r in before)
+    assert any(before[r]["cross.support"] != after[r]["cross.support"] for r in before)
     if whole.schema.sequence and whole.schema.sequence.end == "request":
         assert any(before[r]["events.item"] != after[r]["events.item"] for r in before)
+        own = len(CrossColumns.of(whole.schema).numbers)
+        hours = slice(own - 1, None, own)  # of the user's own past, which ends with the sequence
+        assert any(
+            str(before[r]["cross.number"][hours]) != str(after[r]["cross.number"][hours]) for r in before
+        )
 
 
 OUTCOMES = {"labels", "weights"}
@@ -128,8 +139,8 @@ def test_a_requests_own_engagements_are_not_in_its_features(tmp_path: Path, vict
         {**e, "click": 1 - e["click"], "save": 1 - e["save"]} if e["request_id"] == victim else e
         for e in events
     ]
-    before = prepared(tmp_path / "before", events, items, users, schema=schema())
-    after = prepared(tmp_path / "after", other, items, users, schema=schema())
+    before = prepared(tmp_path / "before", events, items, users, schema=with_own_feature(schema()))
+    after = prepared(tmp_path / "after", other, items, users, schema=with_own_feature(schema()))
     changed = False
     for split in SPLITS:
         for a, b in zip(requests(before, split), requests(after, split), strict=True):

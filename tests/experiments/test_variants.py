@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from interactrank.core.settings import ConfigError, parse_config
+from interactrank.cross_features import CrossColumns
 from interactrank.experiments.variants import FULL, ablation_grid, find, select
 from interactrank.runs.config import RunConfig, load_config
 from tests.trained import config
@@ -61,7 +62,7 @@ def test_of_the_shipped_configs(log):
     assert len({m.model_dump_json() for m in models.values()}) == len(models)  # none twice
     plain = models["plain_two_tower"]
     sequence = base.search.sequence is not None and plain.use_sequence
-    assert not any([sequence, plain.use_history, plain.use_lexical, plain.loss.sampled_softmax_weight])
+    assert not any([sequence, plain.use_cross_features, plain.loss.sampled_softmax_weight])
     assert (plain.request_tower.crossing, plain.item_tower.crossing) == ("none", "none")
     assert plain.initial_dot_weight == base.model.two_tower().initial_dot_weight
 
@@ -72,26 +73,25 @@ def test_each_rung_of_the_ladder_adds_its_part_alone():
     ladder = [r for r in ablation_grid(base) if r.group == "incremental"]
     for variant, before in zip(ladder[1:], ladder, strict=False):
         assert variant.compared_with == before.name
-    reads = [[f.name for f in base.search.iqp if _reads(grid, r.name, f.name)] for r in ladder]
+    rates = CrossColumns.of(base.search).rates
+    reads = [[f for f in rates if grid.for_model(r.name).model.reads(f.settings)] for r in ladder]
     assert [len(names) for names in reads] == [0, 0, 0, 0, 0, 3, 5, 9, 9]
     dumps = [grid.for_model(r.name).model.model_dump() for r in ladder]
     changed = [{k for k in old if old[k] != new[k]} for old, new in pairwise(dumps)]
     assert changed == [
         {"use_sequence"}, {"request_tower", "item_tower"}, {"loss"}, {"loss"},
-        {"use_history", "leave_out"}, {"leave_out"}, {"leave_out"}, {"use_lexical"},
+        {"use_cross_features", "exclude_features"}, *[{"exclude_features"}] * 3,
     ]  # fmt: skip
-
-
-def _reads(grid: RunConfig, name: str, feature: str) -> bool:
-    model = grid.for_model(name).model
-    return model.use_history and feature not in model.leave_out
 
 
 def test_without_sequence_is_as_the_variant_that_ships_with_lastfm():
     base = load_config(SHIPPED["lastfm"])
     by_hand = base.for_model("without_sequence").model
     found = as_variants(base).for_model("full_without_sequence").model
-    assert found == by_hand
+    features = base.search.cross_features
+    assert [found.reads(f) for f in features] == [by_hand.reads(f) for f in features]
+    same = {"exclude_features": []}
+    assert found.model_copy(update=same) == by_hand.model_copy(update=same)
 
 
 def test_equal_models_are_there_once_under_both_names():
@@ -111,7 +111,7 @@ def test_what_each_is_compared_with():
 
 
 def test_a_config_that_is_the_plain_two_tower_itself():
-    off = ["model.use_sequence=false", "model.use_history=false", "model.use_lexical=false"]
+    off = ["model.use_sequence=false", "model.use_cross_features=false"]
     off += ["model.request_tower.crossing=none", "model.item_tower.crossing=none"]
     variants = ablation_grid(config(*off, "model.loss.sampled_softmax_weight=0"))
     assert [r.name for r in variants if r.trained] == [
@@ -127,9 +127,10 @@ def test_the_order_of_the_variants_of_a_config_and_their_names_do_not_matter():
 
 
 def test_a_model_is_found_by_what_it_is():
+    bm25 = [f.name for f in config().search.cross_features if f.kind == "bm25"]
     variants = ablation_grid(config())
     assert find(variants, {}).name == FULL
-    assert find(variants, {"model": {"use_lexical": False}}).equivalent_to == ("full - lexical match",)
+    assert find(variants, {"model": {"exclude_features": bm25}}).equivalent_to == ("full - lexical match",)
     assert find(variants, {"model": {"dim": 3}}) is None
 
 

@@ -8,14 +8,16 @@ import torch
 from torch import nn
 from torchrec.sparse.jagged_tensor import KeyedJaggedTensor
 
-from interactrank.batch import SearchBatch
-from interactrank.cross_features.jagged import Jagged
+from interactrank.batch import CrossFeatureTensors, SearchBatch
+from interactrank.cross_features import CrossColumns, Jagged
 from interactrank.data.loading.collate import collate, item_batch, request_batch
 from interactrank.data.prepared.dataset import PreparedDataset
 from interactrank.models import MODELS, InteractRank, build_model
+from tests.data.logs import schema
 from tests.models.search import RowCounter, batch, model, requests
 
 NAN = float("nan")
+COLUMNS = CrossColumns.of(schema())
 
 
 def sizes(batch: SearchBatch) -> tuple[int, int, int]:
@@ -71,18 +73,18 @@ def test_a_score_is_the_projection_of_the_dot_product_and_the_features(log: Prep
     query, item = m.encode_requests(b), m.encode_items(b)
     torch.testing.assert_close(query.norm(dim=-1), torch.ones(query.shape[:2]))
     weight, bias = m.score_head.project.projection()
-    assert m.score_head.transform is not None
+    assert m.score_head.smoothing is not None
     expected = []
     start = 0
     for r, length in enumerate(b.candidate_lengths.tolist()):
         for c in range(start, start + length):
             dots = query[r] @ item[b.candidate_item[c]]
             priors = m.score_head.priors.expand(1, -1)
-            history = m.score_head.transform(b.iqp_rate[c : c + 1], b.iqp_support[r : r + 1], priors)[0]
-            unknown = b.iqp_support[r] <= 0
+            history = m.score_head.smoothing(b.cross.rate[c : c + 1], b.cross.support[r : r + 1], priors)[0]
+            unknown = b.cross.support[r] <= 0
             history = torch.where(unknown, m.score_head.project.default[: len(history)], history)
             flags = (unknown.float() @ m.score_head.project.flag_weight[:, : len(history)].t()).expand(2)
-            lexical = torch.log(b.lexical[c] + 0.1)
+            lexical = torch.log(b.cross.number[c] + 0.1)
             cross = torch.cat([history, lexical])
             expected.append(weight[:, -1] * dots + weight[:, :-1] @ cross + flags + bias)
         start += length
@@ -115,9 +117,7 @@ def test_a_score_depends_on_its_own_request_and_item_alone(log: PreparedDataset,
         candidates = replace(
             candidates,
             items=Jagged(candidates.items.values[order.numpy()], candidates.items.lengths),
-            **{
-                n: getattr(candidates, n)[order.numpy()] for n in ("labels", "weights", "iqp_rate", "lexical")
-            },
+            **{n: getattr(candidates, n)[order.numpy()] for n in ("labels", "weights", "rate", "number")},
         )
         b = collate(some, candidates, log.items)
         pairs = zip(
@@ -145,28 +145,28 @@ def test_a_score_rises_with_the_dot_product(log: PreparedDataset) -> None:
     angles = torch.linspace(-1, 1, 9)[:, None]
     # Vectors from -q to q of the first head: their dot products with it rise.
     items = angles * query[0, 0]
-    x, y = len(log.schema.iqp), len(log.schema.lexical)
+    x, y = len(COLUMNS.rates), len(COLUMNS.numbers)
     rate, lexical = torch.rand(1, x).expand(9, -1), torch.rand(1, y).expand(9, -1)
     for support in (torch.zeros(1, x), torch.full((1, x), 7.0)):
         request, item = torch.zeros(9, dtype=torch.long), torch.arange(9)
-        scores = m.score_head(query, items, request, item, rate, support, lexical)
+        scores = m.score_head(query, items, request, item, CrossFeatureTensors(rate, support, lexical))
         assert (scores[1:, 0] > scores[:-1, 0]).all()
 
 
 def test_all_items_at_once_get_the_scores_of_the_pairs(log: PreparedDataset) -> None:
     m = model(log)
-    r, n, x, y = 3, 5, len(log.schema.iqp), len(log.schema.lexical)
+    r, n, x, y = 3, 5, len(COLUMNS.rates), len(COLUMNS.numbers)
     query, items = torch.randn(r, 2, 8), torch.randn(n, 8)
     rate, lexical = torch.rand(r, n, x), torch.rand(r, n, y)
     support = torch.tensor([[0.0] * x, [1.0] * x, ([0.0, 5.0] * x)[:x]])
     request, item = torch.arange(r).repeat_interleave(n), torch.arange(n).repeat(r)
-    pairs = m.score_head(query, items, request, item, rate.flatten(0, 1), support, lexical.flatten(0, 1))
-    torch.testing.assert_close(
-        m.score_head.catalogue(query, items, rate, support, lexical).flatten(0, 1), pairs
-    )
+    flat = CrossFeatureTensors(rate.flatten(0, 1), support, lexical.flatten(0, 1))
+    pairs = m.score_head(query, items, request, item, flat)
+    whole = m.score_head.catalogue(query, items, CrossFeatureTensors(rate, support, lexical))
+    torch.testing.assert_close(whole.flatten(0, 1), pairs)
 
 
-def test_the_two_tower_reads_neither_sequence_nor_history_nor_lexical_features(log: PreparedDataset) -> None:
+def test_the_two_tower_reads_neither_sequence_nor_cross_features(log: PreparedDataset) -> None:
     torch.manual_seed(0)
     settings = MODELS["two_tower"].settings(model(log).settings)
     m = build_model("two_tower", layout=log.layout, settings=settings).eval()
@@ -174,33 +174,37 @@ def test_the_two_tower_reads_neither_sequence_nor_history_nor_lexical_features(l
     planted = replace(
         b,
         event_age=torch.full_like(b.event_age, NAN),
-        iqp_rate=torch.full_like(b.iqp_rate, NAN),
-        iqp_support=torch.full_like(b.iqp_support, NAN),
-        lexical=torch.full_like(b.lexical, NAN),
+        cross=CrossFeatureTensors(
+            *(torch.full_like(t, NAN) for t in (b.cross.rate, b.cross.support, b.cross.number))
+        ),
     )
     assert torch.equal(m.score(planted), m.score(b))
     assert torch.equal(m(planted)[0], m(b)[0])
-    assert not m.score_head.uses_history
-    assert not m.score_head.uses_lexical
+    assert not m.score_head.reads
     assert m.sequence is None
 
 
 def test_a_feature_that_is_left_out_is_not_read(log: PreparedDataset) -> None:
-    names = [f.name for f in log.schema.iqp]
-    out = [names[0], names[-1], log.schema.lexical[0].name]
-    m, b = model(log, leave_out=out), batch(log)
-    planted = replace(
-        b, iqp_rate=b.iqp_rate.clone(), iqp_support=b.iqp_support.clone(), lexical=b.lexical.clone()
-    )
+    names = COLUMNS.rate_names
+    out = [names[0], names[-1], COLUMNS.number_names[0]]
+    m, b = model(log, exclude_features=out), batch(log)
+    rate, support, number = b.cross.rate.clone(), b.cross.support.clone(), b.cross.number.clone()
     for column in (0, len(names) - 1):
-        planted.iqp_rate[:, column] = NAN
-        planted.iqp_support[:, column] = NAN
-    planted.lexical[:, 0] = NAN
+        rate[:, column] = NAN
+        support[:, column] = NAN
+    number[:, 0] = NAN
+    planted = replace(b, cross=CrossFeatureTensors(rate, support, number))
     assert torch.equal(m.score(planted), m.score(b))
-    assert m.score_head.project.features == len(names) - 2 + len(log.schema.lexical) - 1
-    other = replace(b, iqp_rate=b.iqp_rate.clone())
-    other.iqp_rate[:, names.index("all_click")] += 0.1
-    assert not torch.allclose(m.score(other), m.score(b))
+    assert m.score_head.project.features == len(names) - 2 + len(COLUMNS.numbers) - 1
+    other = b.cross.rate.clone()
+    other[:, names.index("all_click")] += 0.1
+    assert not torch.allclose(m.score(replace(b, cross=replace(b.cross, rate=other))), m.score(b))
+
+
+def test_a_kind_that_is_left_out_is_not_read(log: PreparedDataset) -> None:
+    m = model(log, exclude_features=["bm25"])
+    assert m.score_head.reads == COLUMNS.rate_names
+    assert not m.score_head.reads_numbers
 
 
 def test_what_the_two_tower_leaves_out_matters_to_interactrank(log: PreparedDataset) -> None:
@@ -209,8 +213,8 @@ def test_what_the_two_tower_leaves_out_matters_to_interactrank(log: PreparedData
     for changed in (
         replace(b, event_age=b.event_age + 1000),
         replace(b, event_action=1 - b.event_action),
-        replace(b, iqp_rate=(b.iqp_rate + 0.1).clamp(max=1)),
-        replace(b, lexical=b.lexical + 0.1),
+        replace(b, cross=replace(b.cross, rate=(b.cross.rate + 0.1).clamp(max=1))),
+        replace(b, cross=replace(b.cross, number=b.cross.number + 0.1)),
     ):
         assert not torch.allclose(m.score(changed), before)
 
@@ -221,8 +225,8 @@ def test_what_the_two_tower_leaves_out_matters_to_interactrank(log: PreparedData
         {},
         {"loss": {"pointwise": "bce"}},
         {"loss": {"pointwise_weight": 0, "sampled_softmax_weight": 1}},  # the projection is not in the loss
-        {"use_sequence": False, "use_history": False, "use_lexical": False},
-        {"use_lexical": False, "history": {"transforms": ["rate", "log_count"]}},
+        {"use_sequence": False, "use_cross_features": False},
+        {"exclude_features": ["bm25"], "cross_features": {"transforms": ["rate", "log_count"]}},
         {"shared_projection": False},
         {"sequence": {"attention": False}},
         {"sequence": {"pooling": False, "transformer_layers": 1}},

@@ -45,6 +45,6 @@ def test_build_model__a_variant_is_an_interactrank(log: PreparedDataset) -> None
 
 def test_two_tower__is_interactrank_without_what_is_not_a_tower() -> None:
     settings = config().for_model("two_tower").model
-    assert not any([settings.use_sequence, settings.use_history, settings.use_lexical])
+    assert not any([settings.use_sequence, settings.use_cross_features])
     with pytest.raises(RegistryError, match="model 'two_tower' is registered already"):
         register_model(ModelFamily(name="two_tower", title="again"))

@@ -15,8 +15,8 @@ from interactrank.models import ModelSettings
         ),
         ({"request_tower": {"crossing": "masknet"}}, "did you mean 'mask_net'?"),
         ({"use_sequenze": True}, "use_sequenze: unknown key; did you mean 'use_sequence'?"),
-        ({"history": {"transforms": []}}, "history.transforms"),
-        ({"history": {"uniform_prior": 1}}, "history.uniform_prior"),
+        ({"cross_features": {"transforms": []}}, "cross_features.transforms"),
+        ({"cross_features": {"priors": {"iqp": 1}}}, "cross_features.priors.iqp"),
     ],
 )
 def test_each_mistake(values, message):
@@ -28,6 +28,6 @@ def test_each_mistake(values, message):
 def test_the_two_tower_keeps_everything_else():
     settings = ModelSettings(dim=8, table_std=0.1)
     plain = settings.two_tower()
-    assert not any([plain.use_sequence, plain.use_history, plain.use_lexical])
-    on = {"use_sequence": True, "use_history": True, "use_lexical": True}
+    assert not any([plain.use_sequence, plain.use_cross_features])
+    on = {"use_sequence": True, "use_cross_features": True}
     assert plain.model_copy(update=on) == settings

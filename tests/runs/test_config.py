@@ -30,15 +30,21 @@ def mistakes(*overrides: str) -> list[str]:
             ["schema.events.impressions=false", "loader.negatives=5"],
             ["evaluation.candidates: logged ranks positives among themselves"],
         ),
-        (["schema.lexical=[]"], ["models: bm25 needs a lexical feature with analyzer words"]),
+        (
+            ["schema.cross_features=[]"],
+            ["models: bm25 needs a cross feature of kind bm25 with analyzer words"],
+        ),
         (["models=[bm25, bm25]"], ["models: a model is named more than once"]),
         (["models=[]"], ["models: "]),
         (["models=[interactrang]"], ["models: no model 'interactrang'; did you mean 'interactrank'?"]),
         (["models=[plian]", "variants={plain: {}}"], ["models: no model 'plian'; did you mean 'plain'?"]),
-        (["models=[counts]", "schema.iqp=[]"], ["models: counts needs an iqp feature with key query"]),
         (
-            ["model.leave_out=[query_clik]"],
-            ["model.leave_out: no iqp or lexical feature 'query_clik'; did you mean 'query_click'?"],
+            ["models=[counts]", "schema.cross_features=[]"],
+            ["models: counts needs a cross feature of kind iqp with key query"],
+        ),
+        (
+            ["model.exclude_features=[query_clik]"],
+            ["model.exclude_features: no cross feature or kind 'query_clik'; did you mean 'query_click'?"],
         ),
         (["variants={bm25: {}}"], ["variants.bm25: the name is taken; choose another"]),
         (
@@ -110,9 +116,11 @@ def test_there_are_shipped_configs() -> None:
 
 
 def test_overrides_change_the_file(tmp_path: Path) -> None:
-    config = load_config("examples/configs/bestbuy.yaml", ["training.epochs=7", "schema.iqp.0.window=3d"])
+    config = load_config(
+        "examples/configs/bestbuy.yaml", ["training.epochs=7", "schema.cross_features.0.window=3d"]
+    )
     assert config.training.epochs == 7
-    assert config.search.iqp[0].window == "3d"
+    assert config.search.cross_features[0].window == "3d"
 
 
 @pytest.mark.parametrize(
@@ -153,7 +161,7 @@ def test_a_variant_is_the_config_with_its_changes() -> None:
 
 
 def test_mistakes_within_a_variant_are_found_with_the_others() -> None:
-    lines = mistakes("variants={odd: {model: {leave_out: [nothing], dmi: 3}}}", "models=[odd, bm52]")
+    lines = mistakes("variants={odd: {model: {exclude_features: [nothing], dmi: 3}}}", "models=[odd, bm52]")
     text = "\n".join(lines)
     assert "models: no model 'bm52'; did you mean 'bm25'?" in text
     assert "variants.odd" in text

@@ -233,7 +233,7 @@ def test_what_is_evaluated(finished: tuple[Path, Path], tmp_path: Path) -> None:
 
 
 def test_a_variant_is_trained_and_compared_as_a_model_of_its_own(tmp_path: Path) -> None:
-    plain = "variants={plain: {model: {use_sequence: false, leave_out: [query_click]}}}"
+    plain = "variants={plain: {model: {use_sequence: false, exclude_features: [query_click]}}}"
     wanted = config(plain, "models=[interactrank, plain, counts]", "training.steps=2")
     trained, report = run(wanted, raw_log(tmp_path / "log"), tmp_path / "out")
     assert trained == ["interactrank", "plain"]
@@ -242,7 +242,7 @@ def test_a_variant_is_trained_and_compared_as_a_model_of_its_own(tmp_path: Path)
     name, model = open_model(tmp_path / "out" / "plain", PreparedDataset(tmp_path / "out" / "prepared"))
     assert name == "plain"
     assert model.sequence is None
-    assert len(model.score_head.history) == len(wanted.search.iqp) - 1
+    assert len(model.score_head.reads) == len(wanted.search.cross_features) - 1
     with pytest.raises(ConfigError, match="no model 'plian' to train; did you mean 'plain'"):
         train_model(wanted, tmp_path / "out" / "prepared", tmp_path / "other", model="plian")
     assert not (tmp_path / "other").exists()

@@ -9,7 +9,8 @@ import pytest
 
 from interactrank.core.overrides import apply_overrides
 from interactrank.core.settings import ConfigError, parse_config
-from interactrank.schema import IqpFeature, LexicalFeature, SearchSchema, parse_duration
+from interactrank.cross_features import EngagementRateSettings
+from interactrank.schema import SearchSchema, parse_duration
 from interactrank.schema.tables import IdTable
 
 GOOD: dict[str, Any] = {
@@ -38,8 +39,10 @@ GOOD: dict[str, Any] = {
     "heads": [{"name": "like", "engagements": ["click", "save"]}],
     "sequence": {"item": "item", "query": "query_id"},
     "segments": {"country": "users"},
-    "iqp": [{"engagement": "click", "window": "90d", "segment": "country"}],
-    "lexical": [{"columns": ["title"]}],
+    "cross_features": [
+        {"kind": "iqp", "engagement": "click", "window": "90d", "segment": "country"},
+        {"kind": "bm25", "columns": ["title"]},
+    ],
 }
 
 
@@ -59,9 +62,9 @@ def test_the_good_schema() -> None:
     assert schema.sequence_engagements == ["click", "save"]
     assert schema.sequence_tables == {"item", "query"}
     assert schema.feature("title").table == "word"
-    assert schema.iqp[0].name == "query_click_90d_country"
-    assert schema.iqp[0].window_ms == 90 * 24 * 3_600_000
-    assert schema.lexical[0].name == "words_title"
+    assert schema.cross_features[0].name == "query_click_90d_country"
+    assert schema.cross_features[0].window_ms == 90 * 24 * 3_600_000
+    assert schema.cross_features[1].name == "bm25_words_title"
     with pytest.raises(KeyError):
         schema.feature("nothing")
 
@@ -90,7 +93,7 @@ def test_without_a_sequence_there_are_no_sequence_engagements_and_tables() -> No
             "features.item 'title': an item feature comes from the items file, not events",
         ),
         (
-            ["users=null", "segments={}", "iqp=[]"],
+            ["users=null", "segments={}", "cross_features=[]"],
             "features.request 'age': file users needs the section users",
         ),
         (["features.item.1.table=null"], "features.item.1: feature 'title' of kind words needs a table"),
@@ -170,8 +173,8 @@ def test_without_a_sequence_there_are_no_sequence_engagements_and_tables() -> No
         (["label_weights={clic: 2}"], "label_weights: no engagement 'clic'; did you mean 'click'?"),
         (["label_weights={click: 0}"], "label_weights.click is 0.0; it must be above 0"),
         (
-            ["iqp.0.engagement=svae"],
-            "iqp 'query_svae_90d_country': no engagement 'svae'; did you mean 'save'?",
+            ["cross_features.0.engagement=svae"],
+            "cross_features 'query_svae_90d_country': no engagement 'svae'; did you mean 'save'?",
         ),
         (["sequence.engagements=[clic]"], "sequence: no engagement 'clic'; did you mean 'click'?"),
         (
@@ -195,57 +198,61 @@ def test_without_a_sequence_there_are_no_sequence_engagements_and_tables() -> No
             ["sequence.end=session"],
             "sequence.end: session needs events.session, the column of the session",
         ),
-        # history and lexical
+        # cross features
         (
-            ["iqp.0.segment=county"],
-            "iqp 'query_click_90d_county': no segment 'county'; did you mean 'country'?",
+            ["cross_features.0.segment=county"],
+            "cross_features 'query_click_90d_county': no segment 'county'; did you mean 'country'?",
         ),
         (
-            ["sequence=null", "iqp.0.key=history"],
-            "iqp 'history_click_90d_country': key history needs the section sequence",
+            ["cross_features.0.window=90m"],
+            "cross_features.0: window: '90m' is not a duration; write a positive number and h, d, w or y, "
+            "such as 90d",
         ),
         (
-            ["iqp.0.window=90m"],
-            "iqp.0: window: '90m' is not a duration; write a positive number and h, d, w or y, such as 90d",
+            ["cross_features.0.window=0d"],
+            "cross_features.0: window: '0d' is not a duration; write a positive number and h, d, w or y, "
+            "such as 90d",
+        ),
+        (["cross_features.0.windw=3d"], "cross_features.0: windw: unknown key; did you mean 'window'?"),
+        (["cross_features.0={kind: iqp, key: words}"], "cross_features.0: engagement: required, but missing"),
+        (
+            ["cross_features.0.key=wrds"],
+            "cross_features.0: key: input should be 'query', 'compact', 'words', 'trigrams', 'user' or "
+            "'all', found 'wrds'; did you mean 'words'?",
         ),
         (
-            ["iqp.0.window=0d"],
-            "iqp.0: window: '0d' is not a duration; write a positive number and h, d, w or y, such as 90d",
+            ["cross_features.0.average=geometric"],
+            "cross_features.0: average: geometric needs a key with several values, not 'query'",
         ),
         (
-            ["iqp.0.average=cosine"],
-            "iqp.0: average: cosine goes with the keys history and history_query, not 'query'",
-        ),
-        (["iqp.0={key: history}"], "iqp.0: average: key history is averaged by cosine, not arithmetic"),
-        (
-            ["iqp.0={key: history, average: cosine, engagement: click}"],
-            "iqp.0: engagement: key history counts the sequence's events; leave engagement out",
-        ),
-        (["iqp.0={key: words}"], "iqp.0: engagement: key words needs one to count"),
-        (
-            ["iqp.0={key: history, average: cosine, segment: country}"],
-            "iqp.0: segment: key history is the user's own; leave segment out",
+            ["sequence=null", "cross_features.0={kind: item_cosine}"],
+            "cross_features 'item_cosine_sequence': needs the section sequence",
         ),
         (
-            ["iqp.0={key: history, average: cosine, window: 90d}"],
-            "iqp.0: window: key history counts a user once, from the first time; leave window out",
+            ["cross_features.0={kind: item_cosine, items: same_query}", "sequence.query=null"],
+            "cross_features 'item_cosine_same_query': items: same_query needs sequence.query, the query of "
+            "an event",
         ),
         (
-            ["iqp.0={key: history_query, average: cosine}", "sequence.query=null"],
-            "iqp 'history_query': needs sequence.query, the query of an event",
+            ["cross_features.0={kind: query_cosine}", "sequence.query=null"],
+            "cross_features 'query_cosine_sequence': needs sequence.query, the query of an event",
         ),
         (
-            ["iqp.0={key: history, average: cosine, over: queries}", "sequence.query=null"],
-            "iqp 'history_over_queries': needs sequence.query, the query of an event",
-        ),
-        (["iqp.0.over=queries"], "iqp.0: over: queries goes with average: cosine"),
-        (
-            ["iqp.0.average=geometric"],
-            "iqp.0: average: geometric needs a key with several values, not 'query'",
+            ["cross_features.0.kind=iqb"],
+            "cross_features.0: no kind 'iqb' of cross feature; did you mean 'iqp'? (a kind of your own "
+            "must be registered first: name its module under plugins, or import it)",
         ),
         (
-            ["lexical.0={columns: [title]}", "lexical=[{columns: [title]}, {columns: [title], k1: 2}]"],
-            "lexical: 'words_title' is defined more than once",
+            ["cross_features.0={key: query}"],
+            "cross_features.0: needs a kind; allowed: iqp, item_cosine, query_cosine, bm25",
+        ),
+        (
+            ["cross_features.0=query"],
+            "cross_features.0: expected settings such as {kind: iqp, key: query}, found 'query'",
+        ),
+        (
+            ["cross_features=[{kind: bm25, columns: [title]}, {kind: bm25, columns: [title], k1: 2}]"],
+            "cross_features: 'bm25_words_title' is defined more than once",
         ),
         # files
         (
@@ -261,7 +268,7 @@ def test_each_mistake(overrides: list[str], expected: str) -> None:
     assert expected in found
     assert not any("stand_in" in m for m in found)
     if overrides[0].startswith(
-        ("tables.word.dim", "iqp.0.window", "heads.0", "exclude_repeat", "features.item.0")
+        ("tables.word.dim", "cross_features.0.window", "heads.0", "exclude_repeat", "features.item.0")
     ):
         assert found == [expected]  # and nothing that only follows from it
 
@@ -282,19 +289,19 @@ def test_a_mistake_that_leaves_names_unknown_is_the_only_one(override: str, plac
     assert not any(m.startswith(("head ", "label_weights", "sequence:")) for m in found)
 
 
-def test_iqp_defined_twice() -> None:
+def test_a_cross_feature_defined_twice() -> None:
     values = copy.deepcopy(GOOD)
-    values["iqp"] *= 2
-    assert mistakes(values) == ["iqp: 'query_click_90d_country' is defined more than once"]
+    values["cross_features"] += values["cross_features"][:1]
+    assert mistakes(values) == ["cross_features: 'query_click_90d_country' is defined more than once"]
 
 
 def test_without_a_user_column() -> None:
-    values = changed("events.user=null", "exclude_repeats=true", "iqp.0.key=user")
+    values = changed("events.user=null", "exclude_repeats=true", "cross_features.0.key=user")
     assert set(mistakes(values)) == {
         "sequence: needs events.user, the column of who searched",
         "users: needs events.user, to join the users file",
         "exclude_repeats: needs events.user",
-        "iqp 'user_click_90d_country': key user needs events.user",
+        "cross_features 'user_click_90d_country': key user needs events.user",
     }
 
 
@@ -336,7 +343,7 @@ def test_all_wrong_keys_and_values_at_once() -> None:
         "features.request.0.tabel=query",
         "tables.item.dim=-4",
         "sequence.length=0",
-        "lexical.0.b=2",
+        "cross_features.1.b=2",
     )
     del values["features"]["request"][0]["table"]
     assert set(mistakes(values)) == {
@@ -346,19 +353,23 @@ def test_all_wrong_keys_and_values_at_once() -> None:
         "features.request.0.tabel: unknown key; did you mean 'table'?",
         "tables.item.dim: input should be greater than or equal to 4, found -4",
         "sequence.length: input should be greater than or equal to 1, found 0",
-        "lexical.0.b: input should be less than or equal to 1, found 2",
+        "cross_features.1: b: input should be less than or equal to 1, found 2",
     }
 
 
 def test_all_mistakes_between_values_at_once() -> None:
     values = changed(
-        "heads.0.engagements.0=clik", "sequence.item=itm", "iqp.0.window=soon", "iqp.0.segment=city"
+        "heads.0.engagements.0=clik",
+        "sequence.item=itm",
+        "cross_features.0.window=soon",
+        "cross_features.0.segment=city",
     )
     assert set(mistakes(values)) == {
         "head 'like': no engagement 'clik'; did you mean 'click'?",
         "sequence.item: 'itm' is not an item feature of kind id; did you mean 'item'?",
-        "iqp.0: window: 'soon' is not a duration; write a positive number and h, d, w or y, such as 90d",
-        "iqp 'query_click_soon_city': no segment 'city'; allowed: country",
+        "cross_features.0: window: 'soon' is not a duration; write a positive number and h, d, w or y, "
+        "such as 90d",
+        "cross_features 'query_click_soon_city': no segment 'city'; allowed: country",
     }
 
 
@@ -376,8 +387,15 @@ def test_not_durations(text: str) -> None:
 
 
 def test_names_of_cross_features() -> None:
-    assert IqpFeature(key="words", engagement="click", average="geometric").name == "words_click_geometric"
-    assert LexicalFeature(columns=["title", "brand"], analyzer="trigrams").name == "trigrams_title_brand"
+    rate = EngagementRateSettings(key="words", engagement="click", average="geometric")
+    assert rate.name == "words_click_geometric"
+
+
+def test_a_schema_is_read_back_as_it_was_written() -> None:
+    schema = SearchSchema.model_validate(GOOD)
+    written = schema.model_dump()
+    assert written["cross_features"][0]["window"] == "90d"
+    assert SearchSchema.model_validate(written) == schema
 
 
 def test_tables_that_are_not_managed_are_written_as_before() -> None:

@@ -12,13 +12,13 @@ import torch
 from numpy.typing import NDArray
 from torchrec.sparse.jagged_tensor import KeyedJaggedTensor
 
-from interactrank.batch import SearchBatch
+from interactrank.batch import CrossFeatureTensors, SearchBatch
 from interactrank.batch.layout import BatchLayout, Slot
-from interactrank.cross_features.jagged import Jagged
-from interactrank.data.arrow_lists import starts
+from interactrank.cross_features import CrossColumns
+from interactrank.cross_features.jagged import Jagged, starts
 from interactrank.data.loading.id_checks import check_ids
 from interactrank.data.loading.prepared_requests import BatchEvents, Candidates, PreparedRequests
-from interactrank.data.prepared.columns import DENSE, IQP_SUPPORT, feature_column
+from interactrank.data.prepared.columns import CROSS_SUPPORT, DENSE, feature_column
 from interactrank.data.prepared.items import ItemTable
 
 __all__ = ["collate", "item_batch", "request_batch"]
@@ -38,8 +38,8 @@ def collate(requests: PreparedRequests, candidates: Candidates, items: ItemTable
         rows.astype(np.int64),
         candidate_lengths=torch.from_numpy(candidates.items.lengths),
         candidate_item=torch.from_numpy(candidate_item.astype(np.int64)),
-        iqp_rate=_tensor(candidates.iqp_rate),
-        lexical=_tensor(candidates.lexical),
+        rate=candidates.rate,
+        number=candidates.number,
         labels=_tensor(candidates.labels),
         weights=_tensor(candidates.weights),
         sampling_log_q=_tensor(candidates.log_q),
@@ -56,14 +56,14 @@ def item_batch(items: ItemTable, rows: NDArray[np.int64], layout: BatchLayout) -
     return _batch(layout, None, items, rows, **_no_candidates(layout, 0))
 
 
-def _no_candidates(layout: BatchLayout, num_requests: int) -> dict[str, torch.Tensor]:
-    schema = layout.schema
+def _no_candidates(layout: BatchLayout, num_requests: int) -> dict[str, Any]:
+    columns = CrossColumns.of(layout.schema)
     return {
         "candidate_lengths": torch.zeros(num_requests, dtype=torch.int64),
         "candidate_item": torch.empty(0, dtype=torch.int64),
-        "iqp_rate": torch.empty(0, len(schema.iqp)),
-        "lexical": torch.empty(0, len(schema.lexical)),
-        "labels": torch.empty(0, len(schema.heads)),
+        "rate": np.empty((0, len(columns.rates)), np.float32),
+        "number": np.empty((0, len(columns.numbers)), np.float32),
+        "labels": torch.empty(0, len(layout.schema.heads)),
         "weights": torch.empty(0),
         "sampling_log_q": torch.empty(0),
     }
@@ -74,6 +74,9 @@ def _batch(
     requests: PreparedRequests | None,
     items: ItemTable | None,
     rows: NDArray[np.int64],
+    *,
+    rate: NDArray[np.float32],
+    number: NDArray[np.float32],
     **candidates: torch.Tensor,
 ) -> SearchBatch:
     num_requests = 0 if requests is None else len(requests)
@@ -94,10 +97,9 @@ def _batch(
         item_dense = items.dense[rows]
     width = layout.dense_width("request")
     request_dense = np.empty((0, width), np.float32) if requests is None else requests.matrix(DENSE, width)
-    num_features = len(layout.schema.iqp)
-    support = np.empty((0, num_features), np.float32)
+    support = np.empty((0, rate.shape[1]), np.float32)
     if requests is not None:
-        support = requests.matrix(IQP_SUPPORT, num_features)
+        support = requests.matrix(CROSS_SUPPORT, rate.shape[1])
     return SearchBatch(
         request_index=torch.from_numpy(NONE if requests is None else requests.index),
         item_index=torch.from_numpy(rows),
@@ -110,7 +112,7 @@ def _batch(
         event_lengths=torch.from_numpy(events.lengths),
         event_action=torch.from_numpy(events.action.astype(np.int64)),
         event_age=_tensor(events.age),
-        iqp_support=_tensor(support),
+        cross=CrossFeatureTensors(_tensor(rate), _tensor(support), _tensor(number)),
         **candidates,
     )
 

@@ -43,7 +43,7 @@ class SearchLoader:
         settings: batch size, negatives, shuffling, seed.
         rank, world_size: which share of the requests this process reads.
         shuffle: whether epochs differ in their order; off, requests come in order of time.
-        only: iqp and lexical features that the model reads; the others are 0 in drawn negatives. None: all.
+        only: cross features that the model reads; the others are 0 in drawn negatives. None: all.
 
     Raises:
         DatasetError: the split has fewer requests than there are ranks, or a file is damaged.
@@ -91,6 +91,7 @@ class SearchLoader:
                 count=settings.negatives,
                 power=settings.negative_power,
                 cross=log.cross,
+                schema=log.schema,
                 only=only,
             )
 

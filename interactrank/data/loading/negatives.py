@@ -8,10 +8,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from interactrank.cross_features.features import CrossFeatures
-from interactrank.cross_features.jagged import Jagged
+from interactrank.cross_features import CrossFeatures
+from interactrank.cross_features.jagged import Jagged, row_of_each
 from interactrank.data.loading.prepared_requests import Candidates, PreparedRequests
 from interactrank.data.prepared.columns import EXCLUDED
+from interactrank.schema import SearchSchema
 
 
 class NegativeSampler:
@@ -25,7 +26,8 @@ class NegativeSampler:
         count: draws for each request; N or more stand for the whole catalogue.
         power: 0 draws all items alike, 1 in proportion to popularity.
         cross: computes the cross features of what was drawn, as of the request.
-        only: iqp and lexical features to compute, the others stay 0; None for all.
+        schema: weight of an impression, and whether repeats are excluded.
+        only: cross features to compute, the others stay 0; None for all.
     """
 
     def __init__(
@@ -35,8 +37,10 @@ class NegativeSampler:
         count: int,
         power: float,
         cross: CrossFeatures,
+        schema: SearchSchema,
         only: Collection[str] | None = None,
     ) -> None:
+        self.impression_weight, self.exclude_repeats = schema.impression_weight, schema.exclude_repeats
         weights = (train_count + 1.0) ** power
         share = weights / weights.sum()
         self.num_items, self.count, self.cross, self.only = len(share), count, cross, only
@@ -47,24 +51,22 @@ class NegativeSampler:
 
     def add(self, requests: PreparedRequests, candidates: Candidates, seed: tuple[int, ...]) -> Candidates:
         """Return the candidates with negatives behind those of each request; ``seed`` decides the draws."""
-        own = np.repeat(np.arange(len(requests)), candidates.items.lengths)
+        own = row_of_each(candidates.items)
         request, items = np.divmod(self._draw(requests, candidates, seed), self.num_items)
         lengths = np.bincount(request, minlength=len(requests))
         negatives = Jagged(items.astype(np.int32), lengths)
-        keys = requests.keys()
-        rate, _ = self.cross.history(keys, negatives, only=self.only)
+        found = self.cross.look_up(requests.keys(), negatives, only=self.only)
         order = np.argsort(np.concatenate([own, request]), kind="stable")
 
         def join(first: NDArray[Any], second: NDArray[Any]) -> NDArray[Any]:
             return np.concatenate([first, second])[order]
 
-        weight = self.cross.schema.impression_weight
         return Candidates(
             Jagged(join(candidates.items.values, negatives.values), candidates.items.lengths + lengths),
             join(candidates.labels, np.zeros((len(items), candidates.labels.shape[1]), np.float32)),
-            join(candidates.weights, np.full(len(items), weight, np.float32)),
-            join(candidates.iqp_rate, rate),
-            join(candidates.lexical, self.cross.match(keys, negatives, only=self.only)),
+            join(candidates.weights, np.full(len(items), self.impression_weight, np.float32)),
+            join(candidates.rate, found.rate),
+            join(candidates.number, found.number),
             join(candidates.log_q, self.log_q[items]),
         )
 
@@ -73,7 +75,7 @@ class NegativeSampler:
     ) -> NDArray[np.int64]:
         """Return the drawn (request, item) pairs as request * N + item, ascending, none twice."""
         taken = self._pairs(candidates.items)
-        if self.cross.schema.exclude_repeats:
+        if self.exclude_repeats:
             taken = np.concatenate([taken, self._pairs(requests.positions(EXCLUDED))])
         if self.whole:
             free = np.ones(len(requests) * self.num_items, bool)
@@ -85,4 +87,4 @@ class NegativeSampler:
         return np.setdiff1d(request * self.num_items + drawn, taken)
 
     def _pairs(self, items: Jagged) -> NDArray[np.int64]:
-        return np.repeat(np.arange(len(items.lengths)), items.lengths) * self.num_items + items.values
+        return row_of_each(items) * self.num_items + items.values

@@ -1,6 +1,7 @@
 """PreparedRequests: some requests of a dataset, decoded from Arrow as they are needed.
 
-Shapes: R requests, C candidates, H heads, X history and Y lexical features, L events.
+Shapes: R requests, C candidates, H heads, X cross features that are rates,
+Y numbers, L events.
 """
 
 from __future__ import annotations
@@ -12,25 +13,24 @@ import numpy as np
 from numpy.typing import NDArray
 
 from interactrank.batch.layout import BatchLayout
-from interactrank.cross_features.features import RequestKeys, key_spaces
-from interactrank.cross_features.jagged import Jagged
+from interactrank.cross_features import CrossColumns, Jagged, RequestKeys, features_of
+from interactrank.cross_features.features import key_names
 from interactrank.data.arrow_lists import from_arrow
 from interactrank.data.extras import pa
 from interactrank.data.loading.id_checks import check_items
 from interactrank.data.prepared.columns import (
     CANDIDATES,
+    CROSS_NUMBER,
+    CROSS_RATE,
     EVENT_ACTION,
     EVENT_AGE,
     EVENT_ITEM,
     EVENT_QUERY,
     HISTORY_END,
-    IQP_RATE,
     LABELS,
-    LEXICAL,
     TIME,
     WEIGHTS,
     keys_column,
-    parts_column,
 )
 from interactrank.data.prepared.items import ItemTable
 
@@ -62,16 +62,16 @@ class Candidates:
         items: rows of the item table, jagged [C].
         labels: [C, H].
         weights: [C].
-        iqp_rate: [C, X].
-        lexical: [C, Y].
+        rate: [C, X] cross features that are rates.
+        number: [C, Y] other cross features.
         log_q: [C] logarithm of the chance that the candidate is there; 0 for logged candidates.
     """
 
     items: Jagged
     labels: NDArray[np.float32]
     weights: NDArray[np.float32]
-    iqp_rate: NDArray[np.float32]
-    lexical: NDArray[np.float32]
+    rate: NDArray[np.float32]
+    number: NDArray[np.float32]
     log_q: NDArray[np.float32]
 
 
@@ -112,19 +112,19 @@ class PreparedRequests:
         """Return a list column whose values are rows of ``width``."""
         if width:
             return self.jagged(column).values.reshape(-1, width)
-        per_candidate = column in (LABELS, IQP_RATE, LEXICAL)
+        per_candidate = column in (LABELS, CROSS_RATE, CROSS_NUMBER)
         return np.empty((len(self.jagged(CANDIDATES).values) if per_candidate else len(self), 0), np.float32)
 
     def candidates(self) -> Candidates:
         """Return the logged candidates."""
-        schema = self.layout.schema
+        schema, columns = self.layout.schema, CrossColumns.of(self.layout.schema)
         items = self.positions(CANDIDATES)
         return Candidates(
             items,
             self.matrix(LABELS, len(schema.heads)),
             self.jagged(WEIGHTS).values,
-            self.matrix(IQP_RATE, len(schema.iqp)),
-            self.matrix(LEXICAL, len(schema.lexical)),
+            self.matrix(CROSS_RATE, len(columns.rates)),
+            self.matrix(CROSS_NUMBER, len(columns.numbers)),
             np.zeros(len(items.values), np.float32),
         )
 
@@ -148,10 +148,9 @@ class PreparedRequests:
 
     def keys(self) -> RequestKeys:
         """Return what the cross features of other items depend on."""
-        schema = self.layout.schema
+        names = key_names(features_of(self.layout.schema))
         return RequestKeys(
-            {s: self.jagged(keys_column(s.name)) for s in key_spaces(schema)},
+            {name: self.jagged(keys_column(name)) for name in names},
             self.table[TIME].to_numpy(),
             self.table[HISTORY_END].to_numpy(),
-            {str(a): self.jagged(parts_column(a)) for a in {x.analyzer for x in schema.lexical}},
         )

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from interactrank.cross_features import Bm25Settings
 from interactrank.data.errors import DatasetError
 from interactrank.data.extras import duckdb
 from interactrank.data.raw.files import columns_of, find_parquet
@@ -133,8 +134,9 @@ def _other_width(feature: Feature, file: _File) -> str | None:
 def _text_problems(items: _File, schema: SearchSchema) -> list[str]:
     """Return what is wrong with the columns of text matches."""
     return [
-        f"lexical '{x.name}': column '{c}' of items holds {items.types[c]}; a text match reads text"
-        for x in schema.lexical
+        f"cross_features '{x.name}': column '{c}' of items holds {items.types[c]}; a text match reads text"
+        for x in schema.cross_features
+        if isinstance(x, Bm25Settings)
         for c in x.columns
         if c != schema.items.id
         and holding(items.types[c]) != "text"

@@ -42,8 +42,7 @@ def encode_requests(
         repeats: what each user engaged with after each query; None if repeats are ranked, too.
     """
     schema, lengths, events = block.schema, block.candidate_lengths, block.events
-    rate, support = cross.history(block.keys, block.items)
-    match = cross.match(block.keys, block.items)
+    found = cross.look_up(block.keys, block.items, check=True)
     columns: dict[str, Any] = {
         names.REQUEST_ID: block.table["request_id"],
         names.TIME: pa.array(block.time),
@@ -54,9 +53,9 @@ def encode_requests(
         names.CANDIDATES: to_arrow(block.items, "int32"),
         names.LABELS: to_arrow(list_rows(head_labels(block), lengths), "float32"),
         names.WEIGHTS: to_arrow(Jagged(candidate_weights(block), lengths), "float32"),
-        names.IQP_RATE: to_arrow(list_rows(rate, lengths), "float32"),
-        names.IQP_SUPPORT: to_arrow(list_rows(support), "float32"),
-        names.LEXICAL: to_arrow(list_rows(match, lengths), "float32"),
+        names.CROSS_RATE: to_arrow(list_rows(found.rate, lengths), "float32"),
+        names.CROSS_SUPPORT: to_arrow(list_rows(found.support), "float32"),
+        names.CROSS_NUMBER: to_arrow(list_rows(found.number, lengths), "float32"),
         names.EVENT_ITEM: to_arrow(events.item, "int32"),
         names.EVENT_QUERY: to_arrow(Jagged(events.query, events.item.lengths), "int64"),
         names.EVENT_ACTION: to_arrow(Jagged(events.action, events.item.lengths), "int8"),
@@ -64,10 +63,8 @@ def encode_requests(
     }
     for segment in schema.segments:
         columns[names.segment_column(segment)] = pa.array(block.segment(segment), pa.string())
-    for space, keys in block.keys.keys.items():
-        columns[names.keys_column(space.name)] = to_arrow(keys, "int64")
-    for analyzer, keys in block.keys.parts.items():
-        columns[names.parts_column(analyzer)] = to_arrow(keys, "int64")
+    for name, keys in block.keys.keys.items():
+        columns[names.keys_column(name)] = to_arrow(keys, "int64")
     for f in schema.features.request:
         if f.table is not None:
             rows = table_rows(f, request_values(schema, f, block.table), vocabularies[f.table])
@@ -93,5 +90,5 @@ def _dense(block: RawRequests) -> NDArray[np.float32]:
 def _excluded(block: RawRequests, repeats: EngagementCountStore) -> Jagged:
     """Return the items that the user engaged with after the same query, before the user sequence ends."""
     which, pairs = repeats.pairs_of(repeats.rows(block.repeat_keys.values))
-    before = repeats.pair_counts(pairs, block.keys.history_end[which]) > 0
+    before = repeats.pair_counts(pairs, block.keys.sequence_end[which]) > 0
     return Jagged(np.asarray(repeats.items[pairs[before]]), np.bincount(which[before], minlength=len(block)))

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from interactrank.cross_features.jagged import Jagged
+from interactrank.cross_features.jagged import Jagged, per_row
 from interactrank.cross_features.text import ANALYZERS, normalize
-from interactrank.data.arrow_lists import from_arrow, per_row
+from interactrank.data.arrow_lists import from_arrow
 from interactrank.data.errors import DatasetError
 from interactrank.data.extras import pa
 from interactrank.data.prepared.vocabulary import Vocabulary

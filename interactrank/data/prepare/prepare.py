@@ -8,8 +8,8 @@ Memory is bounded, whatever the length of the log, by the sum of
 - the values of vocabularies while they are counted, some 150 bytes each (``ids: hash`` for unbounded ids);
 - 16 bytes for each distinct query and 8 for each user.
 
-Histories are written as sorted arrays and read back memory-mapped: pages that the system may drop. Measured
-on 20 million events: ``benchmarks/results``.
+Stores of cross features are written as sorted arrays and read back memory-mapped: pages that the system may
+drop. Measured on 20 million events: ``benchmarks/results``.
 """
 
 from __future__ import annotations
@@ -24,18 +24,17 @@ from typing import Any
 from interactrank.core.atomic_directory import atomic_directory
 from interactrank.core.files import sha256
 from interactrank.core.manifest import Manifest
-from interactrank.cross_features.bm25 import LexicalIndex
-from interactrank.cross_features.features import CrossFeatures
-from interactrank.cross_features.text import ANALYZERS
+from interactrank.cross_features import CrossFeatures, check_feature, features_of
+from interactrank.cross_features.registry import KINDS, module_of
 from interactrank.data.errors import DatasetError
-from interactrank.data.extras import duckdb, pa
+from interactrank.data.extras import duckdb
 from interactrank.data.prepare.column_kinds import check_column_kinds
-from interactrank.data.prepare.counts import write_counts
 from interactrank.data.prepare.items import count_in_training, read_items, write_items
 from interactrank.data.prepare.numbers import request_statistics
 from interactrank.data.prepare.raw_requests import RequestBlocks
 from interactrank.data.prepare.remarks import log_remarks
 from interactrank.data.prepare.splits import write_splits
+from interactrank.data.prepare.stores import build_stores
 from interactrank.data.prepare.user_events import build_user_sequences
 from interactrank.data.prepare.vocabularies import count_vocabularies
 from interactrank.data.prepared.manifest import FORMAT, read_manifest
@@ -62,7 +61,11 @@ def prepare_log(log: Path, output: Path, schema: SearchSchema, settings: Prepare
 
     Raises:
         DatasetError: the log cannot be prepared; one line that names what and the remedy.
+        CrossFeatureError: a cross feature of one's own computes what it must not.
     """
+    for feature in features_of(schema):
+        if not module_of(feature.settings.kind).startswith("interactrank."):
+            check_feature(feature, schema)
     log, output = Path(log), Path(os.path.abspath(output))
     fingerprint = _fingerprint(log, schema, settings)
     existing = read_manifest(output)
@@ -115,12 +118,12 @@ def _write_dataset(
     sequences = build_user_sequences(work / "user_sequences", log, schema, vocabularies)
     query_vocabulary = _query_vocabulary(schema, vocabularies)
     blocks = RequestBlocks(log, schema, settings.block_requests, sequences, query_vocabulary)
-    write_counts(output / "history", work, blocks)
-    _write_text_indexes(output / "lexical", schema, items)
+    build_stores(output, work, blocks, items)
     cross = CrossFeatures.open(output, schema, log.num_items)
     splits = write_splits(output, blocks, settings=settings, vocabularies=vocabularies, cross=cross)
     return {
         "schema": schema.model_dump(),
+        "cross_features": _kinds(schema),
         "settings": settings.model_dump(),
         "events": log.events.rows,
         "malformed": log.events.malformed,
@@ -140,12 +143,10 @@ def _query_vocabulary(schema: SearchSchema, vocabularies: dict[str, Vocabulary])
     return None if table is None else vocabularies[table]
 
 
-def _write_text_indexes(folder: Path, schema: SearchSchema, items: pa.Table) -> None:
-    for feature in schema.lexical:
-        columns = [items[c].to_pylist() for c in feature.columns]
-        texts = [" ".join(t for t in row if t) for row in zip(*columns, strict=True)]
-        parts = [ANALYZERS[feature.analyzer](text) for text in texts]
-        LexicalIndex.build(folder / feature.name, parts, feature)
+def _kinds(schema: SearchSchema) -> dict[str, dict[str, Any]]:
+    """Return of each kind of cross feature the module that defines it and the format of its stores."""
+    kinds = sorted({f.kind for f in schema.cross_features})
+    return {kind: {"module": module_of(kind), "format": KINDS[kind].format} for kind in kinds}
 
 
 def _fingerprint(log: Path, schema: SearchSchema, settings: PrepareSettings) -> str:
@@ -156,5 +157,5 @@ def _fingerprint(log: Path, schema: SearchSchema, settings: PrepareSettings) -> 
     names = ["events", "items", *(["users"] if schema.users else [])]
     content = {name: [sha256(Path(f)) for f in find_parquet(log, name)] for name in names}
     chosen = settings.model_dump(exclude={"memory_limit", "threads"})
-    how = [FORMAT, __version__, schema.model_dump(), chosen, content]
+    how = [FORMAT, __version__, schema.model_dump(), _kinds(schema), chosen, content]
     return hashlib.sha256(json.dumps(how).encode()).hexdigest()

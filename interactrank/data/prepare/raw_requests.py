@@ -9,13 +9,18 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from interactrank.cross_features.features import KeySpace, RequestKeys
-from interactrank.cross_features.jagged import Jagged
+from interactrank.cross_features import (
+    EngagementRows,
+    RequestFacts,
+    RequestKeys,
+    engagement_rows,
+    features_of,
+)
+from interactrank.cross_features.features import keys_of
+from interactrank.cross_features.jagged import Jagged, per_row, row_of_each
 from interactrank.cross_features.text import hash63, normalize
-from interactrank.data.arrow_lists import per_row, take
 from interactrank.data.extras import pa
 from interactrank.data.prepare.features import request_values, table_rows
-from interactrank.data.prepare.request_keys import request_keys
 from interactrank.data.prepare.user_sequences import Events, UserSequences
 from interactrank.data.prepared.vocabulary import Vocabulary
 from interactrank.data.raw.staged_columns import engagement as engagement_column
@@ -23,11 +28,10 @@ from interactrank.data.raw.staged_columns import engagement_time, request_column
 from interactrank.data.raw.staged_log import StagedLog
 from interactrank.schema import SearchSchema
 
-__all__ = ["ANY", "REPEATS", "RawRequests", "RequestBlocks"]
+__all__ = ["ANY", "RawRequests", "RequestBlocks"]
 
 ANY = "ANY"  # no engagement can be called so: names are in lower case
 NEVER = np.iinfo(np.int64).max
-REPEATS = KeySpace("repeats", ANY, None)  # what a user already engaged with after the same query
 
 
 def _distinct(rows: NDArray[np.int64], items: NDArray[np.int32], num_rows: int) -> Jagged:
@@ -131,56 +135,50 @@ class RawRequests:
         return self.user_sequences.last(user, self.time, end, s.length)
 
     @cached_property
-    def keys(self) -> RequestKeys:
-        """Return what the cross features depend on."""
-        columns = {s: self.segment(s) for s in self.schema.segments}
-        return request_keys(
-            self.schema,
+    def facts(self) -> RequestFacts:
+        """Return what is known when the requests are made."""
+        items = self.events.item
+        request = row_of_each(items)
+        same = self._same_query(request)
+        return RequestFacts(
             queries=self.queries,
             users=self.table["user"].to_pylist(),
-            segments=columns,
-            history=self._histories(),
+            segments={s: self.segment(s) for s in self.schema.segments},
             time=self.time,
-            history_end=self.table["history_end"].to_numpy().astype(np.int64),
+            sequence_end=self.table["history_end"].to_numpy().astype(np.int64),
+            sequence_items=_distinct(request, items.values, len(self)),
+            same_query_items=_distinct(request[same], items.values[same], len(self)),
         )
+
+    @cached_property
+    def keys(self) -> RequestKeys:
+        """Return what the cross features depend on."""
+        return keys_of(features_of(self.schema), self.facts)
 
     def segment(self, name: str) -> list[str | None]:
         """Return the value of a segment column for each request."""
         column = request_column(self.schema, name, self.schema.segments[name])
         return [None if v is None else str(v) for v in self.table[column].to_pylist()]
 
-    def _histories(self) -> dict[str, Jagged]:
-        """Return the distinct items of each sequence: all, and those after the request's own query."""
-        items = self.events.item
-        request = np.repeat(np.arange(len(self)), items.lengths)
-        result = {"history": _distinct(request, items.values, len(self))}
+    def _same_query(self, request: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """Return [L] whether each event of the sequences followed the query of its request."""
         s = self.schema.sequence
-        if self.query_vocabulary is not None and s is not None and s.query is not None:
-            feature = self.schema.feature(s.query)
-            queries = request_values(self.schema, feature, self.table)
-            own = table_rows(feature, queries, self.query_vocabulary).values[request]
-            same = (self.events.query == own) & (own > 0)  # row 0 is many queries
-            result["history_query"] = _distinct(request[same], items.values[same], len(self))
-        return result
+        if self.query_vocabulary is None or s is None or s.query is None:
+            return np.zeros(len(request), bool)
+        feature = self.schema.feature(s.query)
+        queries = request_values(self.schema, feature, self.table)
+        own = table_rows(feature, queries, self.query_vocabulary).values[request]
+        return np.asarray((self.events.query == own) & (own > 0))  # row 0 is many queries
 
     @property
     def repeat_keys(self) -> Jagged:
-        """Return the key of each request's user and query: what :data:`REPEATS` is counted by."""
+        """Return the key of each request's user and query: what repeats are counted by."""
         users = self.table["user"].to_pylist()
         return per_row([[hash63(f"{u}\x1f{q}")] for u, q in zip(users, self.queries, strict=True)])
 
-    def explode(self, space: KeySpace) -> tuple[NDArray[np.int64], NDArray[np.int32], NDArray[np.int64]]:
-        """Return (key, item, time) of each engagement of a key space, one row for each key of its request."""
-        of_requests = self.repeat_keys if space == REPEATS else self.keys.keys[space]
-        rows = np.flatnonzero(self.engaged(space.engagement))
-        request = np.repeat(np.arange(len(self)), self.candidate_lengths)[rows]
-        keys = take(of_requests, request)
-        times = self.engaged_at(space.engagement)[rows]
-        return (
-            keys.values.astype(np.int64),
-            np.repeat(self.items.values[rows], keys.lengths).astype(np.int32),
-            np.repeat(times, keys.lengths),
-        )
+    def repeat_rows(self) -> EngagementRows:
+        """Return all engagements under the keys of :attr:`repeat_keys`."""
+        return engagement_rows(self, self.repeat_keys, ANY)
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,8 @@ from interactrank.cross_features.count_store import EngagementCountStore
 from interactrank.cross_features.features import CrossFeatures
 from interactrank.data.prepare.encode_requests import encode_requests
 from interactrank.data.prepare.query_frequency import QueryFrequency
-from interactrank.data.prepare.raw_requests import REPEATS, RequestBlocks
+from interactrank.data.prepare.raw_requests import RequestBlocks
+from interactrank.data.prepare.stores import REPEATS
 from interactrank.data.prepare.writer import SplitWriter
 from interactrank.data.prepared.columns import SPLITS
 from interactrank.data.prepared.vocabulary import Vocabulary
@@ -35,7 +36,7 @@ def write_splits(
     frequency = _train_frequency(blocks.log)
     repeats = None
     if blocks.schema.exclude_repeats:
-        repeats = EngagementCountStore.open(folder / "history" / REPEATS.name)
+        repeats = EngagementCountStore.open(folder / REPEATS)
     writers = {split: SplitWriter(folder / split, settings, blocks.schema.head_names) for split in SPLITS}
     try:
         for block in track(blocks, len(blocks), "requests"):

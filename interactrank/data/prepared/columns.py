@@ -1,7 +1,7 @@
 """Names of the files and columns of a prepared dataset.
 
-A split has one row a request. In lists: c candidates, H heads, X history and Y lexical features, L events of
-the user sequence.
+A split has one row a request. In lists: c candidates, H heads, X cross features that are rates, Y that are
+numbers, L events of the user sequence.
 
     request_id       string
     time             int64         milliseconds since 1970
@@ -14,14 +14,14 @@ the user sequence.
     candidates       [int32]  c    rows of the catalogue
     labels           [float32] c*H
     weights          [float32] c
-    iqp_rate         [float32] c*X
-    iqp_support      [float32] X
-    lexical          [float32] c*Y
+    cross.rate       [float32] c*X
+    cross.support    [float32] X
+    cross.number     [float32] c*Y
     events.item      [int32]  L    rows of the catalogue, newest event first
     events.query     [int64]  L    row of the event's query in its ID table
     events.action    [int8]   L    position of the engagement in the schema's list
     events.age       [float32] L   hours before the request
-    keys.*, parts.*  [int64]       hashes, to look cross features of other items up
+    keys.*           [int64]       hashes, to look cross features of other items up
     true_probability [float32] c   only if the log has it
     excluded         [int32]       items that may not be drawn; only with exclude_repeats
 
@@ -32,6 +32,9 @@ from __future__ import annotations
 
 __all__ = [
     "CANDIDATES",
+    "CROSS_NUMBER",
+    "CROSS_RATE",
+    "CROSS_SUPPORT",
     "DENSE",
     "EVENT_ACTION",
     "EVENT_AGE",
@@ -39,12 +42,9 @@ __all__ = [
     "EVENT_QUERY",
     "EXCLUDED",
     "HISTORY_END",
-    "IQP_RATE",
-    "IQP_SUPPORT",
     "ITEMS_FILE",
     "ITEM_ID",
     "LABELS",
-    "LEXICAL",
     "QUERY",
     "REQUEST_ID",
     "SPLITS",
@@ -57,7 +57,6 @@ __all__ = [
     "columns_to_train",
     "feature_column",
     "keys_column",
-    "parts_column",
     "segment_column",
 ]
 
@@ -73,9 +72,9 @@ DENSE = "dense"
 CANDIDATES = "candidates"
 LABELS = "labels"
 WEIGHTS = "weights"
-IQP_RATE = "iqp_rate"
-IQP_SUPPORT = "iqp_support"
-LEXICAL = "lexical"
+CROSS_RATE = "cross.rate"
+CROSS_SUPPORT = "cross.support"
+CROSS_NUMBER = "cross.number"
 EVENT_ITEM = "events.item"
 EVENT_QUERY = "events.query"
 EVENT_ACTION = "events.action"
@@ -87,7 +86,7 @@ ITEMS_FILE = "items.parquet"
 ITEM_ID = "id"
 TRAIN_COUNT = "train_count"
 
-_TO_TRAIN = (CANDIDATES, LABELS, WEIGHTS, IQP_RATE, IQP_SUPPORT, LEXICAL, DENSE)
+_TO_TRAIN = (CANDIDATES, LABELS, WEIGHTS, CROSS_RATE, CROSS_SUPPORT, CROSS_NUMBER, DENSE)
 _FOR_OTHER_ITEMS = (TIME, HISTORY_END, EXCLUDED, TRUE_PROBABILITY)
 
 
@@ -102,13 +101,8 @@ def segment_column(name: str) -> str:
 
 
 def keys_column(name: str) -> str:
-    """Return the column of the keys of a key space."""
+    """Return the column of the keys of that name."""
     return f"keys.{name}"
-
-
-def parts_column(analyzer: str) -> str:
-    """Return the column of the parts of the query's text."""
-    return f"parts.{analyzer}"
 
 
 def columns_to_train(names: list[str], *, for_other_items: bool) -> list[str]:

@@ -12,6 +12,7 @@ from interactrank.batch.layout import BatchLayout
 from interactrank.core.manifest import Manifest
 from interactrank.core.settings import parse_config
 from interactrank.cross_features.features import CrossFeatures
+from interactrank.cross_features.registry import KINDS
 from interactrank.data.errors import DatasetError
 from interactrank.data.extras import pa, pq
 from interactrank.data.prepared.columns import QUERY, SPLITS
@@ -48,7 +49,21 @@ class PreparedDataset:
             )
         if (damage := Manifest(files=self.manifest["files"]).damage(self.folder)) is not None:
             raise DatasetError(f"{damage}; prepare the log again")
+        self._check_kinds()
         self.schema = parse_config(SearchSchema, self.manifest["schema"], f"{folder}/manifest.json")
+
+    def _check_kinds(self) -> None:
+        for kind, of in self.manifest["cross_features"].items():
+            if kind not in KINDS:
+                raise DatasetError(
+                    f"'{self.folder}' has cross features of the kind '{kind}', which '{of['module']}' "
+                    "registers; import that module first, or name it under plugins"
+                )
+            if KINDS[kind].format != of["format"]:
+                raise DatasetError(
+                    f"'{self.folder}' has stores of the kind '{kind}' in format {of['format']}, not "
+                    f"{KINDS[kind].format}; prepare the log again"
+                )
 
     @property
     def layout(self) -> BatchLayout:

@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from interactrank.batch.layout import BatchLayout
-from interactrank.cross_features.jagged import Jagged
+from interactrank.cross_features.jagged import Jagged, starts, take
 from interactrank.cross_features.pair_index import Int64s, Ints
-from interactrank.data.arrow_lists import from_arrow, starts, take
+from interactrank.data.arrow_lists import from_arrow
 from interactrank.data.extras import pq
 from interactrank.data.prepared.columns import DENSE, ITEM_ID, ITEMS_FILE, TRAIN_COUNT, feature_column
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from interactrank.cross_features.jagged import Jagged
+from interactrank.cross_features import Jagged, rate_of_query
 from interactrank.data.errors import DatasetError
 from interactrank.data.loading.prepared_requests import PreparedRequests
 from interactrank.data.prepared.dataset import PreparedDataset
@@ -29,19 +29,15 @@ class CountScorer:
     """
 
     def __init__(self, log: PreparedDataset) -> None:
-        columns = [
-            j
-            for j, f in enumerate(log.schema.iqp)
-            if f.key == "query" and f.window is None and f.segment is None
-        ]
-        if not columns:
+        feature = rate_of_query(log.schema)
+        if feature is None:
             raise DatasetError(
-                "the baseline counts needs an iqp feature with key query, without window and segment"
+                "the baseline counts needs a cross feature of kind iqp with key query, without window and "
+                "segment"
             )
-        self.log, self.column = log, columns[0]
-        self.name = log.schema.iqp[self.column].name
+        self.log, self.name = log, feature.name
 
     def __call__(self, requests: PreparedRequests, candidates: Jagged | None) -> Tensor:
         """Return shares of the query's engagements; ties are broken by popularity in training."""
-        rate, _ = self.log.cross.history(requests.keys(), candidates, only=[self.name])
-        return with_popularity(rate[:, self.column], self.log.items.train_count, candidates)
+        rate = self.log.cross.look_up_one(self.name, requests.keys(), candidates)
+        return with_popularity(rate, self.log.items.train_count, candidates)

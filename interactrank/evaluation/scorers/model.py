@@ -1,7 +1,6 @@
 """ModelScorer: ranks by a trained model; CrossBlock: cross features that several models share.
 
-Shapes: R requests, N items of the catalogue, C candidates, H heads, D embedding dim, X history and Y lexical
-features.
+Shapes: R requests, N items of the catalogue, C candidates, H heads, D embedding dim.
 """
 
 from __future__ import annotations
@@ -10,10 +9,10 @@ from collections.abc import Collection
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
-from interactrank.cross_features.jagged import Jagged
+from interactrank.batch import CrossFeatureTensors
+from interactrank.cross_features import CrossArrays, Jagged
 from interactrank.data.loading.collate import item_batch, request_batch
 from interactrank.data.loading.prepared_requests import PreparedRequests
 from interactrank.data.prepared.dataset import PreparedDataset
@@ -25,22 +24,23 @@ class CrossBlock:
 
     Args:
         log: the prepared log that the requests come from.
-        only: iqp and lexical features that any of the models reads; the others stay 0.
+        only: cross features that any of the models reads; the others stay 0.
     """
 
     def __init__(self, log: PreparedDataset, only: Collection[str]) -> None:
         self.log, self.only = log, only
         self._of: tuple[PreparedRequests, Jagged | None] | None = None
-        self._features: tuple[NDArray[np.float32], ...] = ()
+        self._features: CrossArrays | None = None
 
-    def __call__(
-        self, requests: PreparedRequests, candidates: Jagged | None
-    ) -> tuple[NDArray[np.float32], ...]:
-        """Return (rate [C, X], support [R, X], lexical [C, Y]); C = R * N if the candidates are None."""
-        if self._of is None or requests is not self._of[0] or not _equal(candidates, self._of[1]):
-            keys = requests.keys()
-            rate, support = self.log.cross.history(keys, candidates, only=self.only)
-            self._features = (rate, support, self.log.cross.match(keys, candidates, only=self.only))
+    def __call__(self, requests: PreparedRequests, candidates: Jagged | None) -> CrossArrays:
+        """Return the cross features of the candidates, C = R * N if they are None."""
+        if (
+            self._features is None
+            or self._of is None
+            or requests is not self._of[0]
+            or not _equal(candidates, self._of[1])
+        ):
+            self._features = self.log.cross.look_up(requests.keys(), candidates, only=self.only)
             self._of = (requests, candidates)
         return self._features
 
@@ -89,19 +89,22 @@ class ModelScorer:
             [C] or [R, N] float32.
         """
         query = self.model.encode_requests(request_batch(requests).to(self.device))
-        rate, support, lexical = (torch.from_numpy(x) for x in self._cross(requests, candidates))
+        cross = self._cross(requests, candidates)
         if candidates is None:
             shape = (len(requests), len(self.items))
-            dense = (rate.view(*shape, rate.shape[1]), support, lexical.view(*shape, lexical.shape[1]))
-            scores = self.model.score_head.catalogue(query, self.items, *(x.to(self.device) for x in dense))
+            whole = CrossFeatureTensors(
+                _of_requests(cross.rate, shape), cross.support, _of_requests(cross.number, shape)
+            )
+            scores = self.model.score_head.catalogue(query, self.items, whole.to(self.device))
             return scores[..., self.head].cpu()
         request = torch.from_numpy(np.repeat(np.arange(len(requests)), candidates.lengths))
         item = torch.from_numpy(candidates.values.astype(np.int64))
         blocks = []
         for first in range(0, len(item), self.chunk):
             c = slice(first, first + self.chunk)
-            pairs = (request[c], item[c], rate[c], support, lexical[c])
-            scores = self.model.score_head(query, self.items, *(x.to(self.device) for x in pairs))
+            some = CrossFeatureTensors(cross.rate[c], cross.support, cross.number[c]).to(self.device)
+            pairs = (request[c].to(self.device), item[c].to(self.device))
+            scores = self.model.score_head(query, self.items, *pairs, some)
             blocks.append(scores[:, self.head].cpu())
         return torch.cat(blocks)
 
@@ -109,20 +112,24 @@ class ModelScorer:
         """Return the sigmoid of the scores; None without a pointwise loss, which alone makes them logits."""
         return torch.sigmoid(scores) if self.model.settings.loss.pointwise_weight else None
 
-    def _cross(
-        self, requests: PreparedRequests, candidates: Jagged | None
-    ) -> tuple[NDArray[np.float32], ...]:
-        """(rate [C, X], support [R, X], lexical [C, Y]); no column where the model reads none."""
+    def _cross(self, requests: PreparedRequests, candidates: Jagged | None) -> CrossFeatureTensors:
+        """Return the columns; those of a sort that the model does not read at all are left out."""
+        head = self.model.score_head
         size = len(requests) * len(self.items) if candidates is None else len(candidates.values)
-        rate, support = np.empty((size, 0), np.float32), np.empty((len(requests), 0), np.float32)
-        lexical = np.empty((size, 0), np.float32)
-        uses = self.model.score_head
-        if not (uses.uses_history or uses.uses_lexical):
-            return rate, support, lexical
+        if not head.reads:
+            return CrossFeatureTensors.zeros(requests=len(requests), candidates=size)
         found = self.cross(requests, candidates)
-        if uses.uses_history:
-            rate, support = found[:2]
-        return rate, support, found[2] if uses.uses_lexical else lexical
+        rate, support, number = (torch.from_numpy(x) for x in found)
+        return CrossFeatureTensors(
+            rate if head.reads_rates else rate.new_empty(size, 0),
+            support if head.reads_rates else support.new_empty(len(requests), 0),
+            number if head.reads_numbers else number.new_empty(size, 0),
+        )
+
+
+def _of_requests(columns: Tensor, shape: tuple[int, int]) -> Tensor:
+    """Return [R * N, *] as [R, N, *], which may have no columns."""
+    return columns.view(*shape, columns.shape[1])
 
 
 def _equal(first: Jagged | None, other: Jagged | None) -> bool:

@@ -14,6 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from interactrank.core.registry import Registry
+from interactrank.cross_features import match_of_words, rate_of_query
 from interactrank.data.prepared.dataset import PreparedDataset
 from interactrank.evaluation.scorers.bm25 import Bm25Scorer
 from interactrank.evaluation.scorers.counts import CountScorer
@@ -65,15 +66,15 @@ def register_baseline(baseline: Baseline) -> Baseline:
 
 
 def _bm25_problems(schema: SearchSchema) -> list[str]:
-    if any(f.analyzer == "words" for f in schema.lexical):
+    if match_of_words(schema) is not None:
         return []
-    return ["bm25 needs a lexical feature with analyzer words in the schema"]
+    return ["bm25 needs a cross feature of kind bm25 with analyzer words in the schema"]
 
 
 def _counts_problems(schema: SearchSchema) -> list[str]:
-    if any(f.key == "query" and f.window is None and f.segment is None for f in schema.iqp):
+    if rate_of_query(schema) is not None:
         return []
-    return ["counts needs an iqp feature with key query, without window and segment"]
+    return ["counts needs a cross feature of kind iqp with key query, without window and segment"]
 
 
 register_baseline(

@@ -102,12 +102,12 @@ def test_tensors(log: PreparedDataset) -> None:
 
     same(batch.labels, "labels", 2)
     same(batch.weights, "weights", 1)
-    same(batch.iqp_rate, "iqp_rate", 11)
-    same(batch.iqp_support, "iqp_support", 11)
-    same(batch.lexical, "lexical", 2)
+    same(batch.cross.rate, "cross.rate", 11)
+    same(batch.cross.support, "cross.support", 11)
+    same(batch.cross.number, "cross.number", 2)
     same(batch.request_dense, "dense", 4)
     same(batch.event_age, "events.age", 1)
-    assert batch.iqp_support.shape == (6, 11)
+    assert batch.cross.support.shape == (6, 11)
     assert batch.event_lengths.tolist() == [len(r["events.item"]) for r in rows]
     assert batch.event_action.tolist() == [v for r in rows for v in r["events.action"]]
     assert torch.equal(batch.item_dense, torch.from_numpy(log.items.dense[batch.item_index.numpy()]))
@@ -121,10 +121,10 @@ def test_tensors(log: PreparedDataset) -> None:
 def test_prepared_cross_features_are_those_that_are_looked_up(log: PreparedDataset) -> None:
     for part in SearchLoader(log, "train", LoaderSettings(prefetch=0)).requests():
         candidates = part.candidates()
-        rate, support = log.cross.history(part.keys(), candidates.items)
-        assert np.array_equal(candidates.iqp_rate, rate)
-        assert np.array_equal(part.matrix("iqp_support", 11), support)
-        assert np.array_equal(candidates.lexical, log.cross.match(part.keys(), candidates.items))
+        found = log.cross.look_up(part.keys(), candidates.items)
+        assert np.array_equal(candidates.rate, found.rate)
+        assert np.array_equal(part.matrix("cross.support", 11), found.support)
+        assert np.array_equal(candidates.number, found.number)
 
 
 def test_negatives_lie_behind_the_logged_candidates(log: PreparedDataset) -> None:
@@ -152,13 +152,13 @@ def test_request_batch_and_item_batch_together_are_the_batch(log: PreparedDatase
     n, size = whole.num_requests, whole.num_items
     for name in (
         "request_dense",
-        "iqp_support",
         "event_lengths",
         "event_action",
         "event_age",
         "request_index",
     ):
         assert torch.equal(getattr(alone, name).nan_to_num(-9), getattr(whole, name).nan_to_num(-9))
+    assert torch.equal(alone.cross.support, whole.cross.support)
     assert torch.equal(items.item_dense.nan_to_num(-9), whole.item_dense.nan_to_num(-9))
     assert alone.item_ids is None
     assert items.request_ids is None
@@ -172,8 +172,8 @@ def test_request_batch_and_item_batch_together_are_the_batch(log: PreparedDatase
     assert ids(items.shared_ids, "word_0", 0, size) == ids(whole.shared_ids, "word_0", n, size)
     for half in (alone, items):
         assert half.labels.shape == (0, 2)
-        assert half.iqp_rate.shape == (0, 11)
-        assert half.lexical.shape == (0, 2)
+        assert half.cross.rate.shape == (0, 11)
+        assert half.cross.number.shape == (0, 2)
         assert half.candidate_request().tolist() == []
         assert half.candidate_item.dtype == half.candidate_lengths.dtype == torch.int64
 
@@ -182,8 +182,7 @@ def test_several_features_of_one_shared_table(tmp_path_factory: pytest.TempPathF
     wanted = schema(
         "features.request.2={name: second, kind: trigrams, column: query, table: word}",
         "features.item.3={name: brand, kind: id, column: brand, table: query}",
-        "iqp=[]",
-        "lexical=[]",
+        "cross_features=[]",
         "exclude_repeats=false",
     )
     events = [event("r", "u", "red", "a", 0, click=1), event("s", "u", "red", "b", 5, click=1)]
@@ -197,9 +196,9 @@ def test_several_features_of_one_shared_table(tmp_path_factory: pytest.TempPathF
     assert [tuple(s) for s in log.layout.event_slots][1] == ("query_0", "query", "query_id", "brand", "query")
     part = parts(log)
     batch = collate(part, part.candidates(), log.items)
-    assert batch.iqp_rate.shape == (2, 0)
-    assert batch.iqp_support.shape == (2, 0)
-    assert batch.lexical.shape == (2, 0)
+    assert batch.cross.rate.shape == (2, 0)
+    assert batch.cross.support.shape == (2, 0)
+    assert batch.cross.number.shape == (2, 0)
     rows = requests(log)
     assert ids(batch.shared_ids, "word_1", 0, 2) == [r["feature.second"] for r in rows]
     assert ids(batch.shared_ids, "word_1", 2, 2) == [[], []]

@@ -38,7 +38,7 @@ def log(tmp_path_factory: pytest.TempPathFactory) -> PreparedDataset:
     items = [item(f"i{n}") for n in range(9)]
     sizes = {"block_requests": 5, "group_requests": 3, "file_requests": 10}
     settings = sizes | {"split": {"validation_share": 0, "test_share": 0}}
-    wanted = minimal("iqp=[{key: all, engagement: click}]")
+    wanted = minimal("cross_features=[{kind: iqp, key: all, engagement: click}]")
     return prepared(tmp_path_factory.mktemp("log"), events, items, schema=wanted, settings=settings)
 
 

@@ -29,7 +29,7 @@ def all_requests(log: PreparedDataset) -> PreparedRequests:
 
 def sampler(log: PreparedDataset, count: int, power: float) -> NegativeSampler:
     return NegativeSampler(
-        train_count=log.items.train_count, count=count, power=power, cross=log.cross
+        train_count=log.items.train_count, count=count, power=power, cross=log.cross, schema=log.schema
     )  # fmt: skip
 
 
@@ -61,7 +61,7 @@ def test_negatives_follow_the_logged_and_are_others(log: PreparedDataset, count:
         assert (log_q[: len(own)] == 0).all()
     for own, labels in zip(rows(logged), rows(found, "labels"), strict=True):
         assert not labels[len(own) :].any()
-    for name in ("labels", "weights", "iqp_rate", "lexical"):
+    for name in ("labels", "weights", "rate", "number"):
         for a, b in zip(rows(logged, name), rows(found, name), strict=True):
             assert np.array_equal(a, b[: len(a)])
     assert any(len(r) for r in excluded)
@@ -81,9 +81,9 @@ def test_the_seed_decides(log: PreparedDataset) -> None:
 def test_cross_features_of_negatives_are_those_of_the_same_pairs(log: PreparedDataset) -> None:
     requests = all_requests(log)
     found = sampler(log, 6, 1.0).add(requests, requests.candidates(), seed=(0,))
-    rate, _ = log.cross.history(requests.keys(), found.items)
-    assert np.array_equal(found.iqp_rate, rate)
-    assert np.array_equal(found.lexical, log.cross.match(requests.keys(), found.items))
+    cross = log.cross.look_up(requests.keys(), found.items)
+    assert np.array_equal(found.rate, cross.rate)
+    assert np.array_equal(found.number, cross.number)
 
 
 @pytest.mark.parametrize("power", [0.0, 0.5, 1.0])
@@ -128,15 +128,16 @@ def test_features_that_nobody_reads_are_not_computed(log: PreparedDataset) -> No
     requests = all_requests(log)
     logged = requests.candidates()
     every = sampler(log, 5, 0.5).add(requests, logged, seed=(1, 2))
-    read = ["query_click", "words_click", "trigrams_title_brand"]
+    read = ["query_click", "words_click", "bm25_trigrams_title_brand"]
     some = NegativeSampler(
-        train_count=log.items.train_count, count=5, power=0.5, cross=log.cross, only=read
+        train_count=log.items.train_count, count=5, power=0.5, cross=log.cross, schema=log.schema, only=read
     ).add(requests, logged, seed=(1, 2))
     np.testing.assert_array_equal(some.items.values, every.items.values)
     drawn = np.concatenate(
         [np.arange(n) >= own for n, own in zip(every.items.lengths, logged.items.lengths, strict=True)]
     )
-    for column, features in (("iqp_rate", log.schema.iqp), ("lexical", log.schema.lexical)):
+    columns = log.cross.columns
+    for column, features in (("rate", columns.rates), ("number", columns.numbers)):
         whole, part = getattr(every, column), getattr(some, column)
         for j, feature in enumerate(features):
             assert whole[drawn, j].any(), feature.name

@@ -102,8 +102,8 @@ def test_check_column_kinds__all_mistakes_of_all_files_at_once(tmp_path: Path) -
 
 def test_check_column_kinds__text_of_a_match(tmp_path: Path) -> None:
     log = write_log(tmp_path / "log", [event("r", "u", "q", "a", 0, click=1)], [item("a")])
-    with pytest.raises(DatasetError, match=r"lexical 'words_price': column 'price' of items holds DOUBLE; "):
-        check_column_kinds(log, minimal("lexical=[{columns: [price]}]"))
+    with pytest.raises(DatasetError, match="'bm25_words_price': column 'price' of items holds DOUBLE; "):
+        check_column_kinds(log, minimal("cross_features=[{kind: bm25, columns: [price]}]"))
 
 
 def test_check_column_kinds__the_query_is_text_whatever_its_type(tmp_path: Path) -> None:

@@ -157,7 +157,7 @@ def test_sequences(rows: dict[str, Any]) -> None:
 
 def features_of(rows: dict[str, Any], request: str, column: int) -> tuple[list[float], float]:
     row, width = rows[request], 11
-    return row["iqp_rate"][column::width], row["iqp_support"][column]
+    return row["cross.rate"][column::width], row["cross.support"][column]
 
 
 def test_history_of_the_query(rows: dict[str, Any]) -> None:
@@ -245,7 +245,7 @@ def test_lexical(rows: dict[str, Any]) -> None:
     # Of 3 titles 1 has red and 2 have shoe: idf ln(1 + 2.5 / 1.5) and ln(1 + 1.5 / 2.5). Words of a title:
     # 2, on average 4 / 3; tf part 1 / (1 + 1.2 * (0.25 + 0.75 * 2 / (4 / 3))).
     red, shoe, part = log(1 + 2.5 / 1.5), log(1 + 1.5 / 2.5), 1 / (1 + 1.2 * (0.25 + 0.75 * 1.5))
-    assert rows["r3"]["lexical"][::2] == pytest.approx([part, part * shoe / (red + shoe), 0], rel=1e-4)
+    assert rows["r3"]["cross.number"][::2] == pytest.approx([part, part * shoe / (red + shoe), 0], rel=1e-4)
 
 
 def test_repeats(rows: dict[str, Any]) -> None:
@@ -285,8 +285,8 @@ def test_end_of_a_sequence(tmp_path: Path, end: str, expected: list[str]) -> Non
     assert row["events.age"] == sorted(row["events.age"])
     assert all(age > 0 for age in row["events.age"])
     # The user's own history (column 6) ends there too; the query's (column 0) is as of the request.
-    assert row["iqp_support"][6] == {"request": 4, "session": 2, "day": 2, "month": 1}[end]
-    assert row["iqp_support"][0] == 5
+    assert row["cross.support"][6] == {"request": 4, "session": 2, "day": 2, "month": 1}[end]
+    assert row["cross.support"][0] == 5
 
 
 def test_a_request_without_a_session_is_a_session_of_its_own(tmp_path: Path) -> None:
@@ -390,7 +390,7 @@ def test_prepare_log__an_output_that_is_a_link_stays_one(tmp_path: Path) -> None
     assert sorted(p.name for p in tmp_path.iterdir()) == ["disk", "log", "out"]
 
 
-@pytest.mark.parametrize("place", ["write_items", "write_counts", "write_splits"])
+@pytest.mark.parametrize("place", ["write_items", "build_stores", "write_splits"])
 @pytest.mark.parametrize("error", [RuntimeError("stop"), KeyboardInterrupt()])
 def test_a_failure_leaves_nothing_and_keeps_the_old(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str, error: BaseException
@@ -486,7 +486,8 @@ def test_blocks_do_not_change_the_result(tmp_path: Path) -> None:
 
 def test_the_user_history_is_not_part_of_the_output(log_: PreparedDataset) -> None:
     assert sorted(p.name for p in log_.folder.iterdir()) == [
-        "history", "items.parquet", "lexical", "manifest.json", "test", "train", "validation", "vocabulary",
+        *("cross_features", "items.parquet", "manifest.json", "repeats"),
+        *("test", "train", "validation", "vocabulary"),
     ]  # fmt: skip
 
 

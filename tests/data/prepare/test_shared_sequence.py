@@ -23,13 +23,13 @@ def test_cosine_counts_the_users_of_both_items(tmp_path: Path) -> None:
         for _ in range(80)
     ]
     events = [event(f"r{n:03d}", u, q, i, n * 60, click=1) for n, (u, i, q) in enumerate(drawn)]
-    features = "iqp=[{key: history, average: cosine}, {key: history_query, average: cosine}]"
+    features = "cross_features=[{kind: item_cosine}, {kind: item_cosine, items: same_query}]"
     log = prepared(
         tmp_path, events, [item(i, i) for i in ITEMS], [user(u, "de", 30) for u in USERS],
         schema=schema(features, "sequence.length=10"),
     )  # fmt: skip
     (found,) = SearchLoader(log, "train", LoaderSettings(batch_requests=99), shuffle=False).requests()
-    rate, support = log.cross.history(found.keys())
+    rate, support, _ = log.cross.look_up(found.keys())
 
     def users_of(wanted: set[str], n: int) -> int:
         """Users who had engaged with all of ``wanted`` before request n."""
@@ -58,8 +58,7 @@ def test_cosine_over_queries(tmp_path: Path, candidates: str) -> None:
     ]
     events = [event(f"r{n:03d}", u, q, i, n * 60, click=1) for n, (u, i, q) in enumerate(drawn)]
     features = (
-        "iqp=[{key: history, average: cosine, over: queries}, "
-        "{key: history_query, average: cosine, over: queries}, {key: history, average: cosine}]"
+        "cross_features=[{kind: query_cosine}, {kind: query_cosine, items: same_query}, {kind: item_cosine}]"
     )
     log = prepared(
         tmp_path, events, [item(i, i) for i in ITEMS], [user(u, "de", 30) for u in USERS],
@@ -73,10 +72,10 @@ def test_cosine_over_queries(tmp_path: Path, candidates: str) -> None:
         asked = Jagged(np.array(lists).ravel(), np.full(len(lists), 2))
     else:
         lists = [list(range(6))] * len(drawn)
-    rate, support = log.cross.history(found.keys(), asked)
+    rate, support, _ = log.cross.look_up(found.keys(), asked)
     row = 0
     for n, (u, _, q) in enumerate(drawn):
-        before = drawn[: n - n % 24]  # an event each hour; the history ends with the day before
+        before = drawn[: n - n % 24]  # an event each hour; the sequence ends with the day before
 
         def vector(i: str, before: list[tuple[str, str, str]] = before) -> np.ndarray:
             return np.array([sum(x == i and y == p for _, x, y in before) for p in queries], float)

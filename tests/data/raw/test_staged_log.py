@@ -71,10 +71,10 @@ def test_grouping_by_request_column_takes_the_earliest_time(tmp_path: Path) -> N
         event("r", "u", "q", "a", 3, click=1),
         event("s", "u", "q", "c", 4, click=1),
     ]
-    rows = grouped(tmp_path, events, REQUEST, "iqp=[{key: query, engagement: click}]")
+    rows = grouped(tmp_path, events, REQUEST, "cross_features=[{kind: iqp, key: query, engagement: click}]")
     assert [(r["candidates"], r["time"] - START) for r in rows] == [([1, 0], 180_000), ([2], 240_000)]
     # At minute 4 only the click of minute 3 has happened.
-    assert rows[1]["iqp_support"] == [1]
+    assert rows[1]["cross.support"] == [1]
 
 
 def test_rows_of_one_item_are_one_candidate(tmp_path: Path) -> None:
@@ -188,10 +188,10 @@ def test_what_is_before_train_from_is_history(tmp_path: Path) -> None:
         tmp_path,
         events,
         [item("a")],
-        schema=minimal("iqp=[{key: query, engagement: click}]"),
+        schema=minimal("cross_features=[{kind: iqp, key: query, engagement: click}]"),
         settings=ALL_TRAIN | {"train_from": "2024-01-03"},
     )
-    assert [r["iqp_support"] for r in requests(log)] == [[2]]
+    assert [r["cross.support"] for r in requests(log)] == [[2]]
     assert [r["train_frequency"] for r in requests(log)] == [3]
     assert log.items.train_count.tolist() == [1]
 
@@ -202,7 +202,7 @@ def test_what_is_before_train_from_is_history(tmp_path: Path) -> None:
 def test_a_column_of_the_same_name_in_events_and_users(tmp_path: Path) -> None:
     wanted = schema(
         "segments={age: users}",
-        "iqp=[]",
+        "cross_features=[]",
         "features.request.2={name: age_then, kind: number, column: age}",
         "features.request.4={name: query_again, kind: words, column: query, table: word}",
     )

@@ -29,7 +29,7 @@ def nothing() -> Iterator[Baseline]:
             name="nothing",
             title="no order",
             factory=lambda dataset, settings: Same(),
-            problems=lambda schema: [] if schema.lexical else ["nothing needs a lexical feature"],
+            problems=lambda schema: [] if schema.cross_features else ["nothing needs a cross feature"],
         )
     )
     BASELINES.remove("nothing")
@@ -45,8 +45,8 @@ def test_own_baseline__is_a_name_for_models(nothing: Baseline, log: PreparedData
 
 
 def test_own_baseline__says_what_a_schema_lacks(nothing: Baseline) -> None:
-    with pytest.raises(ConfigError, match="models: nothing needs a lexical feature"):
-        config("models=[nothing]", "schema.lexical=[]")
+    with pytest.raises(ConfigError, match="models: nothing needs a cross feature"):
+        config("models=[nothing]", "schema.cross_features=[]")
 
 
 def test_unknown_and_taken_names() -> None:

@@ -55,7 +55,7 @@ def test_evaluation_encodes_each_request_and_each_item_once(log: PreparedDataset
 
 
 def test_a_two_tower_reads_no_history(log: PreparedDataset) -> None:
-    m = model(log, use_sequence=False, use_history=False, use_lexical=False)
+    m = model(log, use_sequence=False, use_cross_features=False)
     without = PreparedDataset(log.folder)
     without.__dict__["cross"] = None  # nothing there to read
     chosen = requests(log, "test")
@@ -66,21 +66,21 @@ def test_a_two_tower_reads_no_history(log: PreparedDataset) -> None:
 
 def test_models_share_the_features_of_a_block(log: PreparedDataset, monkeypatch: pytest.MonkeyPatch) -> None:
     """Computed once for each block, and again for other candidates; the scores are those of a model alone."""
-    first, second = model(log), model(log, seed=1, leave_out=["query_click"])
+    first, second = model(log), model(log, seed=1, exclude_features=["query_click"])
     chosen = requests(log, "test")
     calls: list[bool] = []
-    history = log.cross.history
+    look_up = log.cross.look_up
 
     def counted(keys, candidates=None, **options):
         calls.append(candidates is None)
-        return history(keys, candidates, **options)
+        return look_up(keys, candidates, **options)
 
     alone = {
         (m, whole): ModelScorer(m, log, 0, CPU)(chosen, None if whole else chosen.jagged("candidates"))
         for whole in (True, False)
         for m in (first, second)
     }
-    monkeypatch.setattr(log.cross, "history", counted)
+    monkeypatch.setattr(log.cross, "look_up", counted)
     cross = CrossBlock(log, {*first.score_head.reads, *second.score_head.reads})
     shared = {m: ModelScorer(m, log, 0, CPU, cross=cross) for m in (first, second)}
     for (m, whole), expected in alone.items():
@@ -117,7 +117,7 @@ def test_bm25_breaks_ties_by_popularity(tmp_path: Path) -> None:
 def test_bm25_needs_a_feature_over_words(tmp_path: Path) -> None:
     events = [logs.event("r1", "u", "red", "a", 0, click=1)]
     log = logs.prepared(tmp_path, events, [logs.item("a")], schema=logs.minimal())
-    with pytest.raises(DatasetError, match="bm25 needs a lexical feature with analyzer words"):
+    with pytest.raises(DatasetError, match="bm25 needs a cross feature of kind bm25 with analyzer words"):
         Bm25Scorer(log)
 
 
@@ -141,8 +141,8 @@ def test_the_truth_of_a_simulated_log(tmp_path: Path) -> None:
 
 def test_counts_are_the_share_of_the_query_before_the_request_then_popularity(log: PreparedDataset) -> None:
     chosen = requests(log, "test")
-    names = [f.name for f in log.schema.iqp]
-    rate, _ = log.cross.history(chosen.keys())
+    names = log.cross.columns.rate_names
+    rate = log.cross.look_up(chosen.keys()).rate
     share = rate[:, names.index("query_click")].reshape(len(chosen), -1).astype(np.float64)
     count = log.items.train_count
     found = CountScorer(log)(chosen, None).numpy()
@@ -156,6 +156,8 @@ def test_counts_are_the_share_of_the_query_before_the_request_then_popularity(lo
 
 def test_counts_need_their_feature(log: PreparedDataset) -> None:
     without = PreparedDataset(log.folder)
-    without.__dict__["schema"] = log.schema.model_copy(update={"iqp": log.schema.iqp[2:3]})
-    with pytest.raises(DatasetError, match="counts needs an iqp feature with key query"):
+    without.__dict__["schema"] = log.schema.model_copy(
+        update={"cross_features": log.schema.cross_features[2:3]}
+    )
+    with pytest.raises(DatasetError, match="counts needs a cross feature of kind iqp with key query"):
         CountScorer(without)

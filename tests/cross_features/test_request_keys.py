@@ -1,16 +1,15 @@
-"""Keys of requests: what history is counted by."""
+"""Keys of requests: what engagements are counted by."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import pytest
 
-from interactrank.cross_features.features import KeySpace
-from interactrank.cross_features.jagged import Jagged
-from interactrank.cross_features.text import hash63
-from interactrank.data.prepare.request_keys import request_keys, text_keys
+from interactrank.cross_features import Jagged, RequestFacts, features_of, hash63, per_row, text_keys
+from interactrank.cross_features.features import keys_of
 from tests.data.logs import schema
 
 
@@ -33,33 +32,36 @@ def test_text_keys(kind: str, expected: list[list[str]]) -> None:
     assert found == [[hash63(k) for k in texts[0]], [hash63(k) for k in expected[1]]]
 
 
-def keys(users: list[str | None], countries: list[str | None], *iqp: str) -> dict[KeySpace, Jagged]:
-    wanted = schema(f"iqp=[{', '.join(iqp)}]")
+def keys(users: list[str | None], countries: list[str | None], *features: str) -> Mapping[str, Jagged]:
+    wanted = schema(f"cross_features=[{', '.join(features)}]")
     now: Any = np.zeros(2, np.int64)
-    return request_keys(
-        wanted,
+    facts = RequestFacts(
         queries=["hat", "hat"],
         users=users,
         segments={"country": countries},
-        history={"history": Jagged(np.array([4, 7, 4], np.int64), np.array([2, 1]))},
         time=now,
-        history_end=now,
-    ).keys
+        sequence_end=now,
+        sequence_items=per_row([[4, 7], [4]]),
+        same_query_items=per_row([[7], []]),
+    )
+    return keys_of(features_of(wanted), facts).keys
 
 
 def test_keys_by_kind() -> None:
     found = keys(
         ["u", None], ["de", None],
-        "{key: all, engagement: click}", "{key: user, engagement: click}", "{key: history, average: cosine}",
+        "{kind: iqp, key: all, engagement: click}", "{kind: iqp, key: user, engagement: click}",
+        "{kind: item_cosine}", "{kind: item_cosine, items: same_query}",
     )  # fmt: skip
-    assert lists(found[KeySpace("all", "click", None)]) == [[0], [0]]
-    assert lists(found[KeySpace("user", "click", None)]) == [[hash63("u")], []]
-    assert lists(found[KeySpace("history", "", None)]) == [[4, 7], [4]]
+    assert lists(found["iqp-all-click"]) == [[0], [0]]
+    assert lists(found["iqp-user-click"]) == [[hash63("u")], []]
+    assert lists(found["item_cosine-sequence"]) == [[4, 7], [4]]
+    assert lists(found["item_cosine-same_query"]) == [[7], []]
 
 
 def test_segments_part_the_keys() -> None:
-    feature = "{key: query, engagement: click, segment: country}"
-    space = KeySpace("query", "click", "country")
+    feature = "{kind: iqp, key: query, engagement: click, segment: country}"
+    space = "iqp-query-click-country"
     same = lists(keys(["u", "v"], ["de", "de"], feature)[space])
     other = lists(keys(["u", "v"], ["de", "us"], feature)[space])
     unknown = lists(keys(["u", "v"], ["de", None], feature)[space])

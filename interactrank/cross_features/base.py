@@ -1,0 +1,158 @@
+"""CrossFeature: one number of a (request, item) pair, from its settings to its tensor column.
+
+The life of a feature, and what its class says in each step:
+
+1. *Settings.* ``Settings`` is what an entry of ``cross_features`` in YAML may hold.
+2. *Prepare.* ``request_keys`` gives the keys of each request, which are stored with it. ``rows`` says what
+   is counted of a block of logged requests; ``build`` writes that, sorted, into the folder of the ``store``.
+3. *Look-up.* ``look_up`` gives the number of any candidates as of their requests: logged ones while
+   preparing, drawn negatives while training, the whole catalogue in evaluation.
+4. *Tensor.* ``column`` says how the number enters the score.
+
+*Serving form.* The folder of a store and the keys of a request are all that a look-up needs, and
+``request_keys`` reads nothing but :class:`RequestFacts`. A server that has copied the folder computes the
+number of a live request with the same two methods, so training and serving cannot differ.
+
+Shapes: R requests, C candidates.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar, Generic, NamedTuple, TypeVar
+
+from numpy.typing import NDArray
+
+from interactrank.core.errors import UserError
+from interactrank.cross_features.count_store import EngagementCountStore
+from interactrank.cross_features.jagged import Jagged
+from interactrank.cross_features.lookup import Lookup
+from interactrank.cross_features.requests import (
+    EngagementRows,
+    LoggedRequests,
+    RequestFacts,
+    StoreInputs,
+    UserSequences,
+)
+from interactrank.schema import CrossFeatureSettings
+
+__all__ = ["Column", "CrossFeature", "CrossFeatureError", "Found", "Number", "Rate"]
+
+
+class CrossFeatureError(UserError, ValueError):
+    """A cross feature cannot be registered, or computes what it must not; the message names it."""
+
+
+@dataclass(frozen=True)
+class Rate:
+    """A column of numbers in 0..1, each a share of a count, which the model smooths by that count.
+
+    The look-up gives the count [R] as its support; a request without any (0) gets a learned number instead.
+
+    Args:
+        prior: the rate to expect without support, in 0..1; None for 1 / items of the catalogue.
+            ``model.cross_features.priors`` replaces it.
+    """
+
+    prior: float | None = None
+
+
+@dataclass(frozen=True)
+class Number:
+    """A column of any other numbers: a price ratio, hours since a touch, a match.
+
+    The score is affine in them, so give them a scale of about -5 to 5, such as a logarithm.
+
+    Args:
+        log_offset: the score reads log(number + log_offset); None for the number itself.
+        may_be_unknown: the number may be NaN, for which the model learns another one.
+    """
+
+    log_offset: float | None = None
+    may_be_unknown: bool = False
+
+
+Column = Rate | Number
+
+
+class Found(NamedTuple):
+    """The result of a look-up: ``values`` [C], and [R] ``support`` if the column is a :class:`Rate`."""
+
+    values: NDArray[Any]
+    support: NDArray[Any] | None = None
+
+
+SettingsT = TypeVar("SettingsT", bound=CrossFeatureSettings)
+
+
+class CrossFeature(ABC, Generic[SettingsT]):
+    """A cross feature; :func:`~interactrank.cross_features.register` makes its class a kind of the schema.
+
+    Args:
+        settings: an entry of the schema.
+
+    Attributes:
+        Settings: the class of the settings.
+        column: how the number enters the score.
+        format: raise it when what :meth:`build` writes changes; older datasets are then refused.
+    """
+
+    Settings: ClassVar[type[CrossFeatureSettings]]
+    column: Column = Number()
+    format: ClassVar[int] = 1
+
+    def __init__(self, settings: SettingsT) -> None:
+        self.settings = settings
+
+    @property
+    def name(self) -> str:
+        """The name of the feature and of its column."""
+        return self.settings.name
+
+    @property
+    def store(self) -> str | None:
+        """The folder of what is stored; features of one kind may share it. None: nothing is stored."""
+        return None
+
+    @property
+    def key_names(self) -> tuple[str, ...]:
+        """Names of the keys that a look-up needs; features of one kind may share them."""
+        return ()
+
+    def request_keys(self, name: str, requests: RequestFacts) -> Jagged:
+        """Return the int64 keys of each request, one of :attr:`key_names`; a request may have none.
+
+        Text becomes a key by :func:`~interactrank.cross_features.text.hash63`.
+        """
+        raise NotImplementedError(f"{type(self).__name__} names the keys '{name}' and does not make them")
+
+    def rows(self, requests: LoggedRequests) -> EngagementRows | None:
+        """Return what a block of logged requests adds to the store; None for nothing."""
+        return None
+
+    def sequence_rows(self, sequences: UserSequences) -> Iterable[EngagementRows]:
+        """Return blocks of what the users' sequences add to the store."""
+        return ()
+
+    def build(self, folder: Path, inputs: StoreInputs) -> None:
+        """Write the store into ``folder``; by default the engagement rows, sorted."""
+        EngagementCountStore.build(folder, inputs.by_pair(), inputs.by_key())
+
+    def open(self, folder: Path) -> Any:
+        """Return the store that :meth:`build` wrote, best memory-mapped."""
+        return EngagementCountStore.open(folder)
+
+    @abstractmethod
+    def look_up(self, lookup: Lookup, store: Any) -> Found:
+        """Return the number of each candidate as of its request.
+
+        It must not depend on what happened at or after ``lookup.until(...)``, nor on which other candidates
+        the request has.
+
+        Args:
+            lookup: R requests with their keys and times, and C candidates.
+            store: what :meth:`open` returned; None without a :attr:`store`.
+        """

@@ -1,0 +1,127 @@
+"""Lookup: some requests and the candidates whose cross features are wanted; StoreQuery: what they meet.
+
+Shapes: R requests, C candidates, K request keys (those of all requests, one after the other), P pairs that
+candidates meet, N items of the catalogue.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable
+from functools import cached_property
+from typing import Any, Literal, TypeVar
+
+import numpy as np
+
+from interactrank.cross_features.candidate_index import CandidateIndex, locate
+from interactrank.cross_features.count_store import EngagementCountStore
+from interactrank.cross_features.jagged import Jagged, row_of_each
+from interactrank.cross_features.pair_index import Int64s
+from interactrank.cross_features.requests import RequestKeys
+
+__all__ = ["Lookup", "StoreQuery", "Until"]
+
+Until = Literal["time", "sequence_end"]
+Made = TypeVar("Made")
+
+
+class Lookup:
+    """One look-up, which all features share, so that what two of them need is found once.
+
+    Args:
+        requests: keys and times of R requests.
+        candidates: items of each request, none twice; None for the whole catalogue, C = R * N.
+        num_items: N.
+    """
+
+    def __init__(self, requests: RequestKeys, candidates: Jagged | None, num_items: int) -> None:
+        self.requests, self.candidates, self.num_items = requests, candidates, num_items
+        self.num_requests = len(requests.time)
+        self.index = CandidateIndex(candidates, self.num_requests, num_items)
+        self.num_candidates = self.num_requests * num_items if candidates is None else len(candidates.values)
+        self._made: dict[Hashable, Any] = {}
+
+    @cached_property
+    def request(self) -> Int64s:
+        """[C] the request of each candidate."""
+        return np.repeat(np.arange(self.num_requests), self.index.lengths)
+
+    @cached_property
+    def item(self) -> Int64s:
+        """[C] the item of each candidate."""
+        if self.candidates is None:
+            return np.tile(np.arange(self.num_items), self.num_requests)
+        return self.candidates.values.astype(np.int64)
+
+    def until(self, until: Until) -> Int64s:
+        """Return [R] milliseconds: only what happened before them may count.
+
+        Args:
+            until: ``time`` of the request, or for what only this user did ``sequence_end``, where the user
+                sequence ends.
+        """
+        return self.requests.time if until == "time" else self.requests.sequence_end
+
+    def once(self, key: Hashable, make: Callable[[], Made]) -> Made:
+        """Return what ``make`` gives, which is called by the first feature that asks for ``key``."""
+        if key not in self._made:
+            self._made[key] = make()
+        made: Made = self._made[key]
+        return made
+
+    def query(self, store: EngagementCountStore, keys: str, until: Until = "time") -> StoreQuery:
+        """Return what the candidates meet in a store, under the request keys of the name ``keys``."""
+        return self.once(
+            (id(store), keys, until),
+            lambda: StoreQuery(store, self.requests.keys[keys], self.until(until), self.index),
+        )
+
+
+class StoreQuery:
+    """The pairs of one store that the candidates of some requests meet, and their counts.
+
+    Args:
+        store: engagements by key and item.
+        keys: of each request.
+        end: [R] milliseconds; engagements before it count.
+        index: the candidates.
+
+    Attributes:
+        key, rows, request, end: [K] each request key, its row in the store (-1: none), its request, and when
+            its engagements end.
+        which, pairs, candidate: [P] the request key of each pair, its position in the store, its candidate.
+    """
+
+    def __init__(self, store: EngagementCountStore, keys: Jagged, end: Int64s, index: CandidateIndex) -> None:
+        self.store, self.num_requests, self.num_items = store, len(end), index.num_items
+        self.key, self.rows, self.request = keys.values, store.rows(keys.values), row_of_each(keys)
+        self.end = end[self.request]
+        self.candidate_lengths = index.lengths
+        self.num_candidates = int(index.lengths.sum())
+        self.which, self.pairs, self.candidate = locate(store, self.rows, keys.lengths, index)
+
+    @property
+    def pair_end(self) -> Int64s:
+        """[P] milliseconds: engagements of the pair before it count."""
+        return self.end[self.which]
+
+    @cached_property
+    def totals(self) -> Int64s:
+        """[K] engagements of each request key before its end."""
+        return self.store.key_counts(self.rows, self.end)
+
+    @cached_property
+    def counts(self) -> Int64s:
+        """[P] engagements of each pair before its end."""
+        return self.store.pair_counts(self.pairs, self.pair_end)
+
+    def per_request(self, values: Any = None) -> Any:
+        """Return [R] sums over the keys of each request: of ``values`` [K], or of ones."""
+        return np.bincount(self.request, values, self.num_requests)
+
+    def per_candidate(self, values: Any) -> Any:
+        """Return [C] sums over the pairs of each candidate of ``values`` [P]."""
+        return np.bincount(self.candidate, values, self.num_candidates)
+
+    def spread(self, values: Any) -> Any:
+        """Return [C] the value [R] of each candidate's request."""
+        return np.repeat(values, self.candidate_lengths)

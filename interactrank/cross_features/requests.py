@@ -1,0 +1,112 @@
+"""What cross features are told about requests: by ``prepare`` from a log, later by a server of a live one.
+
+Shapes: R requests, C candidates, E engagements.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from interactrank.cross_features.jagged import Jagged
+from interactrank.cross_features.pair_index import Int64s, Ints
+
+__all__ = ["EngagementRows", "LoggedRequests", "RequestFacts", "RequestKeys", "StoreInputs", "UserSequences"]
+
+
+@dataclass(frozen=True)
+class RequestFacts:
+    """What is known of R requests at the moment when they are made.
+
+    Args:
+        queries: normalised text of the query.
+        users: who searched; None if that is not known.
+        segments: segment of the schema -> the value of each request; None if it is not known.
+        time: [R] int64 milliseconds: only what happened before it may count.
+        sequence_end: [R] int64 milliseconds, at most ``time``: where the user's own past ends.
+        sequence_items: distinct items of the user sequence.
+        same_query_items: those of them that followed the same query.
+    """
+
+    queries: list[str]
+    users: list[str | None]
+    segments: Mapping[str, list[str | None]]
+    time: Int64s
+    sequence_end: Int64s
+    sequence_items: Jagged
+    same_query_items: Jagged
+
+    def __len__(self) -> int:
+        return len(self.queries)
+
+
+@dataclass(frozen=True)
+class RequestKeys:
+    """What a look-up needs of R requests: it is stored with each prepared request.
+
+    Args:
+        keys: name -> int64 keys of each request, see :meth:`CrossFeature.request_keys`.
+        time: [R] int64 milliseconds.
+        sequence_end: [R] int64 milliseconds, at most ``time``.
+    """
+
+    keys: Mapping[str, Jagged]
+    time: Int64s
+    sequence_end: Int64s
+
+
+class EngagementRows(NamedTuple):
+    """What is counted: at ``time`` [E] int64 ms, ``item`` [E] was engaged with, under ``key`` [E]."""
+
+    key: Int64s
+    item: Ints
+    time: Int64s
+
+
+class LoggedRequests(Protocol):
+    """A block of logged requests with their candidates and what happened to them."""
+
+    @property
+    def facts(self) -> RequestFacts:
+        """What was known when the requests were made."""
+
+    @property
+    def items(self) -> Jagged:
+        """Rows in the catalogue of the candidates of each request, [C] in all."""
+
+    def engaged(self, engagement: str) -> NDArray[np.bool_]:
+        """Return [C] whether the candidate had that engagement, or the label of the head of that name."""
+
+    def engaged_at(self, engagement: str) -> Int64s:
+        """Return [C] milliseconds of the first such engagement; meaningless without one."""
+
+
+class UserSequences(Protocol):
+    """Every user's engagements in order of time, as the schema's section ``sequence`` says."""
+
+    def shared(self) -> Iterator[EngagementRows]:
+        """Yield (item, other item, time): from that time on a user had engaged with both."""
+
+    def queries(self) -> Iterator[EngagementRows]:
+        """Yield (item, query, time) of each engagement whose query is known."""
+
+
+@dataclass(frozen=True)
+class StoreInputs:
+    """What a store is built from.
+
+    Args:
+        by_pair: gives all engagement rows as blocks, ordered by key, item and time.
+        by_key: gives the times alone as blocks, ordered by key and time.
+        items: column of the items file -> its N values; those of ``settings.item_columns``.
+        num_items: N, items of the catalogue.
+    """
+
+    by_pair: Callable[[], Iterator[EngagementRows]]
+    by_key: Callable[[], Iterator[Int64s]]
+    items: Mapping[str, list[Any]]
+    num_items: int
