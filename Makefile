@@ -19,11 +19,7 @@ $(STAMP): setup.cfg $(wildcard packaging/*.* packaging/*/pyproject.toml)
 	@touch $@
 
 demo: install
-	@echo "the demo takes up to 10 minutes on 2 cores"
-	@start=$$(date +%s) && \
-	$(BIN)/interactrank run interactrank/configs/demo.yaml --output runs/demo && \
-	seconds=$$(($$(date +%s) - start)) && \
-	echo "the demo took $$((seconds / 60)) min $$((seconds % 60)) s; its report is in runs/demo"
+	$(BIN)/interactrank demo
 
 lint: install
 	$(BIN)/ruff check .

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import sys
 import time
-from importlib import resources
 from pathlib import Path
 
 from interactrank.commands.arguments import OVERRIDES, add_output, read_config
@@ -23,12 +22,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Run the verb; return the exit code."""
+    from importlib import resources  # half as long as the rest of --help
+
     with resources.as_file(resources.files("interactrank") / "configs" / "demo.yaml") as path:
         options.config = path
         config = read_config(options)
     from interactrank.runs.workflow import run_models
 
-    print("the demo takes up to 10 minutes on 2 cores", file=sys.stderr, flush=True)
+    print("the demo: about 10 minutes on 2 cores", file=sys.stderr, flush=True)
     start = time.monotonic()
     run_models(config, None, options.output).show()
     minutes, seconds = divmod(round(time.monotonic() - start), 60)

@@ -5,28 +5,19 @@ from __future__ import annotations
 import json
 import math
 import os
-import platform
-from collections.abc import Mapping, Sequence
-from importlib import metadata
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from interactrank.core.files import atomic_write_text
+from interactrank.core.installed import installed_versions
 from interactrank.evaluation.slices import SliceMetrics
 from interactrank.evaluation.stats.bootstrap import Interval
 from interactrank.evaluation.stats.paired import PairedDifference
 
-__all__ = ["plain", "versions", "write_metrics_json"]
-
-_PACKAGES = {
-    "interactrank": ("interactrank",),
-    "torch": ("torch",),
-    "torchrec": ("torchrec",),
-    "fbgemm": ("fbgemm_gpu", "fbgemm-gpu", "fbgemm-gpu-cpu"),
-    "numpy": ("numpy",),
-}
+__all__ = ["plain", "write_metrics_json"]
 
 ModelMetrics = Mapping[str, Mapping[str, Interval]]
 
@@ -80,7 +71,7 @@ def write_metrics_json(
             "paired": paired or {},
             "per_user": per_user or {},
             "probabilities": probabilities or {},
-            "versions": versions(),
+            "versions": installed_versions(),
         }
     )
     atomic_write_text(path, json.dumps(content, indent=2, allow_nan=False) + "\n")
@@ -98,31 +89,6 @@ def _with_pessimistic(
             for name, interval in metrics.items()
         }
     return entries
-
-
-def versions() -> dict[str, str]:
-    """Return the versions that a result depends on.
-
-    Returns:
-        ``interactrank``, ``torch``, ``torchrec``, ``fbgemm``, ``numpy`` (``"missing"`` where one is not
-        installed), ``python`` and ``platform``.
-
-    Example::
-
-        >>> list(versions())
-        ['interactrank', 'torch', 'torchrec', 'fbgemm', 'numpy', 'python', 'platform']
-    """
-    found = {name: _version(distributions) for name, distributions in _PACKAGES.items()}
-    return found | {"python": platform.python_version(), "platform": platform.platform()}
-
-
-def _version(distributions: Sequence[str]) -> str:
-    for distribution in distributions:
-        try:
-            return metadata.version(distribution)
-        except metadata.PackageNotFoundError:
-            continue
-    return "missing"
 
 
 def plain(value: Any) -> Any:

@@ -39,7 +39,7 @@ class Claim:
 
 
 def claims(config: RunConfig, variants: Sequence[Variant]) -> list[Claim]:
-    """The paper's findings, each with the two models that test it.
+    """Return the paper's findings, each with the two models that test it.
 
     A part that the full model has is tested by leaving it out, any other by adding it.
 
@@ -55,7 +55,7 @@ def claims(config: RunConfig, variants: Sequence[Variant]) -> list[Claim]:
         return Claim(text, first, other) if {first, other} <= set(names) else Claim(text, None, None)
 
     def pair(text: str, high: set[str], low: set[str]) -> Claim:
-        """The models with all the parts ``high``, and without those of ``low`` among them."""
+        """Return the models with all the parts ``high``, and without those of ``low`` among them."""
         if not high <= used | set(parts.offered):
             return Claim(text, None, None)
         first = find(variants, parts.changes(_ordered(used | high)))
@@ -84,7 +84,7 @@ def claims(config: RunConfig, variants: Sequence[Variant]) -> list[Claim]:
 
 
 def verdict(metrics: dict[str, Any] | None) -> str:
-    """What a difference says about a finding.
+    """Return what a difference says about a finding.
 
     Args:
         metrics: ``difference``, ``low``, ``high``, ``p_holm`` and ``seeds`` (the difference of each seed) of

@@ -29,7 +29,7 @@ _FINDINGS = ("the paper", "tested here by", "change", "p", "verdict")
 
 
 def markdown(report: Mapping[str, Any]) -> str:
-    """The page: a table of the models, how it was measured, and the paper's findings beside ours.
+    """Return the page: a table of the models, how it was measured, and the paper's findings and ours.
 
     Args:
         report: of :func:`ablation_report`.
@@ -94,7 +94,7 @@ def show(report: Mapping[str, Any], console: Console | None = None) -> None:
 
 
 def step(report: Mapping[str, Any], name: str) -> tuple[str | None, dict[str, Any] | None]:
-    """What a model is compared with, and by how much it is better.
+    """Return what a model is compared with, and by how much it is better.
 
     Args:
         report: of :func:`ablation_report`.
@@ -110,9 +110,13 @@ def step(report: Mapping[str, Any], name: str) -> tuple[str | None, dict[str, An
     if found := report["paired"].get(f"{name} - {against}"):
         return against, found[metric]
     found = report["paired"][f"{against} - {name}"][metric]
-    low, high = (None if found[key] is None else -found[key] for key in ("high", "low"))
-    seeds = [-difference for difference in found["seeds"]]
-    return against, {**found, "difference": -found["difference"], "low": low, "high": high, "seeds": seeds}
+    difference, low, high = (_negative(found[key]) for key in ("difference", "high", "low"))
+    seeds = [_negative(of) for of in found["seeds"]]
+    return against, {**found, "difference": difference, "low": low, "high": high, "seeds": seeds}
+
+
+def _negative(value: float | None) -> float | None:
+    return None if value is None else -value
 
 
 def _heads(report: Mapping[str, Any]) -> list[str]:
@@ -120,20 +124,21 @@ def _heads(report: Mapping[str, Any]) -> list[str]:
 
 
 def _others(report: Mapping[str, Any]) -> list[str]:
-    """What a table shows beside the metric of the tests."""
+    """Return what a table shows in addition to the metric of the tests."""
     metric = report["settings"]["metric"]
     return [m for m in next(iter(report["paired"].values()), {}) if m != metric]
 
 
 def _cells(report: Mapping[str, Any], name: str) -> list[str]:
-    """The row of a model."""
+    """Return the row of a model."""
     model, metric = report["models"][name], report["settings"]["metric"]
     _, found = step(report, name)
     value = model["metrics"][metric]
-    seeds = sorted(_number(seed[metric]) for seed in model["seeds"].values())
+    seeds = sorted(_number(seed[metric]) for seed in model["seeds"].values() if seed[metric] is not None)
+    interval = f" ({_number(value['low'])}-{_number(value['high'])})" if value["value"] is not None else ""
     return [
         model["label"],
-        f"{_number(value['value'])} ({_number(value['low'])}-{_number(value['high'])})",
+        _number(value["value"]) + interval,
         f"{seeds[0]}-{seeds[-1]}" if len(seeds) > 1 else "",
         *_change(found),
         *(_value(model, m) for m in _others(report)),
@@ -168,8 +173,8 @@ def _notes(report: Mapping[str, Any]) -> Iterator[str]:
     yield (
         f"{data['ranked']:,} {data['split']} requests, each ranking {of}; {settings['seeds']} "
         f"seed{'s' * (settings['seeds'] > 1)}. A value is the mean over the seeds, request by request; in "
-        f"brackets its 95 % bootstrap interval over {settings['resampled']}, which the spread of the seeds "
-        f"(lowest to highest {metric}) is no part of. "
+        f"brackets its 95 % bootstrap interval over {settings['resampled']}, without the spread of the seeds "
+        f"(lowest to highest {metric}). "
         f"Change: of {metric}, against the row above, or against full below it"
         f"{''.join(f'; {text}' for text in lone)}. p: paired sign-flip test, corrected by Holm for the "
         f"{settings['tests']} tests of the ablation. "
@@ -210,9 +215,11 @@ def _value(model: Mapping[str, Any], metric: str) -> str:
 
 
 def _change(found: Mapping[str, Any] | None) -> list[str]:
-    """A difference with its interval, and its corrected p-value."""
+    """Return a difference with its interval, and its corrected p-value."""
     if found is None:
         return ["", ""]
+    if found["difference"] is None:
+        return ["-", "-"]
     low, high = _number(found["low"], "+"), _number(found["high"], "+")
     return [f"{_number(found['difference'], '+')} ({low} to {high})", _number(found["p_holm"])]
 

@@ -60,17 +60,17 @@ class Parts:
         self.offered = tuple(part for part in PARTS if there[part] is False)
 
     def changes(self, parts: Collection[str]) -> dict[str, Any]:
-        """What differs from the full model in one that has these parts.
+        """Return what differs from the full model in one that has these parts.
 
         Without the user sequence, a model also lacks the cosines that compare a candidate with it. A model
-        that lacks the IQP features that the full model has starts with a dot weight as of
+        that lacks the IQP features that the full model has starts with the dot weight of
         :meth:`ModelSettings.two_tower`: the dot product is all it has. Equal models have equal changes.
 
         Args:
             parts: some of :data:`PARTS`; ``log_q`` has no effect without ``sampled_softmax``.
 
         Returns:
-            Sections as of ``variants``; ``{}`` for the full model.
+            Sections of ``variants``; ``{}`` for the full model.
         """
         model = self.config.model
         changed = self._cross_features(parts) | self._loss(parts)
@@ -83,11 +83,11 @@ class Parts:
         return {"model": changed} if changed else {}
 
     def name(self, part: str) -> str:
-        """Of a part, for the names of models: ``mask_net`` for ``crossing``."""
+        """Return the name of a part, for the names of models: ``mask_net`` for ``crossing``."""
         return self._crossing() if part == "crossing" else part
 
     def label(self, part: str) -> str:
-        """Of a part, for readers."""
+        """Return the label of a part, for readers."""
         if part == "crossing":
             return {"mask_net": "MaskNet", "dcn": "DCN"}[self._crossing()]
         if part == "iqp_query":
@@ -161,7 +161,7 @@ class Parts:
 
 
 def _default_weight() -> float:
-    """Of the sampled softmax, where the config does not use it."""
+    """Return the weight of the sampled softmax for a config that does not use it."""
     return float(LossSettings.model_fields["sampled_softmax_weight"].default)
 
 

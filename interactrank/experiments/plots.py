@@ -32,7 +32,7 @@ _GAP = 1.1  # rows between two groups
 
 
 def plot_ablation(report: Mapping[str, Any], path: str | os.PathLike[str]) -> Path:
-    """A row for each model: its metric with interval and seeds; beside it the change against the one before.
+    """Draw a row for each model: its metric with interval and seeds, and the change against the one before.
 
     Args:
         report: of :func:`ablation_report`.
@@ -62,8 +62,8 @@ def plot_ablation(report: Mapping[str, Any], path: str | os.PathLike[str]) -> Pa
                 )
             else:
                 _change(right, found, rows[name])
-        if FULL in rows:
-            full = models[FULL]["metrics"][metric]["value"]
+        full = models[FULL]["metrics"][metric]["value"] if FULL in rows else None
+        if full is not None:
             left.plot([full, full], [rows[FULL], bottom], color=BLUE, linestyle="--", linewidth=0.8, zorder=0)
         if (optimum := report["optimum"].get(metric)) is not None:
             left.axvline(optimum, color=INK, linestyle=":", linewidth=1)
@@ -109,6 +109,8 @@ def _places(models: Mapping[str, Any]) -> tuple[dict[str, float], list[tuple[str
 
 def _model(axes: Any, model: Mapping[str, Any], y: float, metric: str) -> None:
     found = model["metrics"][metric]
+    if found["value"] is None:
+        return
     colour = {"baseline": GREY, "incremental": BLUE}.get(model["group"], INK)
     if found["low"] is not None:
         axes.plot(

@@ -10,9 +10,10 @@ from typing import Any
 
 from numpy.typing import NDArray
 
+from interactrank.core.installed import installed_versions
 from interactrank.evaluation.metric_frame import MetricFrame, average_frames, frame_means
 from interactrank.evaluation.metrics import headline
-from interactrank.evaluation.metrics_json import plain, versions
+from interactrank.evaluation.metrics_json import plain
 from interactrank.evaluation.stats.bootstrap import bootstrap_intervals
 from interactrank.evaluation.stats.holm import holm
 from interactrank.evaluation.stats.paired import compare_paired
@@ -121,7 +122,7 @@ def ablation_report(
         "findings": findings,
         "optimum": {} if optimum is None else _means(optimum, metrics),
         "failed": dict(failed or {}),
-        "versions": versions(),
+        "versions": installed_versions(),
     }
     written: dict[str, Any] = plain(report)
     return written

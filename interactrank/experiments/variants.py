@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from interactrank.core.settings import ConfigError, near
-from interactrank.cross_features import match_of_words, rate_of_query
+from interactrank.evaluation.scorers.registry import BASELINES
 from interactrank.experiments.parts import IQP, Parts
 from interactrank.runs.config import RunConfig
 
@@ -129,13 +129,13 @@ def _steps_back(variant: Variant, names: Sequence[str]) -> bool:
 
 
 def _baselines(config: RunConfig) -> list[Variant]:
-    variants: list[Variant] = []
-    if match_of_words(config.search) is not None:
-        variants.append(Variant("bm25", "BM25", "baseline", None, {}))
-    if rate_of_query(config.search) is not None:
-        first = variants[0].name if variants else None
-        variants.append(Variant("counts", "C(p, q) / C(q)", "baseline", first, {}))
-    return variants
+    """Return the registered baselines that the schema allows, each compared with the first."""
+    possible = [baseline for baseline in BASELINES.values() if not baseline.problems(config.search)]
+    first = [None, *(possible[0].name for _ in possible[1:])]
+    return [
+        Variant(baseline.name, baseline.title, "baseline", before, {})
+        for baseline, before in zip(possible, first, strict=False)
+    ]
 
 
 def _incremental(parts: Parts, baselines: Sequence[Variant]) -> list[Variant]:

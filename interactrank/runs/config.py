@@ -1,4 +1,4 @@
-"""RunConfig: one YAML file a run, a section for each room."""
+"""RunConfig: one YAML file a run, a section for each part of it."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from interactrank.data.simulator import SimulationSettings
 from interactrank.evaluation.scorers.registry import BASELINES
 from interactrank.evaluation.settings import EvaluationSettings
 from interactrank.models import MODELS, ModelSettings
+from interactrank.runs.plugins import import_plugins, plugin_names
 from interactrank.schema import SearchSchema
 from interactrank.training.settings import TrainingSettings
 
@@ -26,9 +27,14 @@ VARIED = ("loader", "model", "training")  # sections that a variant may change
 class RunConfig(Config):
     """Everything a run is made of: what the log means, how to prepare, train and evaluate.
 
-    Saved beside the models of a run as ``config.yaml``, with all defaults written out.
+    Saved with the models of a run as ``config.yaml``, with all defaults written out.
     """
 
+    plugins: tuple[str, ...] = Field(
+        (),
+        description="modules of your own, imported first on every rank: they register cross features, "
+        "metrics, baselines and models",
+    )
     simulate: SimulationSettings | None = Field(
         None, description="make the log up; used where no --data is given"
     )
@@ -50,7 +56,7 @@ class RunConfig(Config):
     ranks: int = Field(2, ge=1, description="processes that `interactrank run` trains with on this machine")
 
     def problems(self) -> list[str]:
-        """What sections ask of each other."""
+        """Return what sections ask of each other and do not get."""
         return [
             *self._candidate_problems(),
             *self._model_problems(),
@@ -60,11 +66,11 @@ class RunConfig(Config):
 
     @property
     def trained(self) -> list[str]:
-        """Those of ``models`` that are trained, in order."""
+        """The models that are trained, in order."""
         return [name for name in self.models if name not in BASELINES]
 
     def for_model(self, name: str) -> RunConfig:
-        """The config that the model of that name is trained with.
+        """Return the config that the model of that name is trained with.
 
         Args:
             name: ``interactrank`` (this config), ``two_tower``, or one of ``variants``.
@@ -155,12 +161,12 @@ class RunConfig(Config):
         return found
 
     def dump(self) -> str:
-        """As YAML, defaults included; :func:`load_config` reads it back."""
+        """Return the config as YAML, defaults included; :func:`load_config` reads it back."""
         return str(yaml.safe_dump(self.model_dump(mode="json", by_alias=True), sort_keys=False))
 
 
 def _merged(values: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
-    """``values`` with ``changes``, section by section."""
+    """Return ``values`` with ``changes``, section by section."""
     result = dict(values)
     for key, change in changes.items():
         old = result.get(key)
@@ -169,7 +175,7 @@ def _merged(values: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
 
 
 def load_config(path: str | Path, overrides: Sequence[str] = ()) -> RunConfig:
-    """Read a run's YAML file and apply ``section.key=value`` settings to it.
+    """Read a run's YAML file, import its plugins and apply ``section.key=value`` settings to it.
 
     Args:
         path: the file.
@@ -181,5 +187,6 @@ def load_config(path: str | Path, overrides: Sequence[str] = ()) -> RunConfig:
     Raises:
         ConfigError: the file cannot be read, or lists every mistake in it.
     """
-    values = read_yaml(path)
-    return parse_config(RunConfig, apply_overrides(values, overrides), str(path))
+    values = apply_overrides(read_yaml(path), overrides)
+    import_plugins(plugin_names(values), str(path))
+    return parse_config(RunConfig, values, str(path))

@@ -76,7 +76,7 @@ class RequestProfile:
 
 
 def layout_of(schema: SearchSchema, log: PreparedDataset | None, rows: Mapping[str, int]) -> BatchLayout:
-    """The layout of batches with every table's rows known.
+    """Return the layout of batches with every table's rows known.
 
     Args:
         schema: what the columns of the log mean.
@@ -111,7 +111,7 @@ def layout_of(schema: SearchSchema, log: PreparedDataset | None, rows: Mapping[s
 
 
 def _uneven(name: str, rows: int, schema: SearchSchema) -> str:
-    """What keeps the buckets of a managed table from sharing so many rows; empty when nothing does."""
+    """Return why the buckets of a managed table cannot share that number of rows; empty if they can."""
     table = schema.tables.get(name)
     if table is None or table.ids != "managed" or not bucket_problem(rows=rows, buckets=table.buckets):
         return ""
@@ -123,7 +123,7 @@ def _uneven(name: str, rows: int, schema: SearchSchema) -> str:
 
 
 def expected_profile(schema: SearchSchema, negatives: int) -> RequestProfile:
-    """What a request will ask for, by the kinds of the features alone."""
+    """Estimate what a request asks for from the kinds of the features alone."""
     ids = {
         f.name: EXPECTED_IDS[f.kind]
         for side in ("request", "item")
@@ -135,7 +135,7 @@ def expected_profile(schema: SearchSchema, negatives: int) -> RequestProfile:
 
 
 def measured_profile(log: PreparedDataset, negatives: int) -> RequestProfile:
-    """What the first training requests of a prepared log ask for."""
+    """Measure what the first training requests of a dataset ask for."""
     request, item = log.layout.sparse("request"), log.layout.sparse("item")
     columns = ["candidates", "events.item", *(f"feature.{f.name}" for f in request)]
     file = require("pyarrow.parquet", extra="data").ParquetFile(log.files("train")[0])
@@ -157,7 +157,7 @@ def profile_model(
     ids: Mapping[str, float] | None = None,
     candidates: float | None = None,
 ) -> ModelProfile:
-    """The model of a config, sized.
+    """Return the model of a config without weights, and its loads.
 
     Args:
         schema: what the columns of the log mean.

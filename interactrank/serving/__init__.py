@@ -1,5 +1,5 @@
 """What a trained model becomes for serving."""
 
-from interactrank.serving.item_embeddings import export_items
+from interactrank.serving.item_embeddings import ItemEmbeddingsError, export_items, read_items
 
-__all__ = ["export_items"]
+__all__ = ["ItemEmbeddingsError", "export_items", "read_items"]

@@ -33,7 +33,7 @@ FORMAT = 1
 
 
 class ItemEmbeddingsError(UserError, ValueError):
-    """A folder that is not a complete export of item embeddings; the message says what is wrong."""
+    """A directory that is not a complete export of item embeddings; the message says what is wrong."""
 
 
 def export_items(
@@ -47,7 +47,7 @@ def export_items(
     chunk: int = 1 << 13,
     progress: Callable[[int, int], object] = lambda done, total: None,
 ) -> dict[str, Any]:
-    """Embeds all items and writes them as Parquet; every rank calls it.
+    """Embed all items and writes them as Parquet; every rank calls it.
 
     A file has a row for each item, in the order of the prepared catalogue: ``item_id`` and ``embedding``
     (D float32).
@@ -103,7 +103,7 @@ def export_items(
 
 
 def read_items(folder: Path) -> tuple[list[str], NDArray[np.float32]]:
-    """Reads an export back.
+    """Read an export back.
 
     Args:
         folder: what :func:`export_items` wrote.
@@ -141,7 +141,8 @@ def _check_output(folder: Path) -> None:
             continue
         if path.name != MANIFEST or not _is_export(folder):
             raise ItemEmbeddingsError(
-                f"'{folder}' holds {path.name}, which is no export of item embeddings; name another folder"
+                f"'{folder}' holds {path.name}, which is not an export of item embeddings; name another "
+                "folder"
             )
 
 

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from interactrank.evaluation.metrics_json import versions, write_metrics_json
+from interactrank.core.installed import installed_versions
+from interactrank.evaluation.metrics_json import write_metrics_json
 from interactrank.evaluation.report import best_of, metrics_table, print_metrics
 from interactrank.evaluation.slices import SliceMetrics
 from interactrank.evaluation.stats.bootstrap import Interval
@@ -83,7 +84,7 @@ def test_metrics_json_holds_everything_in_plain_types(tmp_path):
         "metrics": {"mrr": {"value": None, "low": None, "high": None, "requests": 0}},
     }
     assert content["paired"]["interactrank - bm25"]["hit@3"]["p_value"] == 1e-4
-    assert content["versions"] == versions()
+    assert content["versions"] == installed_versions()
 
 
 def test_what_json_cannot_hold_leaves_the_old_file(tmp_path):
@@ -93,8 +94,3 @@ def test_what_json_cannot_hold_leaves_the_old_file(tmp_path):
     with pytest.raises(TypeError, match="not JSON serializable"):
         write_metrics_json(path, MODELS, data={"set": {1}})
     assert path.read_text() == before
-
-
-def test_versions_name_the_trio():
-    found = versions()
-    assert all(found[name] != "missing" for name in ("torch", "torchrec", "fbgemm", "python"))

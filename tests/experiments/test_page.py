@@ -3,9 +3,11 @@
 import io
 import re
 
+import numpy as np
 from rich.console import Console
 
 from interactrank.experiments.page import markdown, show, step
+from tests.experiments import reports
 from tests.experiments.reports import report, table
 
 
@@ -107,3 +109,19 @@ def test_what_is_not_defined_is_a_dash():
     assert cells[2:4] == ["-0.300 (- to -)", "-"]
     assert cells[-1] == "-"
     show(found, Console(file=io.StringIO()))
+
+
+def test_nothing_to_rank__is_shown_as_dashes(monkeypatch):
+    def undefined(hits):
+        return {
+            name: np.full(len(column), np.nan) if column.dtype.kind == "f" else column
+            for name, column in table(hits).items()
+        }
+
+    monkeypatch.setattr(reports, "table", undefined)
+    nothing = report()
+    found = rows(markdown(nothing))
+    assert found["+ lexical match = full"][:4] == ["-", "", "-", "-"]
+    show(nothing, Console(file=io.StringIO()))
+    assert "no difference shown" in markdown(nothing)
+    assert step(nothing, "full_without_iqp")[1]["difference"] is None

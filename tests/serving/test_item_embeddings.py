@@ -86,7 +86,7 @@ def test_only_an_export_is_replaced(trained: Path, tmp_path: Path) -> None:
     with process_group("cpu"):
         for folder in (trained / "prepared", trained / "model"):
             before = sorted((path.name, path.stat().st_mtime_ns) for path in folder.rglob("*"))
-            with pytest.raises(ItemEmbeddingsError, match=r"which is no export of item embeddings; name"):
+            with pytest.raises(ItemEmbeddingsError, match=r"which is not an export of item embeddings; name"):
                 _export(str(trained), str(folder))
             assert sorted((path.name, path.stat().st_mtime_ns) for path in folder.rglob("*")) == before
         _export(str(trained), str(tmp_path))
