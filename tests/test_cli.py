@@ -5,6 +5,7 @@ import json
 import os
 import subprocess
 import sys
+from importlib import metadata
 from pathlib import Path
 
 import pytest
@@ -175,3 +176,37 @@ def test_run_launches_two_ranks(config, tmp_path):
     again = subprocess.run(command, capture_output=True, text=True, timeout=300, check=True)
     assert "interactrank: trained already" in again.stderr
     assert "training interactrank on" not in again.stderr
+
+
+@pytest.mark.slow
+def test_train__an_error_of_a_rank_comes_last_and_alone(config, tmp_path):
+    """As a user sees it: torchx, our agent and two ranks below, and no traceback of any of them."""
+    command = [sys.executable, "-m", "interactrank.cli", "train", config, "--data", "none", "--ranks", "2"]
+    command += ["--model", "two_towr", "--output", str(tmp_path / "a$$b [c] d")]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=500, check=False)
+    assert done.returncode == 1
+    first, second = done.stderr.splitlines()[-2:]
+    assert first == "interactrank train: no model 'two_towr' to train; did you mean 'two_tower'?"
+    assert second == f"The output of the ranks is in {tmp_path / 'a$$b [c] d'}/logs"
+    assert "Traceback" not in done.stderr
+    assert done.stderr.count("did you mean") == 1
+
+
+def test_verbs__of_another_package_by_an_entry_point(monkeypatch, capsys):
+    group = "interactrank.commands"
+    entries = [
+        metadata.EntryPoint("hello", "tests.commands.hello", group),
+        metadata.EntryPoint("broken", "tests.commands.not_there", group),
+    ]
+    monkeypatch.setattr(metadata, "entry_points", lambda group: entries)
+    assert main(["hello", "you"]) == 7
+    said = capsys.readouterr()
+    assert said.out == "hello you\n"
+    assert "no verb broken, tests.commands.not_there fails: No module named" in said.err
+
+
+def test_help_loads_no_torch():
+    code = "import sys; from interactrank.cli import make_parser; make_parser().format_help(); "
+    code += "print([m for m in ('torch', 'torchrec', 'pydantic', 'rich', 'pyarrow') if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"

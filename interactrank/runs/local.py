@@ -19,7 +19,6 @@ from interactrank.runs.launch import (
     environment,
     escape,
     on_ranks,
-    torchrun_line,
     train_arguments,
 )
 from interactrank.runs.rank_process import QUIET
@@ -93,8 +92,7 @@ def launch_training(
     role.args[1] = role.args[1].replace("torchrun", "python -m interactrank.runs.agent", 1)
     if (reason := launch_local(app, logs)) is not None:
         reason = reason or f"training {model} failed; its output is above"
-        line = torchrun_line(arguments, j=f"1x{ranks}", env=env)
-        raise LaunchError(f"{reason}\nThe output of the ranks is in {logs}; to start them by hand: {line}")
+        raise LaunchError(f"{reason}\nThe output of the ranks is in {logs}")
 
 
 def launch_local(app: specs.AppDef, log_dir: Path) -> str | None:
