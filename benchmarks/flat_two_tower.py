@@ -62,7 +62,7 @@ def write_flat(loader: SearchLoader, path: Path) -> None:
     pq = require("pyarrow.parquet", extra="data")
     writer = None
     for requests in loader.requests():
-        table = _rows(requests, loader.log)
+        table = _rows(requests, loader.dataset)
         if writer is None:
             writer = pq.ParquetWriter(path, table.schema)
         writer.write_table(table, row_group_size=len(table))

@@ -16,10 +16,7 @@ import torch
 import yaml
 
 from interactrank.core.settings import parse_config
-from interactrank.data import prepare_log
-from interactrank.data.loading.loader import SearchLoader
-from interactrank.data.prepared.dataset import PreparedDataset
-from interactrank.data.settings import LoaderSettings, PrepareSettings
+from interactrank.data import LoaderSettings, PreparedDataset, PrepareSettings, SearchLoader, prepare_log
 from interactrank.evaluation import request_level_auc
 from interactrank.models import InteractRank, LossSettings, ModelSettings, TowerSettings
 from interactrank.schema import SearchSchema

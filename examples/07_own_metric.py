@@ -19,10 +19,7 @@ import torch
 from numpy.typing import NDArray
 
 from interactrank.cross_features.jagged import Jagged
-from interactrank.data import prepare_log
-from interactrank.data.loading.prepared_requests import PreparedRequests
-from interactrank.data.prepared.dataset import PreparedDataset
-from interactrank.data.simulator import simulate
+from interactrank.data import PreparedDataset, PreparedRequests, prepare_log, simulate
 from interactrank.evaluation import RankMetric, RelevantRanks, register_metric
 from interactrank.evaluation.comparison import compare
 from interactrank.evaluation.evaluator import evaluate, evaluate_many

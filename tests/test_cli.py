@@ -126,8 +126,11 @@ def config(tmp_path):
     ("arguments", "said"),
     [
         (["prepare", "{config}", "--data", "{tmp}/none", "--output", "{tmp}/out"], "{tmp}/none"),
-        (["train", "{config}", "--data", "{tmp}/none", "--output", "{tmp}/out"], "is not a prepared log"),
-        (["evaluate", "{config}", "--data", "{tmp}/none", "--output", "{tmp}/out"], "is not a prepared log"),
+        (["train", "{config}", "--data", "{tmp}/none", "--output", "{tmp}/out"], "is not a prepared dataset"),
+        (
+            ["evaluate", "{config}", "--data", "{tmp}/none", "--output", "{tmp}/out"],
+            "is not a prepared dataset",
+        ),
         (["simulate", "{config}", "--output", "{tmp}/out"], "the config has no section simulate"),
         (["run", "{config}", "--output", "{tmp}/out"], "the config has no section simulate"),
         (["run", "{tmp}/none.yaml"], "cannot read"),

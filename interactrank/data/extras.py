@@ -26,7 +26,9 @@ class _Lazy:
         self._package = package
 
     def __getattr__(self, name: str) -> Any:
-        return getattr(require(self._package, extra="data"), name)
+        value = getattr(require(self._package, extra="data"), name)
+        setattr(self, name, value)  # the next use finds it here
+        return value
 
 
 if not TYPE_CHECKING:

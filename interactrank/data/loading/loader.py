@@ -38,7 +38,7 @@ class SearchLoader:
     """Batches of a split.
 
     Args:
-        log: the prepared log.
+        dataset: the prepared dataset.
         split: ``train``, ``validation`` or ``test``.
         settings: batch size, negatives, shuffling, seed.
         rank, world_size: which share of the requests this process reads.
@@ -51,7 +51,7 @@ class SearchLoader:
 
     def __init__(
         self,
-        log: PreparedDataset,
+        dataset: PreparedDataset,
         split: str,
         settings: LoaderSettings,
         *,
@@ -60,13 +60,13 @@ class SearchLoader:
         shuffle: bool = True,
         only: Collection[str] | None = None,
     ) -> None:
-        self.log, self.split, self.settings, self.shuffle = log, split, settings, shuffle
+        self.dataset, self.split, self.settings, self.shuffle = dataset, split, settings, shuffle
         self.rank, self.world_size = rank, world_size
-        self._layout = log.layout
+        self._layout = dataset.layout
         self._files = []
         self._groups: list[_Group] = []
         first = 0
-        for n, path in enumerate(log.files(split)):
+        for n, path in enumerate(dataset.files(split)):
             try:
                 file = pq.ParquetFile(path, memory_map=True)
             except Exception as error:
@@ -87,11 +87,11 @@ class SearchLoader:
         self._sampler = None
         if settings.negatives:
             self._sampler = NegativeSampler(
-                train_count=log.items.train_count,
+                train_count=dataset.items.train_count,
                 count=settings.negatives,
                 power=settings.negative_power,
-                cross=log.cross,
-                schema=log.schema,
+                schema=dataset.schema,
+                cross=dataset.cross,
                 only=only,
             )
 
@@ -132,7 +132,7 @@ class SearchLoader:
                 rest = () if ranges is None else (ranges[0][0],)
                 seed = (self.settings.seed, self.rank, epoch, step, *rest)
                 candidates = self._sampler.add(requests, candidates, seed)
-            yield collate(requests, candidates, self.log.items)
+            yield collate(requests, candidates, self.dataset.items)
 
     def _requests(
         self, epoch: int, start: int, ranges: Ranges | None, columns: list[str]
@@ -154,10 +154,8 @@ class SearchLoader:
                 if held is not None:
                     table, index = pa.concat_tables([held[0], table]), np.concatenate([held[1], index])
                 while step < partition.steps and (rows := partition.size(self.rank, step)) <= len(index):
-                    yield (
-                        step,
-                        PreparedRequests(table.slice(0, rows), index[:rows], self._layout, self.log.items),
-                    )
+                    taken = table.slice(0, rows)
+                    yield step, PreparedRequests(taken, index[:rows], self._layout, self.dataset.items)
                     table, index = table.slice(rows), index[rows:]
                     step += 1
                 held = (table, index)
@@ -184,7 +182,7 @@ class SearchLoader:
         try:
             return self._files[group.file].read_row_group(group.group, columns=columns)
         except Exception as error:
-            path = self.log.files(self.split)[group.file]
+            path = self.dataset.files(self.split)[group.file]
             raise DatasetError(f"cannot read '{path}': {first_line(error)}; prepare the log again") from None
 
     def _columns(self, everything: bool) -> list[str]:

@@ -379,6 +379,15 @@ def test_prepare_log__another_value_of_equal_size_and_time_is_another_log(tmp_pa
     assert second["fingerprint"] != first["fingerprint"]
 
 
+def test_prepare_log__what_a_killed_process_left_is_removed(tmp_path: Path) -> None:
+    log = write_log(tmp_path / "log", [event("r", "u", "q", "a", 0, click=1)], [item("a")])
+    left = tmp_path / ".out.0123456789ab.tmp" / "work"
+    left.mkdir(parents=True)
+    (left / "staging.duckdb").write_bytes(b"half a database")
+    prepare_log(log, tmp_path / "out", minimal(), PrepareSettings())
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["log", "out"]
+
+
 def test_prepare_log__an_output_that_is_a_link_stays_one(tmp_path: Path) -> None:
     log = write_log(tmp_path / "log", [event("r", "u", "q", "a", 0, click=1)], [item("a")])
     (tmp_path / "disk").mkdir()

@@ -1,4 +1,4 @@
-"""PreparedDataset: what is and is not a prepared log."""
+"""PreparedDataset: what is and is not a prepared dataset."""
 
 from __future__ import annotations
 
