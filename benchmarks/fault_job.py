@@ -103,7 +103,7 @@ def install() -> None:
     Forward.__call__ = backward_or_not  # type: ignore[method-assign]
     before(TrainingOptimizer, "step", "update")
     before(storage._HashedFile, "write", "save")
-    before(checkpoint, "_sync", "rename")  # the manifest is there and the folder has its name
+    before(checkpoint, "fsync", "rename")  # the manifest is there and the folder has its name
     before(checkpoint, "_remove", "retire")
     before(distributed.dist, "all_gather_object", "barrier")
 

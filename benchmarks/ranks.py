@@ -34,7 +34,7 @@ from interactrank.modules.embeddings import TableConfig, embedding_bag_collectio
 from interactrank.sharding.planner.plan import make_plan
 from interactrank.sharding.shard import shard_model
 from interactrank.training.optimizers import build_optimizer
-from interactrank.training.pipeline import Forward, make_pipeline
+from interactrank.training.pipeline import make_pipeline
 from interactrank.training.settings import TrainingSettings
 
 TARGET = 1.6
@@ -154,7 +154,7 @@ def trainer(shape: Shape, pipeline: Pipeline) -> Any:
     dmp = shard_model(model, make_plan(model, settings, world), settings, world)
     optimizer = build_optimizer(dmp, settings, 1)
     dmp.train()
-    return make_pipeline(dmp, Forward(dmp, dmp.device, bf16=False), optimizer, settings)
+    return make_pipeline(dmp, optimizer, settings)
 
 
 def prepare(names: dict[str, tuple[int, Pipeline]], shape: Shape) -> None:

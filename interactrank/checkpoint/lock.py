@@ -1,4 +1,4 @@
-"""One training at a time in a folder: a second one would clear away what the first is writing."""
+"""One training at a time in a folder: a second one would delete what the first is writing."""
 
 from __future__ import annotations
 
@@ -6,20 +6,41 @@ import fcntl
 import os
 import socket
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
 from interactrank.core.errors import TrainingError
+from interactrank.distributed.collectives import run_on_rank0
 
-__all__ = ["FolderLock"]
+__all__ = ["FolderLock", "folder_lock"]
 
-_WAIT_S = 10.0  # that a job which was started anew gives the processes before it to end
+_WAIT_S = 10.0  # grace period for the previous process of a restarted job to exit
+
+
+@contextmanager
+def folder_lock(folder: str | os.PathLike[str]) -> Iterator[None]:
+    """Lock the folder of a run, from rank 0, while the block runs. All ranks must enter it.
+
+    Args:
+        folder: of a run; made if it is missing.
+
+    Raises:
+        TrainingError: another training holds it (on other ranks a RankError that quotes it).
+    """
+    lock = FolderLock(Path(folder))
+    run_on_rank0("locking the folder of the run", lock.acquire)
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 class FolderLock:
-    """Held by a process until it lets go or dies, however it dies.
+    """Released on exit, even when the process is killed.
 
-    Where the file system knows no locks nothing is locked.
+    On a file system without locks nothing is locked.
 
     Args:
         folder: of a run; made if it is missing.
@@ -30,7 +51,7 @@ class FolderLock:
         self._file: IO[str] | None = None
 
     def acquire(self, wait_s: float = _WAIT_S) -> None:
-        """Takes the lock.
+        """Lock the folder.
 
         Args:
             wait_s: how long another process may still hold it.
@@ -56,7 +77,7 @@ class FolderLock:
         self._file.flush()
 
     def release(self) -> None:
-        """Lets go; nothing happens where this process does not hold the lock."""
+        """Release the lock; do nothing if this process does not hold it."""
         if self._file is not None:
             self._file.close()
             self._file = None

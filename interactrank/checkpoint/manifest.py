@@ -1,9 +1,7 @@
-"""What a checkpoint's manifest says, and whether its files and a run agree with it."""
+"""A checkpoint's manifest, and whether its files and a run agree with it."""
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -11,23 +9,12 @@ from typing import Any
 import torch.distributed as dist
 
 from interactrank.core.errors import UserError
-from interactrank.core.files import sha256
+from interactrank.core.manifest import MANIFEST, Manifest, ManifestError
 from interactrank.distributed.collectives import all_gather_objects
 
-__all__ = [
-    "MANIFEST",
-    "VERSION",
-    "CheckpointError",
-    "compare",
-    "complete_checkpoints",
-    "contents",
-    "manifest_text",
-    "read_manifest",
-    "verify",
-]
+__all__ = ["VERSION", "CheckpointError", "compare", "complete_checkpoints", "contents", "read", "verify"]
 
 VERSION = 4
-MANIFEST = "manifest.json"
 
 
 class CheckpointError(UserError, ValueError):
@@ -35,7 +22,7 @@ class CheckpointError(UserError, ValueError):
 
 
 def contents(state: dict[str, Any]) -> dict[str, list]:
-    """Name -> [shape, dtype] of every tensor that any rank holds a part of."""
+    """Return name -> [shape, dtype] of every tensor that any rank holds a part of. All ranks must call it."""
 
     def walk(prefix: str, value: Any) -> None:
         if isinstance(value, dict):
@@ -52,10 +39,8 @@ def contents(state: dict[str, Any]) -> dict[str, list]:
     return dict(sorted(everyone.items()))
 
 
-def compare(
-    path: Path, manifest: dict[str, Any], expected: dict[str, list], sharding: dict[str, str]
-) -> None:
-    """Checks that a checkpoint holds what this run needs.
+def compare(path: Path, manifest: Manifest, expected: dict[str, list], sharding: dict[str, str]) -> None:
+    """Check that a checkpoint holds what this run needs.
 
     Args:
         path: of the checkpoint, for the message.
@@ -66,7 +51,7 @@ def compare(
     Raises:
         CheckpointError: names the first difference.
     """
-    saved = manifest["contents"]
+    saved = manifest.facts["contents"]
     for key in sorted({*saved, *expected}):
         theirs, mine = saved.get(key), expected.get(key)
         if theirs == mine:
@@ -76,14 +61,14 @@ def compare(
         elif mine is None:
             what = f"'{key}' is in the checkpoint but not in this run"
         else:
-            what = f"'{key}' is {_say(theirs)} in the checkpoint and {_say(mine)} in this run"
+            what = f"'{key}' is {_text(theirs)} in the checkpoint and {_text(mine)} in this run"
         raise CheckpointError(f"{path} does not fit this run: {what}. {_reason(key, manifest, sharding)}")
 
 
-def _reason(key: str, manifest: dict[str, Any], sharding: dict[str, str]) -> str:
-    ranks, ranks_now = manifest["world_size"], dist.get_world_size()
+def _reason(key: str, manifest: Manifest, sharding: dict[str, str]) -> str:
+    ranks, ranks_now = manifest.facts["world_size"], dist.get_world_size()
     for table, kind in sharding.items():
-        was = manifest["sharding"].get(table)
+        was = manifest.facts["sharding"].get(table)
         of_table = key.startswith("optimizer/") and f".{table.rpartition('.')[2]}.weight/" in key
         if of_table and (was, ranks) != (kind, ranks_now):
             return (
@@ -94,65 +79,47 @@ def _reason(key: str, manifest: dict[str, Any], sharding: dict[str, str]) -> str
     return "Train with the settings that made it, or give another output folder"
 
 
-def _say(entry: list) -> str:
+def _text(entry: list) -> str:
     shape, dtype = entry
     return f"{dtype.removeprefix('torch.')} {' x '.join(map(str, shape)) or 'scalar'}"
 
 
-def manifest_text(manifest: dict[str, Any]) -> str:
-    """A manifest as it is written: JSON, with its own SHA-256."""
-    return json.dumps({**manifest, "sha256": _own_sha256(manifest)}, indent=1)
-
-
-def read_manifest(path: Path) -> dict[str, Any]:
-    """The manifest of a checkpoint.
+def read(path: Path) -> Manifest:
+    """Return the manifest of a checkpoint.
 
     Raises:
         CheckpointError: it is missing, unreadable, changed or of another format version.
     """
     try:
-        manifest = json.loads((path / MANIFEST).read_text())
-        version = manifest["version"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise CheckpointError(f"{path}: no readable {MANIFEST} ({error}); {_remedy(path)}") from error
+        manifest = Manifest.read(path)
+    except ManifestError as error:
+        raise CheckpointError(f"{error}; {_remedy(path)}") from error
+    version = manifest.facts.get("version")
     if version != VERSION:
         raise CheckpointError(
             f"{path}: format version {version}, but this release reads {VERSION}; resume with the release "
-            "that wrote it"
+            f"that wrote it, or delete the folder {path.parent} to start from scratch"
         )
-    if manifest.pop("sha256", None) != _own_sha256(manifest):
-        raise CheckpointError(f"{path / MANIFEST} has changed since it was written; {_remedy(path)}")
     return manifest
 
 
-def _own_sha256(manifest: dict[str, Any]) -> str:
-    return hashlib.sha256(json.dumps(manifest, sort_keys=True).encode()).hexdigest()
-
-
 def complete_checkpoints(folder: Path) -> list[Path]:
-    """Those of a run that have a manifest, which is written last; the oldest first."""
+    """Return the checkpoints that have a manifest, which is written last; the oldest first."""
     return sorted(path.parent for path in folder.glob(f"step_*/{MANIFEST}"))
 
 
-def verify(path: Path, files: Iterable[tuple[str, dict[str, Any]]]) -> None:
-    """Compares files of a checkpoint with the sizes and checksums of its manifest.
+def verify(path: Path, manifest: Manifest, names: Iterable[str]) -> None:
+    """Compare files of a checkpoint with the sizes and checksums of its manifest.
 
     Raises:
         CheckpointError: names the first file that is missing, truncated or changed.
     """
-    for name, expected in files:
-        file = path / name
-        if not file.is_file():
-            raise CheckpointError(f"{file} is missing; {_remedy(path)}")
-        size = file.stat().st_size
-        if size != expected["bytes"]:
-            raise CheckpointError(f"{file} has {size} bytes instead of {expected['bytes']}; {_remedy(path)}")
-        if sha256(file) != expected["sha256"]:
-            raise CheckpointError(f"{file} has changed since it was written (SHA-256); {_remedy(path)}")
+    if damage := manifest.damage(path, checksums=True, names=names):
+        raise CheckpointError(f"{damage}; {_remedy(path)}")
 
 
 def _remedy(path: Path) -> str:
     before = [other for other in complete_checkpoints(path.parent) if other.name < path.name]
     if before:
         return f"delete the folder {path.name} to resume from the checkpoint before it, {before[-1].name}"
-    return f"there is no checkpoint before it: without the folder {path.name} training begins anew"
+    return f"it is the oldest checkpoint: delete {path.name} to start from scratch"

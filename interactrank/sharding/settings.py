@@ -141,6 +141,7 @@ class ShardingSettings(Config):
         description="sparse_dist overlaps the exchange of ids with compute; prefetch (cuda only) also brings "
         "the next rows into the caches of tables with kernel fused_uvm_caching; auto: plain for one rank on "
         "cpu, else sparse_dist",
+        json_schema_extra={"resume": "free"},
     )
     table_optimizer: TableOptimizer = Field(default_factory=lambda: TableOptimizer())
     unused_parameters: bool = Field(
@@ -152,12 +153,14 @@ class ShardingSettings(Config):
         default_factory=dict,
         description="table -> allowed sharding; others are table_wise or row_wise, which any number of ranks "
         "can resume",
+        json_schema_extra={"resume": "free"},
     )
     comms: CommsSettings = Field(default_factory=lambda: CommsSettings())
     checkpoint_async: bool = Field(
         False,
         description="write checkpoints in the background, from a copy in memory, while steps go on; plans "
         "count the copy",
+        json_schema_extra={"resume": "free"},
     )
     table_init: Literal["auto", "replicated", "sharded"] = Field(
         "auto",

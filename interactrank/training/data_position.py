@@ -10,10 +10,9 @@ from typing import Any, Protocol, runtime_checkable
 
 from interactrank.core.epoch_partition import EpochPartition, Ranges
 from interactrank.core.errors import TrainingError
-from interactrank.training.batch_protocol import Batch
 from interactrank.training.settings import TrainingSettings
 
-__all__ = ["DataPosition", "DataSchedule", "Loader", "PartitionableLoader"]
+__all__ = ["DataPosition", "DataSchedule", "Loader", "PartitionableLoader", "Segment"]
 
 logger = logging.getLogger(__name__)
 
@@ -25,7 +24,7 @@ class Loader(Protocol):
     def steps_per_epoch(self) -> int:
         """Batches of an epoch; the same on every rank."""
 
-    def epoch(self, n: int, start: int = 0) -> Iterator[Batch]:
+    def epoch(self, n: int, start: int = 0) -> Iterator[object]:
         """Return the batches of epoch ``n`` from number ``start`` on; the same at every call."""
 
 
@@ -39,7 +38,7 @@ class PartitionableLoader(Protocol):
     def partition(self, ranges: Ranges | None = None) -> EpochPartition:
         """Return how the ranks share these ranges of an epoch; None for the whole epoch."""
 
-    def epoch(self, n: int, start: int = 0, ranges: Ranges | None = None) -> Iterator[Batch]:
+    def epoch(self, n: int, start: int = 0, ranges: Ranges | None = None) -> Iterator[object]:
         """Return the batches of these ranges of epoch ``n``, from number ``start`` on."""
 
 
@@ -77,6 +76,45 @@ class DataPosition:
             return None if value is None else tuple((first, last) for first, last in value)
 
         return cls(**(values | {key: ranges(values[key]) for key in ("partitioned", "remaining")}))
+
+
+class Segment:
+    """Consecutive steps, after the last of which an overlapped pipeline is empty.
+
+    Args:
+        first: its first step.
+        last: its last step.
+        batches: those of its steps.
+
+    Attributes:
+        last: its last step.
+        batches: those that no pipeline has taken yet.
+        stopped: whether :meth:`stop_after` has ended it.
+
+    Example::
+
+        >>> segment = Segment(1, 9, iter("abcdefghi"))
+        >>> for step in segment:
+        ...     batch = next(segment.batches)
+        ...     if step == 2:
+        ...         segment.stop_after(step)
+        >>> step, batch, next(segment.batches, None)
+        (2, 'b', None)
+    """
+
+    def __init__(self, first: int, last: int, batches: Iterator[object]) -> None:
+        self.first, self.last, self.batches = first, last, batches
+        self.stopped = False
+
+    def __iter__(self) -> Iterator[int]:
+        step = self.first
+        while step <= self.last:
+            yield step
+            step += 1
+
+    def stop_after(self, step: int) -> None:
+        """End with ``step``: the pipeline gets no more batches, it trains on those that it has prefetched."""
+        self.last, self.batches, self.stopped = step, iter(()), True
 
 
 class DataSchedule:
@@ -138,7 +176,22 @@ class DataSchedule:
         remaining = self._partition(partitioned).remaining(done) if self._partitionable else None
         return DataPosition(step, epoch, done, self.ranks, self._steps(partitioned), partitioned, remaining)
 
-    def batches(self, after: int | None = None) -> Iterator[Batch]:
+    def segments(self, *every: int | None) -> Iterator[Segment]:
+        """Yield the remaining steps in segments that end at the multiples of each ``every``, and at the end.
+
+        The model can be evaluated and saved after a segment: a pipeline that prefetches is empty there.
+
+        Args:
+            every: steps between evaluations, between checkpoints, ...; None for never.
+        """
+        batches, done = self.batches(), self.start.step
+        while done < self.total:
+            last = min([self.total, *((done // n + 1) * n for n in every if n)])
+            segment = Segment(done + 1, last, islice(batches, last - done))
+            yield segment
+            done = segment.last
+
+    def batches(self, after: int | None = None) -> Iterator[object]:
         """Yield the batches after step ``after`` (the start if None), epoch after epoch, without end.
 
         Raises:
@@ -161,7 +214,7 @@ class DataSchedule:
     def _steps(self, ranges: Ranges | None) -> int:
         return self.loader.steps_per_epoch if ranges is None else self._partition(ranges).steps
 
-    def _epoch(self, n: int, start: int, ranges: Ranges | None) -> Iterator[Batch]:
+    def _epoch(self, n: int, start: int, ranges: Ranges | None) -> Iterator[object]:
         if ranges is None:
             return self.loader.epoch(n, start)
         assert self._partitionable is not None  # ranges come from its partition
@@ -185,11 +238,11 @@ class DataSchedule:
             raise TrainingError(self._refusal(found))
         partition = self._partition(found.remaining)
         logger.info(
-            f"{found.ranks} ranks stopped in epoch {found.epoch}; its remaining {partition.count} samples "
-            f"are shared among {self.ranks} ranks now, in {partition.steps} steps"
+            "%d ranks stopped in epoch %d; its remaining %d samples are shared among %d ranks, in %d steps",
+            *(found.ranks, found.epoch, partition.count, self.ranks, partition.steps),
         )
         if partition.count < self.ranks:
-            logger.info("fewer samples remain in this epoch than there are ranks: some ranks repeat one")
+            logger.warning("fewer samples remain in this epoch than there are ranks: some ranks repeat one")
         return replace(
             found,
             epoch_step=0,

@@ -1,25 +1,26 @@
-"""The metrics of a run: ``metrics.jsonl``, TensorBoard, and a line or a progress bar on the terminal."""
+"""The metrics of a run, a row every few steps: in ``metrics.jsonl`` and, if asked, for TensorBoard."""
 
 from __future__ import annotations
 
 import json
 import os
-import sys
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from typing_extensions import Self
+
 from interactrank.core.extras import require
 from interactrank.core.files import atomic_write_text
-from interactrank.core.progress import progress_bar
 
-__all__ = ["MetricsLogger", "ProgressReport", "read_metrics"]
+__all__ = ["MetricsLogger", "MetricsRow", "read_metrics"]
 
 MetricsRow = dict[str, float]
+"""Metric -> value, with the key ``step``."""
 
 
 def read_metrics(path: str | os.PathLike[str], until: int | None = None) -> list[MetricsRow]:
-    """Rows of a ``metrics.jsonl``, in order; none where there is no file.
+    """Return the rows of a ``metrics.jsonl``, in order; none if there is no file.
 
     Args:
         path: the file.
@@ -41,11 +42,11 @@ def read_metrics(path: str | os.PathLike[str], until: int | None = None) -> list
 
 
 class MetricsLogger:
-    """Rows of a run in memory, in ``metrics.jsonl`` and, if asked, for TensorBoard.
+    """Rows of a run in memory, in ``metrics.jsonl`` and, if asked, for TensorBoard; closed by ``with``.
 
     Args:
         folder: where the files go.
-        step: steps done before this start; rows after it, of steps to be run again, are dropped.
+        step: steps done before this start; rows after it, of steps that are repeated, are dropped.
         write: whether this rank writes (rank 0 does); the others only keep the rows.
         tensorboard: write scalars under ``folder/tensorboard``.
 
@@ -53,7 +54,15 @@ class MetricsLogger:
         MissingExtraError: TensorBoard is asked for and not installed.
     """
 
-    def __init__(self, folder: Path, *, step: int = 0, write: bool = True, tensorboard: bool = False) -> None:
+    def __init__(
+        self,
+        folder: str | os.PathLike[str],
+        *,
+        step: int = 0,
+        write: bool = True,
+        tensorboard: bool = False,
+    ) -> None:
+        folder = Path(folder)
         self.rows = read_metrics(folder / "metrics.jsonl", until=step)
         self._file: Any = None
         self._scalars: Any = None
@@ -68,8 +77,16 @@ class MetricsLogger:
 
             self._scalars = SummaryWriter(str(folder / "tensorboard"), purge_step=step + 1)
 
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
     def add(self, row: MetricsRow) -> None:
-        """Appends a row; ``step`` is its key."""
+        """Append a row; ``step`` is its key."""
         self.rows.append(row)
         if self._file is not None:
             self._file.write(json.dumps(row) + "\n")
@@ -80,49 +97,7 @@ class MetricsLogger:
                     self._scalars.add_scalar(name, value, int(row["step"]))
 
     def close(self) -> None:
-        """Closes the files."""
+        """Close the files."""
         for file in (self._file, self._scalars):
             if file is not None:
                 file.close()
-
-
-class ProgressReport:
-    """A bar with rate and time left where stderr is a terminal, else a line for each row; rank 0 only.
-
-    Args:
-        total: steps of the run.
-        step: steps done before this start.
-        show: whether this rank prints.
-    """
-
-    def __init__(self, *, total: int, step: int, show: bool) -> None:
-        self.total = total
-        self.show = show
-        bar = progress_bar()
-        self._bar = bar if show and not bar.disable else None
-        if self._bar is not None:
-            self._task = self._bar.add_task("training", total=total, completed=step)
-
-    def __enter__(self) -> ProgressReport:
-        if self._bar is not None:
-            self._bar.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if self._bar is not None:
-            self._bar.stop()
-
-    def advance(self) -> None:
-        """One more step is done."""
-        if self._bar is not None:
-            self._bar.advance(self._task)
-
-    def row(self, row: MetricsRow) -> None:
-        """Show a row of the metrics."""
-        if self._bar is not None:
-            self._bar.update(self._task, description=f"training, loss {row['loss']:.4f}")
-        elif self.show:
-            text = "  ".join(f"{name} {value:.4g}" for name, value in row.items() if name != "step")
-            print(f"step {row['step']}/{self.total}  {text}", file=sys.stderr, flush=True)

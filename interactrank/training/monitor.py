@@ -1,4 +1,4 @@
-"""What happened since the last row of metrics: mean losses, speed, and the first step that went wrong.
+"""The steps since the last row of metrics: mean losses, speed, and the first step that went wrong.
 
 Losses stay on the device until a row is written, so that checking them costs no synchronisation per step.
 """
@@ -7,17 +7,16 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, fields
-from typing import Any
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 from torchrec.distributed.model_parallel import DistributedModelParallel
-from torchrec.sparse.jagged_tensor import KeyedJaggedTensor
 
 from interactrank.core.errors import UserError
 from interactrank.distributed.collectives import all_gather_objects
-from interactrank.training.batch_protocol import Batch
+from interactrank.training.batch_protocol import named_tensors
+from interactrank.training.pipeline import StepResult
 
 __all__ = ["NonFiniteLossError", "Window", "batch_statistics", "check_finite_state"]
 
@@ -29,8 +28,7 @@ class NonFiniteLossError(UserError, RuntimeError):
 @dataclass(frozen=True)
 class _Entry:
     step: int
-    loss: Tensor
-    parts: dict[str, Tensor]
+    result: StepResult
     grad_norm: Tensor
 
 
@@ -39,33 +37,21 @@ class Window:
 
     def __init__(self) -> None:
         self._entries: list[_Entry] = []
-        self._samples, self._unit = 0, "samples"
         self._start = time.perf_counter()
 
     def restart_clock(self) -> None:
-        """Leaves what ran until now, such as an evaluation, out of the speed."""
+        """Leave the time until now, such as that of an evaluation, out of the speed."""
         self._start = time.perf_counter()
 
-    def add(
-        self,
-        *,
-        step: int,
-        loss: Tensor,
-        parts: dict[str, Tensor],
-        grad_norm: Tensor,
-        samples: int,
-        unit: str = "samples",
-    ) -> None:
-        """Notes a step."""
-        self._entries.append(_Entry(step, loss, parts, grad_norm))
-        self._samples += samples
-        self._unit = unit
+    def add(self, step: int, result: StepResult, grad_norm: Tensor) -> None:
+        """Note a step; its outputs are not kept."""
+        self._entries.append(_Entry(step, replace(result, outputs=None), grad_norm))
 
-    def close(self, batch_of: Callable[[int], Batch]) -> dict[str, float]:
-        """Means over the steps and ranks of the window, which starts anew. All ranks must call it.
+    def close(self, batch_of: Callable[[int], object]) -> dict[str, float]:
+        """Return means over the steps and ranks of the window, and empty it. All ranks must call it.
 
         Args:
-            batch_of: step -> this rank's batch of that step; called only where the loss went wrong.
+            batch_of: step -> this rank's batch of that step; called only if the loss went wrong.
 
         Returns:
             ``loss``, each ``loss/<part>``, ``grad_norm`` and ``<unit>_per_s`` (of all ranks).
@@ -73,35 +59,35 @@ class Window:
         Raises:
             NonFiniteLossError: on all ranks, if the loss of any was NaN or infinite.
         """
-        losses = torch.stack([e.loss.float() for e in self._entries]).cpu()
+        results = [e.result for e in self._entries]
+        losses = torch.stack([r.loss.float() for r in results]).cpu()
         norms = torch.stack([e.grad_norm.float() for e in self._entries]).cpu()
         bad = ~(losses.isfinite() & norms.isfinite())
         first = self._entries[int(bad.nonzero()[0])].step if bad.any() else None
         steps = [step for step in all_gather_objects(first) if step is not None]
         if steps:
             self._explain(min(steps), batch_of)
-        names = list(self._entries[0].parts)
         means = {"loss": float(losses.mean())}
-        for name in names:
-            means[name] = float(torch.stack([e.parts[name].float() for e in self._entries]).mean())
+        for name in results[0].parts:
+            means[name] = float(torch.stack([r.parts[name].float() for r in results]).mean())
         means["grad_norm"] = float(norms.mean())
         seconds = time.perf_counter() - self._start
-        everyone = all_gather_objects((means, self._samples / max(seconds, 1e-9)))
+        everyone = all_gather_objects((means, sum(r.samples for r in results) / max(seconds, 1e-9)))
         row = {name: sum(theirs[name] for theirs, _ in everyone) / len(everyone) for name in means}
-        row[f"{self._unit}_per_s"] = sum(rate for _, rate in everyone)
+        row[f"{results[0].unit}_per_s"] = sum(rate for _, rate in everyone)
         self._entries.clear()
-        self._samples, self._unit = 0, "samples"
         self._start = time.perf_counter()
         return row
 
-    def _explain(self, step: int, batch_of: Callable[[int], Batch]) -> None:
+    def _explain(self, step: int, batch_of: Callable[[int], object]) -> None:
         entry = next(e for e in self._entries if e.step == step)
-        wrong_loss = not bool(entry.loss.isfinite())
+        loss, parts = entry.result.loss, entry.result.parts
+        wrong_loss = not bool(loss.isfinite())
         anywhere = any(all_gather_objects(wrong_loss))
         mine = None
         if wrong_loss or not anywhere:  # a bad gradient is the same on all ranks: any batch may be the cause
-            parts = "".join(f", {name} {float(value):g}" for name, value in entry.parts.items())
-            mine = f"loss {float(entry.loss):g}{parts}, gradient norm {float(entry.grad_norm):g}\n"
+            listed = "".join(f", {name} {float(value):g}" for name, value in parts.items())
+            mine = f"loss {float(loss):g}{listed}, gradient norm {float(entry.grad_norm):g}\n"
             try:
                 mine += batch_statistics(batch_of(step))
             except Exception as error:
@@ -116,17 +102,15 @@ class Window:
         )
 
 
-def batch_statistics(batch: Batch) -> str:
-    """A line for each tensor of a batch: shape, smallest and largest value, number of NaN and infinities."""
-    lines = []
-    for field in fields(batch):  # type: ignore[arg-type]
-        value: Any = getattr(batch, field.name)
-        if isinstance(value, KeyedJaggedTensor):
-            # SIM118: a KeyedJaggedTensor is no dict; iterating over it does not give its keys.
-            lines += [_line(f"{field.name}.{key}", value[key].values()) for key in value.keys()]  # noqa: SIM118
-        elif value is not None:
-            lines.append(_line(field.name, value))
-    return "\n".join(lines)
+def batch_statistics(batch: object) -> str:
+    """Return a line for each tensor of a batch: shape, smallest and largest value, NaN and infinities.
+
+    Example::
+
+        >>> print(batch_statistics({"price": torch.tensor([1.5, float("nan")])}))
+          price [2]: 1.5 to 1.5, 1 NaN, 0 infinite
+    """
+    return "\n".join(_line(name, tensor) for name, tensor in named_tensors(batch))
 
 
 def _line(name: str, value: Tensor) -> str:
@@ -142,7 +126,7 @@ def _line(name: str, value: Tensor) -> str:
 
 @torch.no_grad()
 def check_finite_state(dmp: DistributedModelParallel, step: int) -> None:
-    """Refuses weights with NaN or infinities, before they are saved. All ranks must call it.
+    """Refuse weights with NaN or infinities, before they are saved. All ranks must call it.
 
     Raises:
         NonFiniteLossError: on all ranks; names the parameters and where they are wrong.

@@ -1,14 +1,15 @@
 """One training step: batch to the device, forward, backward, update; plain, or overlapped by TorchRec.
 
-An overlapped pipeline takes batches ahead of their step. Give it an iterator that ends where the model is to
-be evaluated or saved: it trains on all that it took, and nothing is under way then.
+An overlapped pipeline prefetches. It gets a segment of the batches, which ends at the next evaluation or
+checkpoint, so that it is empty there; see :meth:`~interactrank.training.DataSchedule.segments`.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, Protocol
 
 import torch
 import torch.distributed as dist
@@ -16,55 +17,94 @@ from torch import Tensor, nn
 from torchrec.distributed.model_parallel import DistributedModelParallel
 from torchrec.distributed.train_pipeline import PrefetchTrainPipelineSparseDist, TrainPipelineSparseDist
 from torchrec.distributed.train_pipeline.tracing import Tracer, _get_leaf_module_names
+from torchrec.streamable import Pipelineable
 
 from interactrank.core.errors import TrainingError
 from interactrank.sharding.kernels import unlock_caches
-from interactrank.training.batch_protocol import Batch, count_samples, sample_unit
+from interactrank.training.batch_protocol import count_samples, move_batch, sample_unit
 from interactrank.training.optimizers import TrainingOptimizer
 from interactrank.training.settings import TrainingSettings
 
-__all__ = ["Forward", "OverlappedPipeline", "PlainPipeline", "make_pipeline"]
+__all__ = ["Forward", "OverlappedPipeline", "Pipeline", "PlainPipeline", "StepResult", "make_pipeline"]
 
 logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class StepResult:
+    """What a step gave on this rank.
+
+    Attributes:
+        loss: [] the loss, detached and on the device.
+        parts: the model's outputs named ``loss/<part>``, detached.
+        samples: number of samples of the batch.
+        unit: what the batch calls its samples.
+        outputs: all outputs of the model.
+    """
+
+    loss: Tensor
+    parts: dict[str, Tensor] = field(default_factory=dict)
+    samples: int = 0
+    unit: str = "samples"
+    outputs: Any = None
 
 
 class Forward:
     """Calls the model under autocast and keeps what the step gave.
 
     Args:
-        model: batch -> (loss, outputs).
+        model: batch -> (loss, outputs). The loss is the mean over this rank's batch. Outputs are anything; if
+            they are a mapping, its entries named ``loss/<part>`` are reported.
         device: where it computes.
         bf16: whether matrix products run in bfloat16.
 
     Attributes:
-        loss: the last step's loss, detached.
-        parts: its outputs named ``loss/<part>``, detached.
-        samples: number of samples of its batch.
-        unit: what a sample is called.
+        result: of the last call, without its outputs.
     """
 
     def __init__(self, model: nn.Module, device: torch.device, bf16: bool) -> None:
         self.model = model
         self.device = device
         self.bf16 = bf16
-        if bf16 and device.type == "cpu" and not _cpu_has_bf16():
-            logger.info("training.autocast: bf16 is slower than none here: this CPU has no bf16 instructions")
-        self.loss: Tensor = torch.zeros(())
-        self.parts: dict[str, Tensor] = {}
-        self.samples, self.unit = 0, "samples"
+        self.result = StepResult(torch.zeros(()))
 
-    def __call__(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
-        """Loss and outputs of a batch."""
+    def __call__(self, batch: Any) -> tuple[Tensor, Any]:
+        """Return loss and outputs of a batch."""
         with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.bf16):
             loss, outputs = self.model(batch)
-        self.loss = loss.detach()
-        self.parts = {name: value.detach() for name, value in outputs.items() if name.startswith("loss/")}
-        self.samples, self.unit = count_samples(batch), sample_unit(batch)
+        named = outputs if isinstance(outputs, Mapping) else {}
+        self.result = StepResult(
+            loss=loss.detach(),
+            parts={name: value.detach() for name, value in named.items() if name.startswith("loss/")},
+            samples=count_samples(batch),
+            unit=sample_unit(batch),
+        )
         return loss, outputs
 
 
+class Pipeline(Protocol):
+    """Trains on batches, one a call; holds the model while it is attached."""
+
+    @property
+    def prefetched(self) -> int:
+        """Number of batches taken from the iterator and not yet trained on."""
+
+    def progress(self, batches: Iterator[Any]) -> StepResult:
+        """Train on the next batch; prefetched ones come first, also those of another iterator.
+
+        Raises:
+            StopIteration: there is none.
+        """
+
+    def detach(self) -> None:
+        """Give the model back its own forward, so that it can be called."""
+
+    def attach(self) -> None:
+        """Take the model over again."""
+
+
 class PlainPipeline:
-    """One step after the other; what a single rank on CPU, which has nothing to overlap, does best.
+    """One step after the other; fastest for a single rank on CPU, which has nothing to overlap.
 
     Args:
         forward: calls the model.
@@ -79,33 +119,33 @@ class PlainPipeline:
 
     @property
     def prefetched(self) -> int:
-        """Batches that were taken and not yet trained on: none."""
+        """Return 0: nothing is prefetched."""
         return 0
 
-    def progress(self, batches: Iterator[Batch]) -> Any:
-        """Trains on the next batch.
+    def progress(self, batches: Iterator[Any]) -> StepResult:
+        """Train on the next batch.
 
         Raises:
             StopIteration: there is none.
         """
         batch = next(batches)
         if self.device.type != "cpu":
-            batch = batch.to(self.device, non_blocking=True)
+            batch = move_batch(batch, self.device)
         self.optimizer.zero_grad(set_to_none=True)
         loss, outputs = self.forward(batch)
         loss.backward()
         self.optimizer.step()
-        return outputs
+        return replace(self.forward.result, outputs=outputs)
 
     def detach(self) -> None:
-        """Nothing to do: the model can be called at any time."""
+        """Do nothing: the model can be called at any time."""
 
     def attach(self) -> None:
-        """Nothing to do."""
+        """Do nothing."""
 
 
 class OverlappedPipeline:
-    """TorchRec's pipelines, which take up to two batches ahead.
+    """TorchRec's pipelines, which prefetch up to two batches.
 
     Args:
         dmp: the sharded model.
@@ -125,63 +165,78 @@ class OverlappedPipeline:
     ) -> None:
         kind = PrefetchTrainPipelineSparseDist if prefetch else TrainPipelineSparseDist
         self.dmp = dmp
+        self.forward = forward
         self.pipeline = kind(dmp, optimizer, dmp.device, custom_model_fwd=forward)
 
     @property
     def prefetched(self) -> int:
-        """Batches that were taken and not yet trained on."""
+        """Number of batches taken from the iterator and not yet trained on."""
         return len(self.pipeline.batches)
 
-    def progress(self, batches: Iterator[Batch]) -> Any:
-        """Trains on the next batch; those that it took before come first, also of another iterator.
+    def progress(self, batches: Iterator[Any]) -> StepResult:
+        """Train on the next batch; prefetched ones come first, also those of another iterator.
 
         Raises:
             StopIteration: there is none.
+            TrainingError: the batches are of a type that TorchRec's pipelines do not take.
         """
-        return self.pipeline.progress(batches)
+        try:
+            outputs = self.pipeline.progress(batches)
+        except AssertionError as error:
+            if Pipelineable.__name__ not in str(error):
+                raise
+            raise TrainingError(
+                f"the overlapped pipeline cannot take this batch: {error}. Derive it from "
+                "interactrank.training.TensorBatch, or set training.pipeline to plain"
+            ) from error
+        return replace(self.forward.result, outputs=outputs)
 
     def detach(self) -> None:
-        """Gives the model back its own forward, so that it can be called.
+        """Give the model back its own forward, so that it can be called.
 
         Raises:
-            RuntimeError: batches are under way, whose ids or rows a call would mix up with its own.
+            RuntimeError: batches are prefetched, whose ids or rows a call would mix up with its own.
         """
         if self.prefetched:
             raise RuntimeError(
-                f"the pipeline has {self.prefetched} batches under way; end its iterator first"
+                f"the pipeline has prefetched {self.prefetched} batches; train on them before you call the "
+                "model (end the iterator)"
             )
         self.pipeline.detach()
 
     def attach(self) -> None:
-        """Takes the model over again."""
+        """Take the model over again."""
         unlock_caches(self.dmp)
         self.pipeline.attach(self.dmp)
 
 
 def make_pipeline(
-    dmp: DistributedModelParallel, forward: Forward, optimizer: TrainingOptimizer, settings: TrainingSettings
-) -> PlainPipeline | OverlappedPipeline:
-    """The pipeline that the settings ask for; call ``detach`` before the model is called outside of it.
+    dmp: DistributedModelParallel, optimizer: TrainingOptimizer, settings: TrainingSettings
+) -> Pipeline:
+    """Return the pipeline that the settings ask for; detach it before you call the model yourself.
 
     Args:
         dmp: the sharded model.
-        forward: calls it.
         optimizer: updates it.
-        settings: ``pipeline`` is read.
+        settings: ``pipeline`` and ``autocast`` are read.
 
     Raises:
         TrainingError: ``sparse_dist`` or ``prefetch`` is asked for and cannot work for this model, or here.
     """
+    bf16 = settings.autocast == "bf16"
+    if bf16 and dmp.device.type == "cpu" and not _cpu_has_bf16():
+        logger.warning("training.autocast: bf16 is slower than none here: this CPU has no bf16 instructions")
+    forward = Forward(dmp, dmp.device, bf16)
     kind = settings.pipeline
     if kind == "prefetch" and dmp.device.type == "cpu":
         raise TrainingError(
             "training.pipeline: prefetch fills the caches that tables have on a GPU (kernel "
-            "fused_uvm_caching), and this run is on CPU; take sparse_dist"
+            "fused_uvm_caching), and this run is on CPU; use sparse_dist"
         )
     if kind == "auto" and dmp.device.type == "cpu" and dist.get_world_size() == 1:
         kind = "plain"  # nothing is exchanged
     if kind != "plain":
-        obstacle = _obstacle(dmp)
+        obstacle = _tracing_obstacle(dmp)
         if obstacle is None:
             return OverlappedPipeline(dmp, forward, optimizer, prefetch=kind == "prefetch")
         name = "sparse_dist" if kind == "auto" else kind
@@ -191,17 +246,17 @@ def make_pipeline(
                 f"{message}; set training.pipeline to plain, or let forward only pass attributes of the "
                 "batch to the collections of tables, and their results to one other module"
             )
-        logger.info(f"{message}; the plain pipeline is used")
+        logger.info("%s; the plain pipeline is used", message)
     return PlainPipeline(forward, optimizer, dmp.device)
 
 
 def _cpu_has_bf16() -> bool:
-    """Whether the processor computes in bfloat16; without it torch emulates that, many times slower."""
+    """Return whether the processor computes in bfloat16; else torch emulates it, many times slower."""
     return any(found for name, found in torch.cpu.get_capabilities().items() if "bf16" in name)
 
 
-def _obstacle(dmp: DistributedModelParallel) -> str | None:
-    """Why TorchRec's pipeline cannot find the collections' inputs by tracing; None if it can."""
+def _tracing_obstacle(dmp: DistributedModelParallel) -> str | None:
+    """Return why TorchRec's pipeline cannot find the collections' inputs by tracing; None if it can."""
     model = dmp.module
     try:
         Tracer(leaf_modules=_get_leaf_module_names(model)).trace(model)

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import math
-from typing import Literal
+from typing import Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
 from interactrank.core.settings import Config
-from interactrank.sharding.settings import ShardingSettings, check_betas
+from interactrank.sharding.settings import ShardingSettings
 
 __all__ = ["DenseOptimizer", "LearningRateSchedule", "TrainingSettings"]
+
+_FREE: dict[str, Any] = {"resume": "free"}  # may change when a run is resumed: it decides about no weight
 
 
 class DenseOptimizer(Config):
@@ -18,15 +20,16 @@ class DenseOptimizer(Config):
 
     lr: float = Field(1e-3, gt=0, description="peak learning rate")
     betas: tuple[float, float] = Field((0.9, 0.999), description="decay of the two moments, each in 0..1")
-    eps: float = Field(1e-8, gt=0)
+    eps: float = Field(1e-8, ge=1e-37, description="least denominator; less would be 0 in float32")
     weight_decay: float = Field(
         0.0, ge=0, description="decoupled (AdamW); biases, norms and other vectors are left out"
     )
 
-    @model_validator(mode="after")
-    def _check(self) -> DenseOptimizer:
-        check_betas(self.betas)
-        return self
+    def problems(self) -> list[str]:
+        """Return what is wrong with the decay rates."""
+        if all(0 <= b < 1 for b in self.betas):
+            return []
+        return [f"betas {list(self.betas)}: each must be at least 0 and below 1"]
 
 
 class LearningRateSchedule(Config):
@@ -42,14 +45,14 @@ class LearningRateSchedule(Config):
         None, ge=0, le=1, description="factor at the last step; 0 when left out; constant takes none"
     )
 
-    @model_validator(mode="after")
-    def _check(self) -> LearningRateSchedule:
+    def problems(self) -> list[str]:
+        """Return what is wrong with the shape of the schedule."""
         if self.decay == "constant" and self.min_lr_factor is not None:
-            raise ValueError("min_lr_factor goes with decay cosine or linear, not with constant")
-        return self
+            return ["min_lr_factor goes with decay cosine or linear, not with constant"]
+        return []
 
     def factor(self, step: int, total: int) -> float:
-        """Factor of step ``step`` (1 is the first) of ``total``.
+        """Return the factor of step ``step`` (1 is the first) of ``total``.
 
         Example::
 
@@ -72,10 +75,14 @@ class TrainingSettings(ShardingSettings):
 
     steps: int | None = Field(None, ge=1, description="maximum number of steps")
     epochs: int | None = Field(
-        None, ge=1, description="maximum number of epochs; with steps, whichever ends first; 1 without both"
+        None,
+        ge=1,
+        description="maximum number of epochs; with steps, whichever ends first; 1 if both are left out",
     )
-    seed: int = Field(0, ge=0, description="seed of the initial weights and of dropout")
-    device: Literal["auto", "cpu", "cuda"] = Field("auto", description="auto: cuda where there is one")
+    seed: int = Field(0, ge=0, lt=2**32, description="seed of the initial weights and of dropout")
+    device: Literal["auto", "cpu", "cuda"] = Field(
+        "auto", description="auto: cuda on a machine with a GPU", json_schema_extra=_FREE
+    )
     autocast: Literal["none", "bf16"] = Field(
         "none", description="bf16: matrix products in bfloat16; slower on a CPU without bf16 instructions"
     )
@@ -84,19 +91,43 @@ class TrainingSettings(ShardingSettings):
     clip_norm: float | None = Field(
         None, gt=0, description="scale the dense gradients down to this norm over all of them"
     )
-    log_every: int = Field(50, ge=1, description="steps between rows of metrics.jsonl")
-    validate_every: int | None = Field(None, ge=1, description="steps between validations; also at the end")
-    checkpoint_every: int | None = Field(None, ge=1, description="steps between checkpoints; also at the end")
-    keep_last: int = Field(2, ge=1, description="number of newest checkpoints to keep")
-    tensorboard: bool = Field(False, description="write scalars for TensorBoard (extra: report)")
-    timeout_s: int = Field(1800, ge=1, description="timeout of collectives in seconds")
+    log_every: int = Field(
+        50, ge=1, description="steps between rows of metrics.jsonl", json_schema_extra=_FREE
+    )
+    validate_every: int | None = Field(
+        None, ge=1, description="steps between validations; also at the end", json_schema_extra=_FREE
+    )
+    checkpoint_every: int | None = Field(
+        None, ge=1, description="steps between checkpoints; also at the end", json_schema_extra=_FREE
+    )
+    keep_last: int = Field(
+        2, ge=1, description="number of newest checkpoints to keep", json_schema_extra=_FREE
+    )
+    tensorboard: bool = Field(
+        False, description="write scalars for TensorBoard (extra: report)", json_schema_extra=_FREE
+    )
+    timeout_s: int = Field(
+        1800, ge=1, le=10**7, description="timeout of collectives in seconds", json_schema_extra=_FREE
+    )
+
+    def problems(self) -> list[str]:
+        """Return what is wrong between steps and warm-up, and in the sharding settings."""
+        found = super().problems()
+        warmup = self.schedule.warmup_steps
+        if self.steps is not None and warmup >= self.steps:
+            found.append(
+                f"schedule.warmup_steps: a warm-up of {warmup} steps is as long as the whole training of "
+                f"{self.steps}, or longer; set fewer, or train for more steps"
+            )
+        return found
 
     def total_steps(self, steps_per_epoch: int, more: int = 0) -> int:
-        """Steps of the whole run.
+        """Return the number of steps of the whole run.
 
         Args:
-            steps_per_epoch: steps of one pass over the data.
-            more: by how much fewer steps were needed until now, on other ranks, than these would have.
+            steps_per_epoch: steps of one epoch.
+            more: by how many steps the run until now was shorter, on other ranks, than it would have been on
+                these.
 
         Example::
 

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from interactrank.checkpoint import staging
 from interactrank.checkpoint import store as checkpoint
 from interactrank.checkpoint.store import CheckpointStore
+from interactrank.core.manifest import Manifest
 from interactrank.distributed.collectives import RankError
 from interactrank.distributed.world import current_world, process_group
 from interactrank.sharding.planner.plan import make_plan
@@ -47,22 +48,22 @@ def test_the_copy_is_of_the_step_while_training_goes_on(tmp_path: Path) -> None:
 
 
 def _full_disk(output: str) -> tuple[str, list[str]]:
-    original = checkpoint.atomic_write_text
+    original = Manifest.write
 
-    def full(path: Path, text: str) -> Path:
-        if "step_0000000002" in str(path):
+    def full(manifest: Manifest, folder: Path, *, seal: bool = False) -> None:
+        if "step_0000000002" in str(folder):
             raise OSError(28, "No space left on device")
-        return original(path, text)
+        original(manifest, folder, seal=seal)
 
     settings = TrainingSettings(steps=100, checkpoint_every=1, checkpoint_async=True)
-    checkpoint.atomic_write_text = full
+    Manifest.write = full  # type: ignore[method-assign]
     try:
         train(ToyModel(), ToyLoader(current_world().rank), settings, output)
     except (OSError, RankError) as error:
         names = sorted(path.name for path in (Path(output) / "checkpoints").glob("step_*"))
         return f"{type(error).__name__}: {error}", names
     finally:
-        checkpoint.atomic_write_text = original
+        Manifest.write = original  # type: ignore[method-assign]
     return "no error", []
 
 

@@ -12,6 +12,7 @@ from torch.distributed.checkpoint.format_utils import dcp_to_torch_save
 from interactrank.checkpoint import store as checkpoint
 from interactrank.checkpoint.manifest import CheckpointError
 from interactrank.checkpoint.store import CheckpointStore
+from interactrank.core.manifest import Manifest
 from interactrank.distributed.collectives import RankError
 from interactrank.distributed.world import current_world, process_group
 from interactrank.sharding.planner.plan import make_plan
@@ -150,15 +151,15 @@ def test_a_truncated_changed_or_missing_file_is_refused_by_name(trained: Path) -
     whole = data.read_bytes()
     remedy = "delete the folder step_0000000003 to resume from the checkpoint before it, step_0000000002"
     data.write_bytes(whole[:-100])
-    assert resume(trained) == f"{data} has {len(whole) - 100} bytes instead of {len(whole)}; {remedy}"
+    assert resume(trained) == f"'{data}' has {len(whole) - 100:,} bytes instead of {len(whole):,}; {remedy}"
     data.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
-    assert resume(trained) == f"{data} has changed since it was written (SHA-256); {remedy}"
+    assert resume(trained) == f"'{data}' has changed since it was written (SHA-256); {remedy}"
     data.unlink()
-    assert resume(trained) == f"{data} is missing; {remedy}"
+    assert resume(trained) == f"'{data}' is missing; {remedy}"
     data.write_bytes(whole)
     metadata = data.with_name(".metadata")  # a pickle: must not be opened when it is not the one we wrote
     metadata.write_bytes(b"cos\nsystem\n(S'touch " + str(trained / "owned").encode() + b"'\ntR.")
-    assert ".metadata has" in resume(trained)
+    assert ".metadata' has" in resume(trained)
     assert not (trained / "owned").exists()
     # The remedy works: the checkpoint before it is good.
     shutil.rmtree(data.parent)
@@ -170,24 +171,25 @@ def test_an_unreadable_or_older_manifest_is_refused(trained: Path) -> None:
     file = trained / "checkpoints" / "step_0000000003" / "manifest.json"
     text = file.read_text()
     file.write_text(text[:50])
-    assert "no readable manifest.json" in resume(trained)
-    file.write_text(text.replace('"version": 4', '"version": 3'))
+    assert "manifest.json' is not a readable manifest" in resume(trained)
+    file.write_text(text)
+    manifest = Manifest.read(file.parent)
+    Manifest({**manifest.facts, "version": 3}, manifest.files).write(file.parent, seal=True)
     assert "format version 3, but this release reads 4" in resume(trained)
     file.write_text(text.replace('"step": 3', '"step": 2'))
-    assert f"{file} has changed since it was written; delete the folder" in resume(trained)
+    assert f"'{file}' has changed since it was written; delete the folder" in resume(trained)
     shutil.rmtree(trained / "checkpoints" / "step_0000000002")
-    assert "no checkpoint before it: without the folder step_0000000003 training begins" in resume(trained)
+    assert "it is the oldest checkpoint: delete step_0000000003 to start from scratch" in resume(trained)
 
 
-def test_a_checkpoint_without_its_manifest_is_not_passed_over_in_silence(
+def test_store__a_checkpoint_without_its_manifest_is_warned_of(
     trained: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    caplog.set_level("INFO", "interactrank")
     store = trained / "checkpoints"
     (store / "step_0000000003" / "manifest.json").unlink()
     with process_group("cpu"):
         assert CheckpointStore(store).latest() == store / "step_0000000002"
-    said = "step_0000000003 has no manifest.json and is left out; it is of no use, delete it"
+    said = "step_0000000003 is incomplete (no manifest.json) and ignored; delete it"
     assert said in caplog.text
     (store / "step_0000000002" / "manifest.json").unlink()
     assert "step_0000000003 has no manifest.json, and there is no other checkpoint" in resume(trained)
@@ -272,7 +274,7 @@ def test_a_save_that_fails_leaves_the_earlier_checkpoint(
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr(checkpoint, "atomic_write_text", full)
+        patch.setattr(checkpoint.Manifest, "write", full)
         for more in ({}, {"checkpoint_async": True}):
             settings = TrainingSettings.model_validate({"steps": 4} | more)
             with process_group("cpu"), pytest.raises(OSError, match="No space left"):

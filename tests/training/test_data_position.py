@@ -156,12 +156,38 @@ def test_other_data_is_refused() -> None:
         DataSchedule(Numbers(requests=30), settings(epochs=2), data.position(3), ranks=1)
 
 
-def test_fewer_requests_left_than_ranks(capsys: pytest.CaptureFixture[str]) -> None:
+def test_data_schedule__fewer_samples_remain_than_ranks(caplog: pytest.LogCaptureFixture) -> None:
     _, data = run(1, 11, None, epochs=1)
     seen, data = run(5, None, data.position(11), epochs=1)
     assert data.total == 12
     assert set(seen) == {(0, 22), (0, 23)}
-    assert "some ranks repeat one" in capsys.readouterr().err
+    assert "some ranks repeat one" in caplog.text
+
+
+def test_segments__end_at_each_multiple_and_at_the_end() -> None:
+    data = DataSchedule(Numbers(), settings(steps=10))
+    # Multiples of 3 and of 4 up to 10, and 10.
+    assert [(s.first, s.last) for s in data.segments(3, None, 4)] == [
+        *((1, 3), (4, 4), (5, 6), (7, 8), (9, 9), (10, 10))
+    ]
+    assert [(s.first, s.last) for s in data.segments(None)] == [(1, 10)]
+    resumed = DataSchedule(Numbers(), settings(steps=10), data.position(4), ranks=1)
+    assert [(s.first, s.last) for s in resumed.segments(3)] == [(5, 6), (7, 9), (10, 10)]
+
+
+def test_segments__a_stopped_one_leaves_its_other_batches_to_the_next() -> None:
+    data = DataSchedule(Numbers(), settings(steps=4))
+    seen = []
+    for segment in data.segments(3):
+        for step in segment:
+            seen.append((step, next(segment.batches)))
+            if step == 1:
+                segment.stop_after(2)
+                assert next(segment.batches, None) is None
+                break
+    # The batch of step 2 was left to the pipeline, which had not prefetched it: it is the next.
+    assert [step for step, _ in seen] == [1, 3, 4]
+    assert [batch for _, batch in seen] == [[(0, 2 * n), (0, 2 * n + 1)] for n in range(3)]
 
 
 def test_a_new_run_that_would_end_within_its_warm_up_is_refused() -> None:

@@ -224,8 +224,6 @@ def test_a_lost_node_leaves_fewer_ranks_that_go_on_resharded(job: Job) -> None:
         os.kill(rank, signal.SIGKILL)
     _, shown = stays.communicate(timeout=WATCHDOG_S)
     assert stays.returncode == 0, shown
-    assert re.search(
-        r"2 ranks stopped in epoch 0; its remaining \d+ samples are shared among 1 ranks now", shown
-    )
+    assert re.search(r"2 ranks stopped in epoch 0; its remaining \d+ samples are shared among 1 ranks", shown)
     newest = sorted((job.folder / "node" / "checkpoints").glob("step_*/manifest.json"))[-1]
     assert json.loads(newest.read_text())["world_size"] == 1

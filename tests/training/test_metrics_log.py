@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from interactrank.training.metrics_log import MetricsLogger, ProgressReport, read_metrics
+from interactrank.training.metrics_log import MetricsLogger, read_metrics
 
 
 def test_rows_after_the_resumed_step_are_dropped(tmp_path: Path) -> None:
@@ -37,12 +37,3 @@ def test_other_ranks_keep_rows_but_write_nothing(tmp_path: Path) -> None:
     log.close()
     assert log.rows == [{"step": 1, "loss": 1.0}]
     assert list(tmp_path.iterdir()) == []
-
-
-def test_away_from_a_terminal_each_row_is_a_line(capsys: pytest.CaptureFixture[str]) -> None:
-    with ProgressReport(total=5, step=0, show=True) as progress:
-        progress.advance()
-        progress.row({"step": 1, "loss": 0.25, "requests_per_s": 1234.5})
-    with ProgressReport(total=5, step=0, show=False) as progress:
-        progress.row({"step": 1, "loss": 0.25})
-    assert capsys.readouterr().err == "step 1/5  loss 0.25  requests_per_s 1234\n"

@@ -5,6 +5,7 @@ from interactrank.distributed.world import process_group
 from interactrank.sharding.planner.plan import make_plan
 from interactrank.sharding.shard import shard_model
 from interactrank.training.monitor import NonFiniteLossError, Window, batch_statistics, check_finite_state
+from interactrank.training.pipeline import StepResult
 from interactrank.training.settings import TrainingSettings
 from tests.toy import ToyModel, toy_batch
 
@@ -22,7 +23,7 @@ def test_batch_statistics_name_each_tensor_and_count_what_is_not_finite() -> Non
 def test_a_gradient_that_is_not_finite_stops_before_the_weights_are_saved() -> None:
     window = Window()
     for step, norm in ((1, 1.0), (2, float("inf")), (3, float("nan"))):
-        window.add(step=step, loss=torch.tensor(0.5), parts={}, grad_norm=torch.tensor(norm), samples=1)
+        window.add(step, StepResult(torch.tensor(0.5)), torch.tensor(norm))
     with process_group("cpu"), pytest.raises(NonFiniteLossError) as error:
         window.close(lambda step: toy_batch(step))
     assert str(error.value).startswith("step 2: ")
@@ -34,12 +35,12 @@ def test_a_batch_that_cannot_be_read_again_does_not_hide_the_step() -> None:
         raise OSError("the file is gone")
 
     window = Window()
-    window.add(step=7, loss=torch.tensor(float("nan")), parts={}, grad_norm=torch.tensor(1.0), samples=1)
+    window.add(7, StepResult(torch.tensor(float("nan"))), torch.tensor(1.0))
     with (
         process_group("cpu"),
         pytest.raises(NonFiniteLossError, match=r"step 7: (.|\n)*OSError: the file is gone"),
     ):
-        window.close(gone)  # type: ignore[arg-type]
+        window.close(gone)
 
 
 def test_weights_that_are_not_finite_are_named() -> None:

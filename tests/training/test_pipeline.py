@@ -9,7 +9,7 @@ from interactrank.distributed.world import current_world, process_group
 from interactrank.sharding.planner.plan import make_plan
 from interactrank.sharding.shard import shard_model
 from interactrank.training.optimizers import build_optimizer
-from interactrank.training.pipeline import Forward, OverlappedPipeline, PlainPipeline, make_pipeline
+from interactrank.training.pipeline import OverlappedPipeline, PlainPipeline, make_pipeline
 from interactrank.training.settings import TrainingSettings
 from interactrank.training.trainer import train
 from tests.ranks import run_ranks
@@ -32,31 +32,32 @@ def test_a_model_that_cannot_be_traced_is_refused_with_the_way_out(tmp_path: Pat
         assert train(Branching(), ToyLoader(), TrainingSettings(steps=2), tmp_path / "b").step == 2
 
 
-def _pipeline(kind: str) -> tuple[PlainPipeline | OverlappedPipeline, Forward]:
-    """One of a sharded toy."""
+def _pipeline(kind: str, model: ToyModel | None = None) -> PlainPipeline | OverlappedPipeline:
+    """Return the pipeline of a sharded toy."""
     settings, world = TrainingSettings.model_validate({"pipeline": kind}), current_world()
-    model = ToyModel()
+    model = model or ToyModel()
     dmp = shard_model(model, make_plan(model, settings, world), settings, world)
-    forward = Forward(dmp, dmp.device, bf16=False)
     optimizer = build_optimizer(dmp, settings, 8)
     optimizer.start_step(1)
     dmp.train()
-    return make_pipeline(dmp, forward, optimizer, settings), forward
+    pipeline = make_pipeline(dmp, optimizer, settings)
+    assert isinstance(pipeline, PlainPipeline | OverlappedPipeline)
+    return pipeline
 
 
 def _in_parts(kind: str) -> list[tuple[int, float]]:
-    """(batches under way, loss) of 8 steps in parts of 1, 5 and 2, with an evaluation behind each part."""
-    pipeline, forward = _pipeline(kind)
+    """(prefetched batches, loss) of 8 steps in parts of 1, 5 and 2, with an evaluation behind each part."""
+    pipeline = _pipeline(kind)
     loader, found = ToyLoader(current_world().rank, steps_per_epoch=8), []
     batches = loader.epoch(0)
     for size in (1, 5, 2):
         part = islice(batches, size)
         for _ in range(size):
-            pipeline.progress(part)
-            found.append((pipeline.prefetched, float(forward.loss)))
+            result = pipeline.progress(part)
+            found.append((pipeline.prefetched, float(result.loss)))
         pipeline.detach()
         with torch.no_grad():
-            forward.model(loader.batch(7, 0))  # of another size on each rank
+            pipeline.forward.model(loader.batch(7, 0))  # of another size on each rank
         pipeline.attach()
     with pytest.raises(StopIteration):
         pipeline.progress(batches)
@@ -73,20 +74,20 @@ def test_the_overlapped_pipeline_loses_no_batch_and_ends_every_part() -> None:
 
 
 def _early_pause() -> str:
-    pipeline, _ = _pipeline("sparse_dist")
+    pipeline = _pipeline("sparse_dist")
     pipeline.progress(ToyLoader(current_world().rank).epoch(0))
     with pytest.raises(RuntimeError) as error:
         pipeline.detach()
     return str(error.value)
 
 
-def test_a_pause_with_batches_under_way_is_refused() -> None:
+def test_pipeline__is_not_detached_while_it_has_prefetched_batches() -> None:
     for message in run_ranks(2, _early_pause):
-        assert message == "the pipeline has 2 batches under way; end its iterator first"
+        assert message.startswith("the pipeline has prefetched 2 batches; train on them before you call")
 
 
 def _kind() -> str:
-    return type(_pipeline("auto")[0]).__name__
+    return type(_pipeline("auto")).__name__
 
 
 def test_ranks_that_exchange_something_overlap_it() -> None:
@@ -95,7 +96,7 @@ def test_ranks_that_exchange_something_overlap_it() -> None:
 
 
 def test_caches_are_not_filled_ahead_on_a_cpu(tmp_path: Path) -> None:
-    with process_group("cpu"), pytest.raises(ValueError, match=r"prefetch fills .* on CPU; take sparse_dist"):
+    with process_group("cpu"), pytest.raises(ValueError, match=r"prefetch fills .* on CPU; use sparse_dist"):
         train(ToyModel(), ToyLoader(), TrainingSettings(steps=2, pipeline="prefetch"), tmp_path)
 
 
@@ -138,10 +139,13 @@ def test_bf16_computes_in_bfloat16_and_keeps_the_weights_in_float32(tmp_path: Pa
 
 @pytest.mark.parametrize(("has_bf16", "warnings"), [(False, 1), (True, 0)])
 def test_bf16_on_a_cpu_without_it_is_warned_of(
-    has_bf16: bool, warnings: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    has_bf16: bool, warnings: int, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx2": True, "avx512_bf16": has_bf16})
     with process_group("cpu"):
         for bf16 in (False, True):
-            Forward(ToyModel(), torch.device("cpu"), bf16=bf16)
-    assert capsys.readouterr().err.count("this CPU has no bf16 instructions") == warnings
+            settings = TrainingSettings(autocast="bf16" if bf16 else "none")
+            model, world = ToyModel(), current_world()
+            dmp = shard_model(model, make_plan(model, settings, world), settings, world)
+            make_pipeline(dmp, build_optimizer(dmp, settings, 1), settings)
+    assert caplog.text.count("this CPU has no bf16 instructions") == warnings
