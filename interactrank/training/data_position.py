@@ -123,7 +123,7 @@ class DataSchedule:
     Args:
         loader: this rank's batches.
         settings: steps and epochs of the run.
-        start: position to resume from; None for a new run.
+        start: position to resume from, as :meth:`DataPosition.to_json` gives it, too; None for a new run.
         ranks: number of ranks now.
 
     Attributes:
@@ -137,9 +137,16 @@ class DataSchedule:
     """
 
     def __init__(
-        self, loader: Loader, settings: TrainingSettings, start: DataPosition | None = None, *, ranks: int = 1
+        self,
+        loader: Loader,
+        settings: TrainingSettings,
+        start: DataPosition | dict[str, Any] | None = None,
+        *,
+        ranks: int = 1,
     ) -> None:
         self.loader, self.ranks = loader, ranks
+        if isinstance(start, dict):
+            start = DataPosition.from_json(start)
         self._partitionable = loader if isinstance(loader, PartitionableLoader) else None
         self.start = self._fit(start or DataPosition(ranks=ranks, epoch_steps=loader.steps_per_epoch))
         whole = loader.steps_per_epoch

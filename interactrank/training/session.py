@@ -27,7 +27,7 @@ from interactrank.sharding.planner.plan import cluster_of, make_plan
 from interactrank.sharding.planner.plan_file import load_plan, plan_values, write_plan
 from interactrank.sharding.planner.print_plan import describe_plan, print_plan
 from interactrank.sharding.shard import shard_model
-from interactrank.training.data_position import DataPosition, DataSchedule, Loader, Segment
+from interactrank.training.data_position import DataSchedule, Loader, Segment
 from interactrank.training.optimizers import TrainingOptimizer, build_optimizer
 from interactrank.training.pipeline import Pipeline, StepResult, make_pipeline
 from interactrank.training.settings import TrainingSettings
@@ -113,7 +113,7 @@ def setup(
         raise TrainingError(
             f"{output} holds a run with checkpoint {newest.name}; resume it, or give another folder"
         )
-    position = None if newest is None else DataPosition.from_json(checkpoints.position(newest))
+    position = None if newest is None else checkpoints.position(newest)
     data = DataSchedule(loader, settings, position, ranks=world.size)
     for line in never_managed(model, data.total):
         logger.info(line)

@@ -270,7 +270,7 @@ def test_an_unfinished_checkpoint_does_not_count_and_is_cleared(trained: Path) -
 def test_a_save_that_fails_leaves_the_earlier_checkpoint(
     trained: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def full(*_: object) -> None:
+    def full(*_: object, **__: object) -> None:
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patch:
