@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any, Literal
+from typing import Literal
 
 from pydantic import Field
 
@@ -11,8 +11,6 @@ from interactrank.core.settings import Config
 from interactrank.sharding.settings import ShardingSettings
 
 __all__ = ["DenseOptimizer", "LearningRateSchedule", "TrainingSettings"]
-
-_FREE: dict[str, Any] = {"resume": "free"}  # may change when a run is resumed: it decides about no weight
 
 
 class DenseOptimizer(Config):
@@ -81,7 +79,7 @@ class TrainingSettings(ShardingSettings):
     )
     seed: int = Field(0, ge=0, lt=2**32, description="seed of the initial weights and of dropout")
     device: Literal["auto", "cpu", "cuda"] = Field(
-        "auto", description="auto: cuda on a machine with a GPU", json_schema_extra=_FREE
+        "auto", description="auto: cuda on a machine with a GPU", json_schema_extra={"resume": "free"}
     )
     autocast: Literal["none", "bf16"] = Field(
         "none", description="bf16: matrix products in bfloat16; slower on a CPU without bf16 instructions"
@@ -92,22 +90,34 @@ class TrainingSettings(ShardingSettings):
         None, gt=0, description="scale the dense gradients down to this norm over all of them"
     )
     log_every: int = Field(
-        50, ge=1, description="steps between rows of metrics.jsonl", json_schema_extra=_FREE
+        50, ge=1, description="steps between rows of metrics.jsonl", json_schema_extra={"resume": "free"}
     )
     validate_every: int | None = Field(
-        None, ge=1, description="steps between validations; also at the end", json_schema_extra=_FREE
+        None,
+        ge=1,
+        description="steps between validations; also at the end",
+        json_schema_extra={"resume": "free"},
     )
     checkpoint_every: int | None = Field(
-        None, ge=1, description="steps between checkpoints; also at the end", json_schema_extra=_FREE
+        None,
+        ge=1,
+        description="steps between checkpoints; also at the end",
+        json_schema_extra={"resume": "free"},
     )
     keep_last: int = Field(
-        2, ge=1, description="number of newest checkpoints to keep", json_schema_extra=_FREE
+        2, ge=1, description="number of newest checkpoints to keep", json_schema_extra={"resume": "free"}
     )
     tensorboard: bool = Field(
-        False, description="write scalars for TensorBoard (extra: report)", json_schema_extra=_FREE
+        False,
+        description="write scalars for TensorBoard (extra: report)",
+        json_schema_extra={"resume": "free"},
     )
     timeout_s: int = Field(
-        1800, ge=1, le=10**7, description="timeout of collectives in seconds", json_schema_extra=_FREE
+        1800,
+        ge=1,
+        le=10**7,
+        description="timeout of collectives in seconds",
+        json_schema_extra={"resume": "free"},
     )
 
     def problems(self) -> list[str]:
