@@ -1,7 +1,7 @@
 """Buffers that differ between ranks, such as running statistics of each rank's own batches.
 
 Tables are sharded and parameters are the same on all ranks, but a buffer may be a rank's own; a checkpoint
-that held rank 0's alone would resume the others with strange ones.
+that held rank 0's alone would resume the other ranks with its values.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ __all__ = ["buffers_of_ranks", "copy_buffers"]
 
 
 def buffers_of_ranks(model: nn.Module) -> tuple[dict[str, Tensor], list[str]]:
-    """This rank's values of the buffers that are not the same on all ranks. All ranks must call it.
+    """Return this rank's values of the buffers that are not the same on all ranks. All ranks must call it.
 
     Args:
         model: sharded or not.
@@ -40,7 +40,7 @@ def buffers_of_ranks(model: nn.Module) -> tuple[dict[str, Tensor], list[str]]:
 def copy_buffers(
     model: nn.Module, names: list[str], values: dict[str, Tensor] | None = None
 ) -> dict[str, Tensor]:
-    """The named buffers as a checkpoint has them: copies to be filled, or ``values`` put back in place.
+    """Return copies of the named buffers for a checkpoint to fill, or put ``values`` back in place.
 
     Args:
         model: sharded or not.

@@ -13,7 +13,7 @@ __all__ = ["random_state", "seed_everything", "set_random_state"]
 
 
 def random_state() -> dict[str, Tensor]:
-    """The state now, by generator.
+    """Return the present state, by generator.
 
     Example::
 
@@ -41,10 +41,10 @@ def random_state() -> dict[str, Tensor]:
 
 
 def set_random_state(state: dict[str, Tensor]) -> None:
-    """Goes back to a state that :func:`random_state` gave."""
+    """Restore a state that :func:`random_state` gave."""
     position, has_gauss, gauss = state["numpy_rest"].tolist()
     keys = state["numpy"].numpy().astype(np.uint32)
-    # NPY002: the global generator again, as of `random_state`; so it is where it is seeded.
+    # NPY002: the global generator again, as in `random_state` and `seed_everything`.
     np.random.set_state(("MT19937", keys, int(position), int(has_gauss), gauss))  # noqa: NPY002
     spare = float(state["python_rest"])
     words = tuple(state["python"].tolist())
@@ -55,12 +55,12 @@ def set_random_state(state: dict[str, Tensor]) -> None:
 
 
 def seed_everything(seed: int, rank: int, step: int = 0) -> None:
-    """Seeds the generators of a rank, each rank differently, so that dropout differs between them.
+    """Seed the generators of a rank, each rank differently, so that dropout differs between them.
 
     Args:
         seed: of the run.
         rank: of this process.
-        step: steps done, so that a run that goes on with other ranks does not draw the same again.
+        step: steps done, so that a run resumed on other ranks does not draw the same numbers again.
     """
     mixed = (seed * 1_000_003 + rank) + step * 15_485_863
     torch.manual_seed(mixed)

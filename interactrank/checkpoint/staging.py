@@ -33,20 +33,20 @@ class Staging:
         self._allocated: Future[None] | None = None
 
     def allocate(self, state: dict[str, Any]) -> None:
-        """Makes the memory for copies of such a state in a thread. Returns at once; :meth:`copy` waits.
+        """Allocate the memory for copies of such a state in a thread; return at once, :meth:`copy` waits.
 
         Args:
-            state: of which only the shapes are read.
+            state: only its shapes are read.
         """
         thread = ThreadPoolExecutor(1, "interactrank-staging")
         self._allocated = thread.submit(self._touch, state)
         thread.shutdown(wait=False)  # it ends when the memory is there
 
     def copy(self, state: dict[str, Any]) -> dict[str, Any]:
-        """A copy of the state; the next one is written over it.
+        """Return a copy of the state; the next call overwrites it.
 
         Args:
-            state: as prepared or not; for what was not, memory is made.
+            state: memory that was not allocated for it before is allocated now.
         """
         if self._allocated is not None:
             self._allocated.result()
@@ -62,7 +62,7 @@ class Staging:
                 tensor.zero_()
 
     def _hold(self, value: Any, path: StatePath, pairs: list[Pair]) -> Any:
-        """The state with tensors of its own, which are still to be filled: pairs of targets and sources."""
+        """Return the state with tensors of its own; add each one and the source that is to fill it to pairs."""
         if isinstance(value, dict):
             return {key: self._hold(part, (*path, key), pairs) for key, part in value.items()}
         if isinstance(value, list | tuple):
@@ -104,7 +104,7 @@ def _tensors(value: Any, path: StatePath) -> Iterator[tuple[StatePath, Tensor]]:
 
 
 def _parts(value: Tensor) -> list[Tensor]:
-    """What this rank holds of a tensor."""
+    """Return the parts of a tensor that this rank holds."""
     if isinstance(value, ShardedTensor):
         return [shard.tensor.detach() for shard in value.local_shards()]
     return [value.detach()]

@@ -1,4 +1,4 @@
-"""Names and shapes of a run's state that say nothing about where its tables lie."""
+"""Sharding-independent names and shapes of the training state."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ __all__ = ["canonicalize_optimizer_state"]
 
 
 def canonicalize_optimizer_state(state: dict[str, Any]) -> dict[str, Any]:
-    """The state with the optimizer's part of replicated tables as that of tables in parts is.
+    """Rename the optimizer state of replicated tables to that of sharded ones.
 
-    A replicated table is updated by torch's Adagrad or TorchRec's row-wise one, a table in parts by FBGEMM's
+    A replicated table is updated by torch's Adagrad or TorchRec's row-wise one, a sharded table by FBGEMM's
     kernels. They keep the same numbers, and only call them differently. Adam's state stays as it is, since
     torch counts the steps of each table and the kernels count their own. Tables without any state (SGD) are
     left out: which of them a rank would name depends on the layout.

@@ -45,7 +45,7 @@ class WeightsError(UserError, ValueError):
 
 
 def save_model(dmp: nn.Module, path: str | os.PathLike[str]) -> None:
-    """Writes the whole model as safetensors, from rank 0, whole or not at all. All ranks must call it.
+    """Write the whole model as safetensors, from rank 0, whole or not at all. All ranks must call it.
 
     Args:
         dmp: a sharded model; an unsharded one works, too, as long as a process group is open.
@@ -74,7 +74,7 @@ def save_model(dmp: nn.Module, path: str | os.PathLike[str]) -> None:
 
 @torch.no_grad()
 def load_model(model: nn.Module, path: str | os.PathLike[str]) -> None:
-    """Fills an unsharded model from a file of :func:`save_model`; needs no process group.
+    """Fill an unsharded model from a file of :func:`save_model`; needs no process group.
 
     Args:
         model: built from the settings of the run that wrote the file.
@@ -132,7 +132,7 @@ def _write(path: Path, header: bytes, blocks: Iterator[Tensor]) -> None:
 
 
 def _blocks(state: dict[str, Tensor | ShardedTensor]) -> Iterator[Tensor]:
-    """The tensors' rows in order, a block at a time: on rank 0 their values, on the others empty tensors."""
+    """Yield the tensors' rows in order, in blocks: on rank 0 their values, on the others empty tensors."""
     for value in state.values():
         if isinstance(value, ShardedTensor):
             yield from _gathered(value)
@@ -141,7 +141,7 @@ def _blocks(state: dict[str, Tensor | ShardedTensor]) -> Iterator[Tensor]:
 
 
 def _gathered(value: ShardedTensor) -> Iterator[Tensor]:
-    """Blocks of rows of a sharded table; every rank sends its parts of a block to rank 0."""
+    """Yield blocks of rows of a sharded table; every rank sends its shards of a block to rank 0."""
     rank = dist.get_rank()
     rows, *dims = value.size()
     dim = dims[0] if dims else 1  # buffers of managed tables have no columns

@@ -56,7 +56,7 @@ class _HashedFile:
         return size
 
     def _write_in_pieces(self, data: memoryview) -> None:
-        """Brings large pieces to the disk one by one, and takes them out of the system's page cache.
+        """Flush large pieces to the disk one by one, and drop them from the system's page cache.
 
         The disk is then busy while the thread hashes, and a checkpoint takes no memory from the data that
         training reads.
@@ -130,7 +130,7 @@ class HashingWriter(FileSystemWriter):
         return cast(_HashingFileSystem, self.fs).digests
 
     def write_data(self, plan: SavePlan, planner: SavePlanner) -> Future[list[WriteResult]]:
-        """As its base, without torch.save's CRC-32: SHA-256 covers the same bytes."""
+        """Write as the base class does, without torch.save's CRC-32: SHA-256 covers the same bytes."""
         before = get_crc32_options()
         set_crc32_options(False)
         try:
@@ -139,7 +139,7 @@ class HashingWriter(FileSystemWriter):
             set_crc32_options(before)
 
     def close(self) -> None:
-        """Ends the thread that hashes."""
+        """End the thread that hashes."""
         cast(_HashingFileSystem, self.fs).thread.shutdown()
 
 
@@ -151,7 +151,7 @@ class SharingPlanner(DefaultSavePlanner):
     """
 
     def transform_object(self, write_item: WriteItem, object: Any) -> Any:
-        """As its base; a part of a storage gets a storage of its own over the same memory."""
+        """Return the object; a part of a storage gets a storage of its own over the same memory."""
         value = super().transform_object(write_item, object)
         return _own_storage(value) if isinstance(value, Tensor) else value
 

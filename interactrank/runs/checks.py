@@ -19,6 +19,7 @@ from interactrank.evaluation.checks import check_evaluable, check_requests
 from interactrank.models import InteractRank
 from interactrank.runs.config import RunConfig
 from interactrank.runs.training import validation
+from interactrank.training.preflight import check_settings
 
 __all__ = ["check_before_start", "check_before_training"]
 
@@ -26,7 +27,7 @@ logger = logging.getLogger(__name__)
 
 
 def check_before_start(config: RunConfig, data: Path | None, output: Path) -> None:
-    """Check what can be known before anything is read: packages, the output, a log to read.
+    """Check what can be known before anything is read: packages, the device, the output, a log to read.
 
     A missing matplotlib is only told: everything but the pictures is written without it.
 
@@ -34,6 +35,7 @@ def check_before_start(config: RunConfig, data: Path | None, output: Path) -> No
         ConfigError: there is neither a log nor a section ``simulate``.
         MissingExtraError: a package is missing; gives the pip line.
         OSError: the output cannot be written.
+        TrainingError: this machine cannot train with the settings.
     """
     if data is None and config.simulate is None:
         raise ConfigError("the config has no section simulate; give a log with --data")
@@ -43,8 +45,7 @@ def check_before_start(config: RunConfig, data: Path | None, output: Path) -> No
         require(package, "data")
     if config.ranks > 1:
         require("torchx", "launch")
-    if config.training.tensorboard:
-        require("tensorboard", "report")
+    check_settings(config.training)
     try:
         require("matplotlib", "report")
     except MissingExtraError as error:

@@ -57,13 +57,13 @@ class TrainingOptimizer(OptimizerWrapper):
         self._peaks = [group["lr"] for group in self.param_groups]
 
     def start_step(self, step: int) -> None:
-        """Sets the learning rates of step ``step`` (1 is the first)."""
+        """Set the learning rates of step ``step`` (1 is the first)."""
         self.factor = self.schedule.factor(step, self.total_steps)
         for group, peak in zip(self.param_groups, self._peaks, strict=True):
             group["lr"] = peak * self.factor
 
     def step(self, closure: Any = None) -> None:
-        """Clips the dense gradients and updates; the tables were updated in the backward pass.
+        """Clip the dense gradients and updates; the tables were updated in the backward pass.
 
         Raises:
             TrainingError: a parameter has no gradient, and the settings do not allow for it; DDP would
@@ -86,7 +86,7 @@ class TrainingOptimizer(OptimizerWrapper):
 def build_optimizer(
     dmp: DistributedModelParallel, settings: TrainingSettings, total_steps: int
 ) -> TrainingOptimizer:
-    """Joins the fused optimizers of a sharded model with Adam for its dense parameters.
+    """Join the fused optimizers of a sharded model with Adam for its dense parameters.
 
     Replicated (data-parallel) tables get the tables' optimizer as well, outside the backward pass.
 
@@ -129,7 +129,7 @@ def build_optimizer(
 
 
 def dense_optimizer(parameters: Sequence[nn.Parameter], settings: DenseOptimizer) -> Optimizer:
-    """AdamW in one pass over weights, gradients and moments (fused), on CPU and on CUDA.
+    """Return AdamW in one pass over weights, gradients and moments (fused), on CPU and on CUDA.
 
     At 18 million weights on one CPU core that takes a sixth of the time of the loop over parameters that
     torch would choose there.
@@ -149,7 +149,7 @@ def dense_optimizer(parameters: Sequence[nn.Parameter], settings: DenseOptimizer
 
 
 def _create_state(optimizer: KeyedOptimizer) -> None:
-    """Makes the state that torch creates at the first step, so that a checkpoint can be loaded into it.
+    """Make the state that torch creates at the first step, so that a checkpoint can be loaded into it.
 
     A step with zero gradients and rate 0 moves nothing; the step counters go back to 0 after it.
     """
