@@ -62,7 +62,7 @@ class Staging:
                 tensor.zero_()
 
     def _hold(self, value: Any, path: StatePath, pairs: list[Pair]) -> Any:
-        """Return the state with tensors of its own; add each one and the source that is to fill it to pairs."""
+        """Return the state with tensors of its own; add each one and the source to fill it from to pairs."""
         if isinstance(value, dict):
             return {key: self._hold(part, (*path, key), pairs) for key, part in value.items()}
         if isinstance(value, list | tuple):
