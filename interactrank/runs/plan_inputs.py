@@ -1,7 +1,7 @@
-"""What a job will have to hold and to do, before there is a machine for it: tables without weights; loads.
+"""Memory and lookup estimates from a schema or a dataset, without hardware.
 
-Rows of tables come from a prepared log, from the config (hashed tables), or from the user. How many ids a
-step looks up comes from the prepared log, or is estimated: EXPECTED_IDS for the kinds of features, whole
+Rows of tables come from a dataset, from the config (hashed tables), or from the user. The number of ids that
+a step looks up is measured on a dataset or estimated: EXPECTED_IDS for the kinds of features, whole
 sequences, CANDIDATES items for each request.
 """
 
@@ -30,7 +30,7 @@ __all__ = ["RequestProfile", "expected_profile", "layout_of", "measured_profile"
 
 EXPECTED_IDS = {"id": 1.0, "words": 5.0, "trigrams": 15.0}
 CANDIDATES = 20.0
-LOOKED_AT = 10_000  # requests of a prepared log that are measured
+MEASURED_REQUESTS = 10_000  # requests of a dataset that are measured
 PLAIN_STATS = {"minimum": 0.0, "maximum": 1.0, "mean": 0.5, "std": 1.0}
 
 
@@ -98,7 +98,7 @@ def layout_of(schema: SearchSchema, log: PreparedDataset | None, rows: Mapping[s
     if unknown:
         example = " ".join(f"--rows {name}=1e7" for name in unknown)
         problems.append(
-            f"the rows of {', '.join(unknown)} are counted when the log is prepared: name a prepared log "
+            f"the rows of {', '.join(unknown)} are counted when the log is prepared: name a dataset "
             f"with --data, or the rows with {example}"
         )
     if problems:
@@ -139,7 +139,7 @@ def measured_profile(log: PreparedDataset, negatives: int) -> RequestProfile:
     request, item = log.layout.sparse("request"), log.layout.sparse("item")
     columns = ["candidates", "events.item", *(f"feature.{f.name}" for f in request)]
     file = require("pyarrow.parquet", extra="data").ParquetFile(log.files("train")[0])
-    table = next(file.iter_batches(batch_size=LOOKED_AT, columns=columns))
+    table = next(file.iter_batches(batch_size=MEASURED_REQUESTS, columns=columns))
     mean = {name: float(np.mean(from_arrow(table[name]).lengths)) for name in columns}
     ids = {f.name: mean[f"feature.{f.name}"] for f in request}
     ids |= {f.name: float(np.mean(log.items.features[f.name].lengths)) for f in item}
@@ -170,7 +170,7 @@ def profile_model(
         candidates: items of a request, instead of those.
 
     Raises:
-        TrainingError: as of :func:`layout_of`, or ``ids`` names no such feature.
+        TrainingError: see :func:`layout_of`, or ``ids`` names no such feature.
     """
     demand = expected_profile(schema, negatives)
     wrong = [

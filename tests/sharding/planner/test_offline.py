@@ -89,7 +89,7 @@ def test_rows_come_from_the_config_or_the_user_and_unknown_ones_are_named() -> N
         layout_of(SCHEMA, None, {"itm": 5, "query": 7})
     assert str(error.value).splitlines() == [
         "--rows itm: no such table; did you mean 'item'?",
-        "the rows of item, shop are counted when the log is prepared: name a prepared log with --data, or "
+        "the rows of item, shop are counted when the log is prepared: name a dataset with --data, or "
         "the rows with --rows item=1e7 --rows shop=1e7",
     ]
 
