@@ -221,19 +221,10 @@ def _write_spec(directory: Path, spec: RunSpec) -> None:
     atomic_write_text(directory / SPEC, json.dumps(asdict(spec), indent=1) + "\n")
 
 
-FREE = {
-    "training": {
-        *("device", "pipeline", "sharding", "timeout_s", "log_every", "validate_every", "tensorboard"),
-        *("checkpoint_every", "checkpoint_async", "keep_last"),
-    },
-}
-
-
 def free_settings(section: str) -> Iterator[str]:
     """Yield the settings of a section that may change on resume."""
     fields = {field.alias or name: field for name, field in RunConfig.model_fields.items()}
     kind = fields[section].annotation
-    yield from FREE.get(section, ())
     for name, field in getattr(kind, "model_fields", {}).items():
         extra = field.json_schema_extra
         if isinstance(extra, dict) and extra.get("resume") == "free":
