@@ -1,4 +1,4 @@
-"""SearchBatch: requests, items and candidates as TorchRec tensors; what flows through every room.
+"""SearchBatch: requests, items and candidates as TorchRec tensors; what flows through every package.
 
 Shapes: R requests, I distinct items, C candidates (jagged under their request), H heads, L events of all
 user sequences.
@@ -30,7 +30,7 @@ class SearchBatch(Pipelineable):
         request_ids, item_ids, shared_ids, event_ids: ids in the keys and rows of :class:`BatchLayout`;
             None where the schema needs no such collection.
         request_dense: [R, *] float32, numbers then vectors; NaN where the log has none.
-        item_dense: [I, *] float32, likewise.
+        item_dense: [I, *] float32, as request_dense.
         event_lengths: [R] int64, events of each user sequence; newest first.
         event_action: [L] int64, which engagement it was.
         event_age: [L] float32, hours from the event to the request, above 0.
@@ -82,16 +82,16 @@ class SearchBatch(Pipelineable):
         return self.candidate_item.shape[0]
 
     def candidate_request(self) -> Tensor:
-        """[C] int64 in 0..R-1: the request of each candidate."""
+        """Return [C] int64 in 0..R-1, the request of each candidate."""
         requests = torch.arange(self.num_requests, device=self.candidate_lengths.device)
         return torch.repeat_interleave(requests, self.candidate_lengths, output_size=self.num_candidates)
 
     def to(self, device: torch.device, non_blocking: bool = False) -> SearchBatch:
-        """A copy on ``device``."""
+        """Return a copy on ``device``."""
         return self._map(lambda value: value.to(device=device, non_blocking=non_blocking))
 
     def pin_memory(self) -> SearchBatch:
-        """A copy in page-locked memory, from which copies to a GPU overlap with work."""
+        """Return a copy in page-locked memory, from which copies to a GPU overlap with work."""
         return self._map(lambda value: value.pin_memory())
 
     def record_stream(self, stream: torch.Stream) -> None:

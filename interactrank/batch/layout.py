@@ -44,22 +44,22 @@ class BatchLayout:
 
     @cached_property
     def request_slots(self) -> list[Slot]:
-        """Keys of ``request_ids``."""
+        """Return the keys of ``request_ids``."""
         return [Slot(f.name, t, request=f.name) for f, t in self._pooled() if t in self._only("request")]
 
     @cached_property
     def item_slots(self) -> list[Slot]:
-        """Keys of ``item_ids``."""
+        """Return the keys of ``item_ids``."""
         return [Slot(f.name, t, item=f.name) for f, t in self._pooled() if t in self._only("item")]
 
     @cached_property
     def shared_slots(self) -> list[Slot]:
-        """Keys of ``shared_ids``: the n-th request and the n-th item feature of a table share a key."""
+        """Return the keys of ``shared_ids``; the n-th request and item feature of a table share a key."""
         return self._paired({t for _, t in self._pooled()} - self._only("request") - self._only("item"), {})
 
     @cached_property
     def event_slots(self) -> list[Slot]:
-        """Keys of ``event_ids``."""
+        """Return the keys of ``event_ids``."""
         events: dict[str, list[str]] = {}
         s = self.schema.sequence
         if s is not None:
@@ -69,24 +69,24 @@ class BatchLayout:
         return self._paired(self.schema.sequence_tables, events)
 
     def id_limit(self, table: str) -> int:
-        """Ids of a table are below it: its rows, or for a managed table the range of hashes."""
+        """Return what ids of a table are below: its rows, or for a managed table the range of hashes."""
         managed = self.schema.tables[table].ids == "managed"
         return ID_LIMIT if managed else self.table_rows[table]
 
     def sparse(self, side: str) -> list[Feature]:
-        """Looked-up features of ``request`` or ``item``."""
+        """Return the looked-up features of ``request`` or ``item``."""
         return [f for f in getattr(self.schema.features, side) if f.is_sparse]
 
     def numbers(self, side: str) -> list[Feature]:
-        """Number features of ``request`` or ``item``: the first columns of its dense tensor."""
+        """Return the number features of ``request`` or ``item``: the first columns of its dense tensor."""
         return [f for f in getattr(self.schema.features, side) if f.kind == "number"]
 
     def vectors(self, side: str) -> list[Feature]:
-        """Vector features of ``request`` or ``item``: the columns after the numbers."""
+        """Return the vector features of ``request`` or ``item``: the columns after the numbers."""
         return [f for f in getattr(self.schema.features, side) if f.kind == "vector"]
 
     def dense_width(self, side: str) -> int:
-        """Columns of ``request_dense`` or ``item_dense``."""
+        """Return the columns of ``request_dense`` or ``item_dense``."""
         return len(self.numbers(side)) + sum(f.dim or 0 for f in self.vectors(side))
 
     def _pooled(self) -> list[tuple[Feature, str]]:

@@ -99,7 +99,7 @@ class _Profiles(NamedTuple):
 def _sequence_vectors(
     store: EngagementCountStore, keys: Jagged, end: Int64s
 ) -> tuple[_Profiles, NDArray[np.bool_]]:
-    """The mean unit vector of each request's items, and whether any was engaged with."""
+    """Return the mean unit vector of each request's items, and whether any was engaged with."""
     request = row_of_each(keys)
     each = _profiles(store, keys.values.astype(np.int64), end[request])
     known = np.bincount(request, np.bincount(each.row, minlength=len(request)) > 0, len(end))

@@ -1,4 +1,4 @@
-"""Parts of a text and their stable hashes: the keys of history and of lexical matches."""
+"""Parts of a text and their stable hashes: the keys of engagements and of text matches."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _PART = re.compile(r"[^\W\d_]+|\d+")
 
 @lru_cache(maxsize=1 << 16)
 def normalize(text: str) -> str:
-    """NFKC, lower case, blanks collapsed.
+    """Return the text in NFKC, lower case, blanks collapsed.
 
     Example::
 
@@ -23,12 +23,12 @@ def normalize(text: str) -> str:
 
 
 def _plain(text: str) -> str:
-    """Without apostrophes: ``assassin's`` is one word, and the same as ``assassins``."""
+    """Return the text without apostrophes: ``assassin's`` is one word, and the same as ``assassins``."""
     return normalize(text).replace("'", "").replace("\u2019", "")
 
 
 def words(text: str) -> list[str]:
-    """Runs of letters and runs of digits, so that ``fifa12`` and ``fifa 12`` agree.
+    """Return runs of letters and runs of digits, so that ``fifa12`` and ``fifa 12`` agree.
 
     Example::
 
@@ -39,7 +39,7 @@ def words(text: str) -> list[str]:
 
 
 def compact(text: str) -> str:
-    """All words in one, so that ``x box`` and ``xbox`` agree.
+    """Return all words in one, so that ``x box`` and ``xbox`` agree.
 
     Example::
 
@@ -50,7 +50,7 @@ def compact(text: str) -> str:
 
 
 def trigrams(text: str) -> list[str]:
-    """Three-letter pieces of :func:`compact` text with its ends marked; robust to typing errors.
+    """Return three-letter pieces of :func:`compact` text with its ends marked; robust to typing errors.
 
     Example::
 
@@ -63,7 +63,7 @@ def trigrams(text: str) -> list[str]:
 
 @lru_cache(maxsize=1 << 17)
 def hash63(text: str) -> int:
-    """A hash in 0 .. 2^63 - 1 that is the same on every machine and in every version.
+    """Return a hash in 0 .. 2^63 - 1 that is the same on every machine and in every version.
 
     Example::
 

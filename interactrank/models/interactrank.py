@@ -28,8 +28,8 @@ class InteractRank(nn.Module):
     """The whole model: ID tables, query tower with the user sequence, item tower, cross interaction, losses.
 
     The query tower runs once per request and the item tower once per distinct item; only the projection runs
-    per candidate. :meth:`forward` can be traced by TorchRec's pipeline: besides the collections of tables it
-    only calls modules.
+    per candidate. :meth:`forward` can be traced by TorchRec's pipeline: it calls the collections of tables
+    and modules alone.
 
     Args:
         layout: where the features of the schema lie in a batch, and the rows of each ID table.
