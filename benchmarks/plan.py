@@ -76,7 +76,7 @@ class Case:
 
     def report(self, placement: list[ShardingOption]) -> PlanReport:
         """What a placement costs, by the same estimates for each planner."""
-        return plan_report(self.model, placement, self.cluster, SETTINGS.tables)
+        return plan_report(self.model, placement, self.cluster, SETTINGS.table_optimizer)
 
 
 def ours(case: Case) -> list[ShardingOption]:
@@ -109,7 +109,7 @@ def make_case(planner: str, tables: int, ranks: int) -> Case:
     """A case of its own; TorchRec's planner is told of the optimizer as TorchRec's users do it."""
     case = Case(tables, ranks)
     if planner == "torchrec":
-        apply_table_optimizer(table_parameters(case.model), SETTINGS.tables, "cuda", ())
+        apply_table_optimizer(table_parameters(case.model), SETTINGS.table_optimizer, "cuda", ())
     return case
 
 

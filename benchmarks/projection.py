@@ -44,7 +44,8 @@ from interactrank.data.prepared.dataset import PreparedDataset
 from interactrank.data.simulator import simulate
 from interactrank.distributed.world import process_group
 from interactrank.runs.plan_inputs import ModelProfile, profile_model
-from interactrank.sharding.planner.cluster import Cluster, Speeds, parse_bytes, show_bytes
+from interactrank.sharding.byte_sizes import parse_bytes, show_bytes
+from interactrank.sharding.planner.cluster import Cluster, Speeds
 
 QUESTION = "What would this model train at on 8, 64 and 1,024 GPUs?"
 GPUS = (8, 64, 1024)

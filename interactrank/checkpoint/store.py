@@ -43,7 +43,7 @@ from interactrank.core.files import fsync
 from interactrank.core.manifest import MANIFEST, Manifest
 from interactrank.distributed.collectives import all_gather_objects, raise_on_all_ranks, run_on_rank0
 from interactrank.distributed.world import World, current_world
-from interactrank.sharding.kernels import set_table_steps, table_steps
+from interactrank.sharding.torchrec_patches.step_counts import set_table_steps, table_steps
 
 __all__ = ["CheckpointStore"]
 

@@ -17,12 +17,14 @@ All of them derive from :class:`UserError` and from the built-in error that fits
         MissingExtraError           an optional dependency is not installed
         NonFiniteLossError          the loss became NaN or infinite
         PreemptedError              SIGTERM stopped a training after a checkpoint; start it again
+        ProcessGroupError           the ranks of a job cannot form a process group as they were started
         RankError                   another rank failed; quotes its error
         RegistryError               a metric, baseline or model of that name is unknown or taken
         RunDirectoryError           a directory does not hold the model that is asked for
+        ShardingError               tables, settings and ranks do not go together
+            PlanError               the embedding tables do not fit the cluster
         StoppedError                a signal stopped the ranks of a job; start it again
         TrainingError               model, data, settings and ranks do not fit together
-            PlanError               the embedding tables do not fit the cluster
         WeightsError                a file of weights cannot be used for this model
 """
 

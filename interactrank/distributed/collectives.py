@@ -8,15 +8,11 @@ from typing import Any, TypeVar
 
 import torch.distributed as dist
 
-from interactrank.core.errors import UserError
+from interactrank.distributed.errors import RankError
 
-__all__ = ["RankError", "all_gather_objects", "raise_on_all_ranks", "run_on_rank0"]
+__all__ = ["all_gather_objects", "raise_on_all_ranks", "run_on_rank0"]
 
 T = TypeVar("T")
-
-
-class RankError(UserError, RuntimeError):
-    """Another rank failed; the message names it and says why."""
 
 
 def all_gather_objects(value: T, group: dist.ProcessGroup | None = None) -> list[T]:

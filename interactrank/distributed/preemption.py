@@ -1,4 +1,4 @@
-"""Pre-emption: a signal that reaches some ranks stops all of them at the same step, with a checkpoint."""
+"""Preemption: a signal to any rank stops all ranks at the same step, with a checkpoint."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ EXIT_PREEMPTED = 75  # EX_TEMPFAIL of sysexits.h: start it again
 
 
 class PreemptedError(UserError, RuntimeError):
-    """The run was asked to stop (SIGTERM) and has saved a checkpoint; started again, it goes on from there.
+    """SIGTERM stopped the run, which has saved a checkpoint; started again, it resumes from there.
 
     The command line ends with exit code 75.
     """
@@ -27,9 +27,9 @@ class PreemptedError(UserError, RuntimeError):
 
 
 class StopSignal:
-    """Notes SIGTERM instead of dying of it, while the block runs; more of them change nothing.
+    """A context that records SIGTERM instead of terminating; repeated signals are ignored.
 
-    Outside of the main thread, where Python allows no handlers, the signal keeps its effect.
+    Outside of the main thread Python allows no handlers, and the signal keeps its effect.
 
     Attributes:
         requested: whether the signal came.
@@ -65,13 +65,13 @@ class Agreement:
         self._work: Any = None
 
     def ask(self, *flags: bool) -> None:
-        """Tells the other ranks this rank's flags. All ranks must call it, with as many flags."""
+        """Tell the other ranks this rank's flags. All ranks must call it, with equally many flags."""
         self._flags = torch.tensor(flags, dtype=torch.int32)
         if dist.get_world_size() > 1:
             self._work = dist.all_reduce(self._flags, op=dist.ReduceOp.MAX, async_op=True)
 
     def answer(self) -> tuple[bool, ...]:
-        """For each flag, whether any rank had raised it when it asked."""
+        """Return, for each flag, whether any rank had raised it when it asked."""
         if self._work is not None:
             self._work.wait()
             self._work = None

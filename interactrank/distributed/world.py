@@ -1,4 +1,4 @@
-"""Ranks: the process group from torchrun's environment, and errors that reach every rank.
+"""The process group of a job, from torchrun's environment.
 
 Without torchrun a process is a group of its own, so the same code trains in one process.
 """
@@ -7,35 +7,34 @@ from __future__ import annotations
 
 import datetime
 import os
-import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Literal, TypeVar
+from typing import Literal
 
 import torch
 import torch.distributed as dist
 
-from interactrank.core.errors import TrainingError
-from interactrank.distributed.collectives import RankError
-from interactrank.distributed.failures import broken
+from interactrank.distributed.errors import ProcessGroupError, RankError
+from interactrank.distributed.failures import explain_gloo_error
 from interactrank.distributed.rendezvous import rendezvous_arguments
 
-__all__ = ["World", "current_world", "process_group"]
+__all__ = ["World", "at_group_end", "current_world", "process_group"]
 
-T = TypeVar("T")
+_at_end: list[Callable[[], None]] = []
+"""What is called when the group that :func:`process_group` opened is closed."""
 
 
 @dataclass(frozen=True)
 class World:
-    """Who this process is among the ranks of the job.
+    """This process's place among the ranks of the job.
 
     Attributes:
         rank: 0..size-1.
         size: ranks of the whole job.
-        local_rank: 0..local_size-1, rank on this machine.
-        local_size: ranks on this machine.
-        device: where this rank computes.
+        local_rank: 0..local_size-1, rank on this node.
+        local_size: ranks on this node.
+        device: device on which this rank computes.
     """
 
     rank: int
@@ -46,29 +45,30 @@ class World:
 
     @property
     def is_main(self) -> bool:
-        """Whether this is rank 0, which prints and writes the files that exist once."""
+        """Whether this is rank 0, which prints, and writes the files that exist once."""
         return self.rank == 0
 
 
 @contextmanager
 def process_group(device: Literal["auto", "cpu", "cuda"] = "auto", timeout_s: int = 1800) -> Iterator[World]:
-    """Joins the ranks that torchrun started (one rank without torchrun), and leaves them at the end.
+    """Join the ranks that torchrun started (one rank without torchrun), and leave them at the end.
 
     A group that exists already is used as it is and left open.
 
     Args:
         device: ``cuda`` computes on GPU number ``LOCAL_RANK`` with NCCL, ``cpu`` with gloo; ``auto`` takes
-            CUDA where there is a GPU.
-        timeout_s: a rank waits so long for the others in a collective, then fails.
+            CUDA if there is a GPU.
+        timeout_s: timeout of collectives in seconds.
 
     Yields:
         This process's place among the ranks.
 
     Raises:
-        TrainingError: CUDA is asked for and there is no GPU for this rank; or torchrun may restart ranks of
-            several machines, but would not let them find each other again.
+        ProcessGroupError: CUDA is asked for and there is no GPU for this rank; or torchrun may restart
+        ranks of
+            several nodes, but would not let them find each other again.
         RankError: the connection to another rank broke while the block ran, and that rank's error says why;
-            or a rank gave no answer for ``timeout_s``.
+            or a rank did not respond within ``timeout_s``.
 
     Example::
 
@@ -79,45 +79,54 @@ def process_group(device: Literal["auto", "cpu", "cuda"] = "auto", timeout_s: in
     if dist.is_initialized():
         yield current_world()
         return
+    _open(device, timeout_s)
+    world = current_world()
+    try:
+        yield world
+    except RuntimeError as error:
+        if (reason := explain_gloo_error(error, timeout_s)) is None:
+            raise
+        raise RankError(f"rank {world.rank}: {reason}") from error
+    finally:
+        dist.destroy_process_group()
+        while _at_end:
+            _at_end.pop()()
+
+
+def _open(device: str, timeout_s: int) -> None:
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
     local_rank = int(os.environ.get("LOCAL_RANK", 0))
     if device == "cuda":
         if local_rank >= torch.cuda.device_count():
-            raise TrainingError(
-                f"device cuda: rank {os.environ.get('RANK', 0)} needs GPU {local_rank}, but this machine "
-                f"shows {torch.cuda.device_count()}; start fewer processes, or set training.device to cpu"
+            raise ProcessGroupError(
+                f"device cuda: rank {os.environ.get('RANK', 0)} needs GPU {local_rank}, but this node shows "
+                f"{torch.cuda.device_count()}; start fewer processes, or set training.device to cpu"
             )
         torch.cuda.set_device(local_rank)
     timeout = datetime.timedelta(seconds=timeout_s)
-    # Objects and checkpoints travel over gloo even where tensors go over NCCL.
+    # Objects and checkpoints travel over gloo even if tensors go over NCCL.
     backend = "cpu:gloo,cuda:nccl" if device == "cuda" else "gloo"
     if "RANK" in os.environ:
         dist.init_process_group(backend, timeout=timeout, **rendezvous_arguments(timeout))
     else:
         dist.init_process_group(backend, store=dist.HashStore(), rank=0, world_size=1, timeout=timeout)
-    world = current_world()
-    try:
-        yield world
-    except RuntimeError as error:
-        if (reason := broken(error, timeout_s)) is None:
-            raise
-        raise RankError(f"rank {world.rank}: {reason}") from error
-    finally:
-        dist.destroy_process_group()
-        _forget_machines()
 
 
-def _forget_machines() -> None:
-    """Lets a later group of this process find its own machines; TorchRec keeps those of the first."""
-    comm = sys.modules.get("torchrec.distributed.comm")
-    if comm is not None:
-        # Private to TorchRec, and untyped there as None only.
-        comm._INTRA_PG = comm._CROSS_PG = None  # type: ignore[attr-defined]
+def at_group_end(function: Callable[[], None]) -> None:
+    """Call a function when :func:`process_group` closes its group; once, however often it was registered.
+
+    A group that was opened by other means calls nothing.
+
+    Args:
+        function: called without arguments after the group was destroyed; must use no collectives.
+    """
+    if function not in _at_end:
+        _at_end.append(function)
 
 
 def current_world() -> World:
-    """This process's place in the process group that is open.
+    """Return this process's place in the process group that is open.
 
     Raises:
         RuntimeError: there is none.

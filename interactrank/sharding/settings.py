@@ -7,27 +7,18 @@ from typing import Literal
 from pydantic import Field, field_validator, model_validator
 
 from interactrank.core.settings import Config, Name
+from interactrank.sharding.types import ShardingType, types_where
 
 __all__ = [
     "CommsSettings",
     "Kernel",
     "Precision",
     "ShardingSettings",
-    "ShardingType",
     "TableOptimizer",
     "TableSharding",
     "check_betas",
 ]
 
-ShardingType = Literal[
-    "table_wise",
-    "row_wise",
-    "column_wise",
-    "table_row_wise",
-    "table_column_wise",
-    "grid_shard",
-    "data_parallel",
-]
 Kernel = Literal["fused", "fused_uvm_caching", "fused_uvm", "dense"]
 Precision = Literal["fp32", "fp16", "bf16"]
 
@@ -81,8 +72,8 @@ class TableSharding(Config):
     types: list[ShardingType] | None = Field(
         None,
         min_length=1,
-        description="allowed sharding types, of which the planner picks; by itself it "
-        "picks from table_wise and row_wise (and table_row_wise on several machines with GPUs)",
+        description="sharding types that the planner may pick from; without them it picks from table_wise "
+        "and row_wise (and table_row_wise on several nodes with GPUs)",
     )
     kernels: list[Kernel] | None = Field(
         None,
@@ -100,19 +91,20 @@ class TableSharding(Config):
         None,
         ge=4,
         multiple_of=4,
-        description="width of the parts of a column-wise or grid-sharded table; one "
-        "part for each rank when left out",
+        description="width of the shards of a column-wise or grid-sharded table; one shard for each rank "
+        "when left out",
     )
 
     @model_validator(mode="after")
     def _check(self) -> TableSharding:
-        if "data_parallel" in (self.types or ()) and len(self.types or ()) > 1:
-            raise ValueError("types: data_parallel stands alone (its optimizer is chosen before the plan)")
+        replicated = [t for t in self.types or () if t in types_where(replicated=True)]
+        if replicated and len(self.types or ()) > 1:
+            raise ValueError(f"types: {replicated[0]} stands alone (its optimizer is chosen before the plan)")
         if self.cache_load_factor is not None and self.kernels != ["fused_uvm_caching"]:
             raise ValueError("cache_load_factor goes with kernels: [fused_uvm_caching], and only with it")
-        by_column = {"column_wise", "table_column_wise", "grid_shard"}
-        if self.column_width is not None and not by_column & set(self.types or ()):
-            raise ValueError(f"column_width goes with types of {', '.join(sorted(by_column))}")
+        by_column = sorted(types_where(splits_columns=True))
+        if self.column_width is not None and not set(by_column) & set(self.types or ()):
+            raise ValueError(f"column_width goes with types of {', '.join(by_column)}")
         return self
 
 
@@ -134,21 +126,12 @@ class CommsSettings(Config):
 
 
 class ShardingSettings(Config):
-    """What sharding asks of a run: the tables' optimizer, their placement, and how ranks exchange them."""
+    """How ID tables are updated, placed on ranks, initialized and exchanged.
 
-    pipeline: Literal["auto", "plain", "sparse_dist", "prefetch"] = Field(
-        "auto",
-        description="sparse_dist overlaps the exchange of ids with compute; prefetch (cuda only) also brings "
-        "the next rows into the caches of tables with kernel fused_uvm_caching; auto: plain for one rank on "
-        "cpu, else sparse_dist",
-        json_schema_extra={"resume": "free"},
-    )
+    Settings of a training derive from it and say what they ask of the tables beyond it: see the properties.
+    """
+
     table_optimizer: TableOptimizer = Field(default_factory=lambda: TableOptimizer())
-    unused_parameters: bool = Field(
-        False,
-        description="True where a batch may leave dense parameters without a gradient; costs a walk "
-        "over the graph at each step",
-    )
     sharding: dict[Name, TableSharding] = Field(
         default_factory=dict,
         description="table -> allowed sharding; others are table_wise or row_wise, which any number of ranks "
@@ -156,15 +139,24 @@ class ShardingSettings(Config):
         json_schema_extra={"resume": "free"},
     )
     comms: CommsSettings = Field(default_factory=lambda: CommsSettings())
-    checkpoint_async: bool = Field(
-        False,
-        description="write checkpoints in the background, from a copy in memory, while steps go on; plans "
-        "count the copy",
-        json_schema_extra={"resume": "free"},
-    )
     table_init: Literal["auto", "replicated", "sharded"] = Field(
         "auto",
         description="replicated: each rank initializes all tables in full, then keeps its shards, so that "
         "they are the same on any number of ranks; sharded: it initializes its own shards only; auto: "
         "sharded for tables beyond a quarter of its memory",
     )
+    unused_parameters: bool = Field(
+        False,
+        description="set if some batches do not use all dense parameters (DDP's find_unused_parameters); "
+        "costs a walk over the graph at each step",
+    )
+
+    @property
+    def prefetches_rows(self) -> bool:
+        """Whether rows are brought into caches ahead of their batch, for which kernels must be made."""
+        return False
+
+    @property
+    def copies_tables(self) -> bool:
+        """Whether the hosts also hold a copy of the tables, which a plan must leave room for."""
+        return False

@@ -1,4 +1,4 @@
-"""Where a model's ID tables are made: whole on every rank, or only the parts that a rank will hold."""
+"""Where embedding tables are initialized: in full on every rank, or only the shards of a rank."""
 
 from __future__ import annotations
 
@@ -7,23 +7,23 @@ import logging
 import torch
 
 from interactrank.distributed.world import World
-from interactrank.sharding.planner.cluster import show_bytes
-from interactrank.sharding.planner.plan import cluster_of
+from interactrank.sharding.byte_sizes import show_bytes
+from interactrank.sharding.planner.cluster import cluster_of
 from interactrank.sharding.settings import ShardingSettings
 
 __all__ = ["table_device"]
 
 logger = logging.getLogger(__name__)
 
-SHARE = 0.25  # of a rank's memory, beyond which tables are not made whole
+SHARE = 0.25  # of a rank's memory; larger tables are initialized by shards
 
 
 def table_device(settings: ShardingSettings, size: int, world: World) -> torch.device | None:
-    """The device to build the tables on: ``meta`` if each rank is to make its own parts, None for the host.
+    """Return the device to build tables on: ``meta`` if each rank initializes its shards, else None.
 
     Args:
         settings: ``table_init`` is read.
-        size: bytes of all tables, as :func:`table_bytes` counts them.
+        size: bytes of all tables.
         world: the ranks.
     """
     how = settings.table_init

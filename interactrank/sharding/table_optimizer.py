@@ -11,7 +11,7 @@ from torch.distributed.optim import _apply_optimizer_in_backward
 from torch.optim import Optimizer
 from torchrec.optim.rowwise_adagrad import RowWiseAdagrad
 
-from interactrank.core.errors import TrainingError
+from interactrank.sharding.errors import ShardingError
 from interactrank.sharding.settings import TableOptimizer
 from interactrank.sharding.tables import TableInfo
 
@@ -27,10 +27,10 @@ _ON_CPU = ("row_wise_adagrad", "adagrad", "sgd")  # what FBGEMM's CPU kernels ca
 
 
 def table_optimizer(settings: TableOptimizer, device_type: str) -> tuple[type[Optimizer], dict[str, Any]]:
-    """Class and arguments of the tables' optimizer.
+    """Return class and arguments of the tables' optimizer.
 
     Raises:
-        TrainingError: it cannot run inside the backward pass on this device.
+        ShardingError: it cannot run inside the backward pass on this device.
 
     Example::
 
@@ -38,7 +38,7 @@ def table_optimizer(settings: TableOptimizer, device_type: str) -> tuple[type[Op
         (<class 'torch.optim.sgd.SGD'>, {'lr': 0.1})
     """
     if device_type == "cpu" and settings.name not in _ON_CPU:
-        raise TrainingError(
+        raise ShardingError(
             f"training.table_optimizer.name: {settings.name} cannot run inside the backward pass on cpu; "
             f"allowed there: {', '.join(_ON_CPU)}"
         )
@@ -51,12 +51,12 @@ def table_optimizer(settings: TableOptimizer, device_type: str) -> tuple[type[Op
 
 
 def state_bytes(table: TableInfo, settings: TableOptimizer, column_parts: int = 1) -> int:
-    """Bytes of a table's optimizer state, in float32.
+    """Return the bytes of a table's optimizer state, in float32.
 
     Args:
         table: its shape.
         settings: the optimizer.
-        column_parts: parts side by side; row-wise Adagrad keeps a number for each row of each.
+        column_parts: shards side by side; row-wise Adagrad keeps a number for each row of each.
     """
     numbers = {
         "row_wise_adagrad": column_parts * table.rows,
@@ -73,14 +73,14 @@ def apply_table_optimizer(
     device_type: str,
     replicated: Collection[str],
 ) -> None:
-    """Tells TorchRec, before it shards, to update the tables in the backward pass.
+    """Tell TorchRec, before it shards, to update the tables in the backward pass.
 
     Args:
         tables: name -> weight of every table.
         settings: the optimizer.
         device_type: ``cpu`` or ``cuda``.
-        replicated: tables that are data-parallel; they have dense gradients and are left to
-            :func:`build_optimizer`.
+        replicated: data-parallel tables; they have dense gradients, and an optimizer outside of the backward
+            pass updates them.
     """
     kind, arguments = table_optimizer(settings, device_type)
     fused = [weight for name, weight in tables.items() if name not in replicated]
@@ -88,15 +88,15 @@ def apply_table_optimizer(
 
 
 def check_table_optimizers(tables: Mapping[str, nn.Parameter], replicated: Collection[str]) -> None:
-    """Refuses tables that TorchRec would silently train with plain SGD at a rate of 0.01, its default.
+    """Refuse tables that TorchRec would silently train with plain SGD at a rate of 0.01, its default.
 
     Raises:
-        TrainingError: names the tables without an optimizer, or with more than one.
+        ShardingError: names the tables without an optimizer, or with more than one.
     """
     counts = {name: len(getattr(w, "_in_backward_optimizers", ())) for name, w in tables.items()}
     wrong = [name for name, n in counts.items() if n != (0 if name in replicated else 1)]
     if wrong:
-        raise TrainingError(
+        raise ShardingError(
             f"tables {', '.join(f'{n} ({counts[n]} optimizers)' for n in wrong)}: every table needs exactly "
             "one optimizer; call apply_table_optimizer once, on all of them, before sharding"
         )

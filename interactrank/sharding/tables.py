@@ -1,4 +1,4 @@
-"""The ID tables of a model: where they are, what they are called, and what they weigh."""
+"""The ID tables of a model: their collections, names, shapes and bytes."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ class TableInfo:
 
     Attributes:
         collection: path of its collection in the model.
-        name: its name there, unlike that of any other table.
-        rows: rows.
+        name: its name there, which no other table has.
+        rows: number of rows.
         dim: width.
         features: keys of the ids that are looked up in it.
         pooled: whether its rows are pooled (EmbeddingBagCollection) or kept (EmbeddingCollection).
         weight: the parameter; on the ``meta`` device it has a shape only.
-        buckets: of a managed table, whose ranks hold whole ones; None for another table.
+        buckets: number of buckets of a managed table, whose ranks hold whole ones; None for another table.
     """
 
     collection: str
@@ -44,17 +44,17 @@ class TableInfo:
 
     @property
     def bytes(self) -> int:
-        """Of the weights."""
+        """Bytes of the weights."""
         return self.rows * self.dim * self.weight.element_size()
 
     @property
     def managed_bytes(self) -> int:
-        """Of the ids, counts and steps that a managed table keeps beside its weights; 0 for another."""
+        """Bytes of the ids, counts and steps that a managed table keeps next to its weights; else 0."""
         return 0 if self.buckets is None else self.rows * STATE_BYTES
 
 
 def table_collections(model: nn.Module) -> dict[str, nn.Module]:
-    """Path -> collection of ID tables, for every one in ``model``; managed ones as a whole."""
+    """Return path -> collection of ID tables, for every one in ``model``; managed ones as a whole."""
     kinds = (EmbeddingBagCollection, EmbeddingCollection, BaseManagedCollisionEmbeddingCollection)
     found = {path: module for path, module in model.named_modules() if isinstance(module, kinds)}
     inner = {
@@ -66,7 +66,7 @@ def table_collections(model: nn.Module) -> dict[str, nn.Module]:
 
 
 def tables_of(model: nn.Module) -> list[TableInfo]:
-    """Every ID table of an unsharded model.
+    """Return every ID table of an unsharded model.
 
     Example::
 
@@ -106,5 +106,5 @@ def tables_of(model: nn.Module) -> list[TableInfo]:
 
 
 def table_parameters(model: nn.Module) -> dict[str, nn.Parameter]:
-    """``collection.table`` -> weight, for every ID table of an unsharded model."""
+    """Return ``collection.table`` -> weight, for every ID table of an unsharded model."""
     return {table.path: table.weight for table in tables_of(model)}

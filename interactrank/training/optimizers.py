@@ -13,6 +13,7 @@ from torchrec.optim.keyed import CombinedOptimizer, KeyedOptimizer, KeyedOptimiz
 
 from interactrank.core.errors import TrainingError
 from interactrank.sharding.table_optimizer import table_optimizer
+from interactrank.sharding.types import replicated_tables
 from interactrank.training.settings import DenseOptimizer, LearningRateSchedule, TrainingSettings
 
 __all__ = ["TrainingOptimizer", "build_optimizer", "dense_optimizer"]
@@ -95,12 +96,7 @@ def build_optimizer(
         settings: optimizers, schedule and clipping.
         total_steps: length of the schedule.
     """
-    tables = {
-        f"{path}.{name}.weight"
-        for path, sharding in dmp.plan.plan.items()
-        for name, of in sharding.items()
-        if of.sharding_type == "data_parallel"
-    }
+    tables = {f"{table}.weight" for table in replicated_tables(dmp.plan)}
     dense: dict[str, nn.Parameter] = {}
     replicated: dict[str, nn.Parameter] = {}
     for key, parameter in dmp.named_parameters():

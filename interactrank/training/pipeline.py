@@ -20,7 +20,7 @@ from torchrec.distributed.train_pipeline.tracing import Tracer, _get_leaf_module
 from torchrec.streamable import Pipelineable
 
 from interactrank.core.errors import TrainingError
-from interactrank.sharding.kernels import unlock_caches
+from interactrank.sharding.torchrec_patches.cache_locks import unlock_caches
 from interactrank.training.batch_protocol import count_samples, move_batch, sample_unit
 from interactrank.training.optimizers import TrainingOptimizer
 from interactrank.training.settings import TrainingSettings

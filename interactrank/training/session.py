@@ -23,9 +23,10 @@ from interactrank.core.errors import TrainingError
 from interactrank.distributed.collectives import run_on_rank0
 from interactrank.distributed.world import World, current_world
 from interactrank.sharding.managed import never_managed
-from interactrank.sharding.planner.plan import cluster_of, make_plan
+from interactrank.sharding.planner.cluster import cluster_of
+from interactrank.sharding.planner.describe import describe_plan, log_plan
+from interactrank.sharding.planner.plan import make_plan
 from interactrank.sharding.planner.plan_file import load_plan, plan_values, write_plan
-from interactrank.sharding.planner.print_plan import describe_plan, print_plan
 from interactrank.sharding.shard import shard_model
 from interactrank.training.data_position import DataSchedule, Loader, Segment
 from interactrank.training.optimizers import TrainingOptimizer, build_optimizer
@@ -139,7 +140,7 @@ def _shard(
 ) -> DistributedModelParallel:
     plan = load_plan(file, model, settings, world) if file else make_plan(model, settings, world)
     if world.is_main and plan.plan:
-        print_plan(describe_plan(model, plan, world.size))
+        log_plan(describe_plan(model, plan, world.size))
     per_node = cluster_of(world).ranks_per_node
     values = plan_values(model, plan, ranks=world.size, ranks_per_node=per_node)
     dmp = shard_model(model, plan, settings, world)

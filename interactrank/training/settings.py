@@ -78,6 +78,13 @@ class TrainingSettings(ShardingSettings):
         description="maximum number of epochs; with steps, whichever ends first; 1 if both are left out",
     )
     seed: int = Field(0, ge=0, lt=2**32, description="seed of the initial weights and of dropout")
+    pipeline: Literal["auto", "plain", "sparse_dist", "prefetch"] = Field(
+        "auto",
+        description="sparse_dist overlaps the exchange of ids with compute; prefetch (cuda only) also brings "
+        "the next rows into the caches of tables with kernel fused_uvm_caching; auto: plain for one rank on "
+        "cpu, else sparse_dist",
+        json_schema_extra={"resume": "free"},
+    )
     device: Literal["auto", "cpu", "cuda"] = Field(
         "auto", description="auto: cuda on a machine with a GPU", json_schema_extra={"resume": "free"}
     )
@@ -102,6 +109,12 @@ class TrainingSettings(ShardingSettings):
         None,
         ge=1,
         description="steps between checkpoints; also at the end",
+        json_schema_extra={"resume": "free"},
+    )
+    checkpoint_async: bool = Field(
+        False,
+        description="write checkpoints in the background, from a copy in memory, while steps go on; plans "
+        "count the copy",
         json_schema_extra={"resume": "free"},
     )
     keep_last: int = Field(
@@ -130,6 +143,16 @@ class TrainingSettings(ShardingSettings):
                 f"{self.steps}, or longer; set fewer, or train for more steps"
             )
         return found
+
+    @property
+    def prefetches_rows(self) -> bool:
+        """Whether the pipeline brings rows into caches ahead of their batch."""
+        return self.pipeline == "prefetch"
+
+    @property
+    def copies_tables(self) -> bool:
+        """Whether checkpoints are written from a copy in the hosts' memory."""
+        return self.checkpoint_async
 
     def total_steps(self, steps_per_epoch: int, more: int = 0) -> int:
         """Return the number of steps of the whole run.

@@ -13,7 +13,7 @@ from interactrank.checkpoint import store as checkpoint
 from interactrank.checkpoint.manifest import CheckpointError
 from interactrank.checkpoint.store import CheckpointStore
 from interactrank.core.manifest import Manifest
-from interactrank.distributed.collectives import RankError
+from interactrank.distributed.errors import RankError
 from interactrank.distributed.world import current_world, process_group
 from interactrank.sharding.planner.plan import make_plan
 from interactrank.sharding.shard import shard_model

@@ -8,7 +8,7 @@ from safetensors.torch import load_file
 
 from interactrank.checkpoint import weights
 from interactrank.checkpoint.weights import WeightsError, load_model, save_model
-from interactrank.distributed.collectives import RankError
+from interactrank.distributed.errors import RankError
 from interactrank.distributed.world import current_world, process_group
 from interactrank.sharding.planner.plan import make_plan
 from interactrank.sharding.shard import shard_model

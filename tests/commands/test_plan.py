@@ -43,7 +43,7 @@ def test_options_become_a_cluster() -> None:
 @pytest.mark.parametrize(
     ("option", "said"),
     [
-        (["--hbm", "80 gigs"], "'80 gigs' is no size above 0"),
+        (["--hbm", "80 gigs"], "'80 gigs' is not a size above 0"),
         (["--rows", "item"], "'item': write a name and a number above 0, such as item=1e9"),
         (["--ids", "words=-1"], "'words=-1': write a name and a number above 0"),
         (

@@ -6,13 +6,9 @@ import pytest
 import torch
 import torch.distributed as dist
 
-from interactrank.distributed.collectives import (
-    RankError,
-    all_gather_objects,
-    raise_on_all_ranks,
-    run_on_rank0,
-)
-from interactrank.distributed.failures import broken, silent_ranks
+from interactrank.distributed.collectives import all_gather_objects, raise_on_all_ranks, run_on_rank0
+from interactrank.distributed.errors import RankError
+from interactrank.distributed.failures import explain_gloo_error, silent_ranks
 from interactrank.distributed.rendezvous import rendezvous_arguments
 from interactrank.distributed.world import current_world, process_group
 from tests.ranks import RankFailure, run_ranks
@@ -89,7 +85,7 @@ def _waiting() -> str:
     try:
         dist.all_reduce(torch.zeros(1), group=group)
     except RuntimeError as error:
-        return str(broken(error, 2))
+        return str(explain_gloo_error(error, 2))
     return "no error"
 
 
@@ -100,8 +96,8 @@ def test_a_timeout_names_the_rank_that_hangs() -> None:
 
 
 def test_errors_about_something_else_stay_what_they_are() -> None:
-    assert broken(RuntimeError("shapes do not match"), 2) is None
-    assert broken(RankError("rank 1 failed: Timed out waiting"), 2) is None
+    assert explain_gloo_error(RuntimeError("shapes do not match"), 2) is None
+    assert explain_gloo_error(RankError("rank 1 failed: Timed out waiting"), 2) is None
 
 
 def _fail_on(rank: int) -> str:

@@ -13,7 +13,7 @@ from interactrank.checkpoint.weights import save_model
 from interactrank.data.loading.collate import item_batch
 from interactrank.data.loading.loader import SearchLoader
 from interactrank.data.prepared.dataset import PreparedDataset
-from interactrank.distributed.collectives import RankError
+from interactrank.distributed.errors import RankError
 from interactrank.distributed.world import current_world, process_group
 from interactrank.models import InteractRank
 from interactrank.modules import ManagedIds

@@ -7,9 +7,10 @@ import torch
 from torchrec.distributed.model_parallel import DistributedModelParallel
 
 from interactrank.distributed.world import current_world, process_group
-from interactrank.sharding.kernels import set_table_steps, table_steps, unlock_caches
 from interactrank.sharding.planner.plan import make_plan
 from interactrank.sharding.shard import shard_model
+from interactrank.sharding.torchrec_patches.cache_locks import unlock_caches
+from interactrank.sharding.torchrec_patches.step_counts import set_table_steps, table_steps
 from interactrank.training.optimizers import build_optimizer
 from interactrank.training.settings import TrainingSettings
 from tests.ranks import run_ranks

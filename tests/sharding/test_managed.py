@@ -26,9 +26,10 @@ from interactrank.distributed.world import current_world, process_group
 from interactrank.models import InteractRank
 from interactrank.modules import Eviction, TableConfig, embedding_bag_collection, embedding_collection, manage
 from interactrank.runs.plan_inputs import ModelProfile
+from interactrank.sharding.errors import PlanError
 from interactrank.sharding.planner.cluster import Cluster
 from interactrank.sharding.planner.offline import plan_for_cluster
-from interactrank.sharding.planner.plan import PlanError, make_plan, place
+from interactrank.sharding.planner.plan import make_plan, place
 from interactrank.sharding.planner.report import PlanReport
 from interactrank.sharding.shard import shard_model
 from interactrank.sharding.tables import tables_of

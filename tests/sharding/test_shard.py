@@ -13,8 +13,8 @@ from torch import Tensor
 
 from interactrank.checkpoint.weights import load_model
 from interactrank.distributed.world import current_world, process_group
+from interactrank.sharding.planner.describe import describe_plan, log_plan
 from interactrank.sharding.planner.plan import make_plan
-from interactrank.sharding.planner.print_plan import describe_plan, print_plan
 from interactrank.sharding.settings import TableOptimizer, TableSharding
 from interactrank.training.settings import LearningRateSchedule, TrainingSettings
 from interactrank.training.trainer import train
@@ -276,7 +276,7 @@ def test_the_printed_plan_names_tables_and_sizes() -> None:
     with process_group("cpu") as world:
         model = ToyModel()
         plan = make_plan(model, settings_for({"words": TW}), world)
-        print_plan(describe_plan(model, plan, 1), Console(file=text, width=120))
+        log_plan(describe_plan(model, plan, 1), Console(file=text, width=120))
     line = next(line for line in text.getvalue().splitlines() if "words" in line)
     assert [cell.strip() for cell in line.strip("│").split("│")] == [
         "ebc",

@@ -14,7 +14,8 @@ from interactrank.data.prepared.dataset import PreparedDataset
 from interactrank.distributed.world import current_world, process_group
 from interactrank.models import InteractRank, ModelSettings
 from interactrank.models.tables import table_bytes
-from interactrank.sharding.planner.plan import cluster_of, make_plan
+from interactrank.sharding.planner.cluster import cluster_of
+from interactrank.sharding.planner.plan import make_plan
 from interactrank.sharding.shard import shard_model
 from interactrank.sharding.table_init import table_device
 from interactrank.training.settings import TrainingSettings

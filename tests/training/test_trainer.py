@@ -14,7 +14,7 @@ from torch import nn
 from interactrank.batch import SearchBatch
 from interactrank.core.errors import TrainingError
 from interactrank.core.extras import MissingExtraError
-from interactrank.distributed.collectives import RankError
+from interactrank.distributed.errors import RankError
 from interactrank.distributed.world import current_world, process_group
 from interactrank.training.monitor import NonFiniteLossError
 from interactrank.training.settings import TrainingSettings

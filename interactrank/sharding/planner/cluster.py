@@ -1,13 +1,14 @@
-"""The machines of a job: how many ranks, what memory each has, and how fast it is.
+"""The nodes of a job: how many ranks, what memory each has, and how fast it is.
 
 Sizes are bytes and speeds bytes a second. TorchRec's planner takes speeds in bytes a millisecond.
 """
 
 from __future__ import annotations
 
-import re
+import os
 from dataclasses import dataclass, field, replace
 
+import torch
 from torchrec.distributed.planner.types import (
     HardwareConfig,
     KernelConfig,
@@ -16,47 +17,13 @@ from torchrec.distributed.planner.types import (
     TrainerConfig,
 )
 
-from interactrank.core.errors import TrainingError
+from interactrank.distributed.world import World
+from interactrank.sharding.byte_sizes import show_bytes
+from interactrank.sharding.errors import ShardingError
 
-__all__ = ["RESERVED", "Cluster", "Speeds", "parse_bytes", "show_bytes"]
+__all__ = ["RESERVED", "Cluster", "Speeds", "cluster_of"]
 
 RESERVED = 0.15  # share of a rank's memory that is left to activations, batches and the allocator
-_UNITS = {
-    **{f"{k}B": 1000**n for n, k in enumerate(("", "K", "M", "G", "T", "P"))},
-    **{f"{k}iB": 1024**n for n, k in enumerate(("", "K", "M", "G", "T", "P")) if n},
-}
-
-
-def parse_bytes(text: str) -> int:
-    """Bytes of a size such as ``80GiB``, ``1.5TB`` or ``4096``.
-
-    Raises:
-        ValueError: the text is no size; names the units.
-
-    Example::
-
-        >>> parse_bytes("80GiB"), parse_bytes("1.5 TB"), parse_bytes("4096")
-        (85899345920, 1500000000000, 4096)
-    """
-    match = re.fullmatch(r"\s*(\d+(?:\.\d*)?(?:e\d+)?)\s*([A-Za-z]*)\s*", text)
-    units = {name.lower(): size for name, size in _UNITS.items()}
-    if match is None or (match[2].lower() or "b") not in units or not float(match[1]):
-        raise ValueError(f"'{text}' is no size above 0; write a number with a unit of {', '.join(_UNITS)}")
-    return int(float(match[1]) * units[match[2].lower() or "b"])
-
-
-def show_bytes(size: float) -> str:
-    """A size to read, in powers of 1024.
-
-    Example::
-
-        >>> show_bytes(85899345920), show_bytes(1536), show_bytes(12)
-        ('80.0 GiB', '1.5 KiB', '12 B')
-    """
-    for unit, name in ((2**50, "PiB"), (2**40, "TiB"), (2**30, "GiB"), (2**20, "MiB"), (2**10, "KiB")):
-        if abs(size) >= unit:
-            return f"{size / unit:,.1f} {name}"
-    return f"{size:,.0f} B"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,11 +31,11 @@ class Speeds:
     """Bytes a second; the defaults are those of TorchRec's planner, whose GPU is a V100-class one.
 
     Attributes:
-        hbm: of a GPU's own memory.
-        ddr: of a rank's share of the host's memory.
-        hbm_ddr: between the two.
-        within: from a rank to the others of its machine.
-        between: from a rank to those of other machines.
+        hbm: speed of a GPU's own memory.
+        ddr: speed of a rank's share of the host's memory.
+        hbm_ddr: speed between the two.
+        within: speed from a rank to the others of its node.
+        between: speed from a rank to those of other nodes.
     """
 
     hbm: float = 897 * 2**30
@@ -80,15 +47,15 @@ class Speeds:
 
 @dataclass(frozen=True, kw_only=True)
 class Cluster:
-    """Machines of one kind.
+    """Nodes of one kind.
 
     Attributes:
-        nodes: machines.
+        nodes: number of nodes.
         ranks_per_node: processes on each; one for each GPU.
-        device: ``cuda``, or ``cpu`` where tables lie in the host's memory.
+        device: ``cuda``, or ``cpu`` for tables in the host's memory.
         hbm: bytes of a GPU; 0 for ``cpu``.
         ddr: bytes of the host's memory for each rank.
-        speeds: for the expected times.
+        speeds: speeds, for the expected times.
     """
 
     nodes: int = 1
@@ -109,20 +76,20 @@ class Cluster:
         if self.ddr < 1:
             problems.append("the hosts need a memory size (ddr)")
         if problems:
-            raise TrainingError("\n".join(problems))
+            raise ShardingError("\n".join(problems))
 
     @property
     def ranks(self) -> int:
-        """Of the whole job."""
+        """Number of ranks of the whole job."""
         return self.nodes * self.ranks_per_node
 
     @property
     def memory(self) -> str:
-        """Where fused tables lie: ``hbm`` or ``ddr``."""
+        """Memory of fused tables: ``hbm`` or ``ddr``."""
         return "hbm" if self.device == "cuda" else "ddr"
 
     def usable(self, dense_bytes: int = 0, copied: bool = False) -> tuple[int, int]:
-        """Bytes of (hbm, ddr) of a rank for tables, after what is reserved and the dense parameters.
+        """Return the bytes of (hbm, ddr) of a rank for tables, without what is reserved and dense parameters.
 
         Args:
             dense_bytes: weights, gradients and Adam's two moments of the dense parameters.
@@ -140,7 +107,7 @@ class Cluster:
         return 0, max(0, ddr - dense_bytes)
 
     def topology(self, dense_bytes: int = 0, copied: bool = False) -> Topology:
-        """What TorchRec's planner knows of the cluster; its capacities are those of :meth:`usable`."""
+        """Return what TorchRec's planner knows of the cluster; its capacities are those of :meth:`usable`."""
         hbm, ddr = self.usable(dense_bytes, copied)
         speeds = self.speeds
         return TopologyFactory.create_topology(
@@ -158,14 +125,31 @@ class Cluster:
         )
 
     def with_nodes(self, nodes: int) -> Cluster:
-        """The same machines in another number."""
+        """Return another number of the same nodes."""
         return replace(self, nodes=nodes)
 
     def __str__(self) -> str:
-        """Such as ``8 machines x 8 GPUs, each 80.0 GiB and 200.0 GiB of its host``."""
+        """Return, for example, ``8 nodes x 8 GPUs, each 80.0 GiB and 200.0 GiB of its host``."""
         ranks = f"{self.ranks_per_node} {'GPU' if self.device == 'cuda' else 'process'}"
         ranks += ("es" if self.device == "cpu" else "s") if self.ranks_per_node > 1 else ""
-        machines = f"{self.nodes} machine{'s' * (self.nodes > 1)} x {ranks}"
+        nodes = f"{self.nodes} node{'s' * (self.nodes > 1)} x {ranks}"
         if self.device == "cpu":
-            return f"{machines}, each {show_bytes(self.ddr)}"
-        return f"{machines}, each {show_bytes(self.hbm)} and {show_bytes(self.ddr)} of its host"
+            return f"{nodes}, each {show_bytes(self.ddr)}"
+        return f"{nodes}, each {show_bytes(self.hbm)} and {show_bytes(self.ddr)} of its host"
+
+
+def cluster_of(world: World) -> Cluster:
+    """Return the cluster of the current job, assuming identical nodes.
+
+    If nodes have different numbers of ranks, each rank counts as a node: no layout then relies on which ranks
+    share one.
+    """
+    cuda = world.device.type == "cuda"
+    alike = world.size % world.local_size == 0
+    return Cluster(
+        nodes=world.size // world.local_size if alike else world.size,
+        ranks_per_node=world.local_size if alike else 1,
+        device=world.device.type,
+        hbm=torch.cuda.get_device_properties(world.device).total_memory if cuda else 0,
+        ddr=os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // world.local_size,
+    )

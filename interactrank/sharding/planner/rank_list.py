@@ -11,7 +11,7 @@ MOST_RANKS = 1_000_000  # a typing error should not fill the memory
 
 
 def show_ranks(ranks: Iterable[int]) -> str:
-    """Ranks in their order; neighbours that count up become a range.
+    """Return ranks in their order as text; neighbours that count up become a range.
 
     Example::
 
@@ -28,10 +28,10 @@ def show_ranks(ranks: Iterable[int]) -> str:
 
 
 def parse_ranks(text: object) -> list[int]:
-    """The ranks of :func:`show_ranks`'s text.
+    """Return the ranks of :func:`show_ranks`'s text.
 
     Raises:
-        ValueError: it is no such text.
+        ValueError: it is not such a text.
 
     Example::
 

@@ -18,13 +18,15 @@ from rich.table import Table
 from torch import nn
 from torchrec.distributed.planner.types import ShardingOption
 
-from interactrank.sharding.planner.cluster import Cluster, show_bytes
-from interactrank.sharding.planner.placement import GRADIENTS, held_bytes
-from interactrank.sharding.planner.print_plan import print_whole
+from interactrank.sharding.byte_sizes import show_bytes
+from interactrank.sharding.planner.cluster import Cluster
+from interactrank.sharding.planner.describe import PlannedTable, print_whole
+from interactrank.sharding.planner.estimators import GRADIENTS, held_bytes
 from interactrank.sharding.planner.rank_list import show_ranks
 from interactrank.sharding.settings import TableOptimizer
 from interactrank.sharding.table_optimizer import state_bytes
 from interactrank.sharding.tables import tables_of
+from interactrank.sharding.types import TYPES
 
 __all__ = ["PARTS", "PlanReport", "TableCost", "plan_report"]
 
@@ -38,38 +40,24 @@ SIZES = {
     "hbm_bytes": "HBM",
     "ddr_bytes": "DDR",
 }
-RARE = ("managed_bytes", "gradient_bytes", "copy_bytes")  # printed where a table has them
-SHOWN_RANKS = 8  # busiest and idlest ranks that are printed
+RARE = ("managed_bytes", "gradient_bytes", "copy_bytes")  # printed if a table has them
+SHOWN_RANKS = 8  # busiest ranks that are printed
 
 
-@dataclass(frozen=True)
-class TableCost:
-    """One table of a plan, over all ranks.
+@dataclass(frozen=True, kw_only=True)
+class TableCost(PlannedTable):
+    """A planned table and what it costs, over all ranks.
 
     Attributes:
-        table: ``collection.table``.
-        rows: rows of the whole table.
-        dim: its width.
-        sharding: type of its layout.
-        kernel: where its weights lie and what updates them.
-        ranks: that hold a part, in the order of the parts.
-        weight_bytes: weights; replicas count each.
-        state_bytes: optimizer state, likewise.
+        state_bytes: optimizer state; replicas count each.
         managed_bytes: ids and counts of a managed table; 0 for another.
-        gradient_bytes: of a replicated table, at their peak in a step; 0 for another.
+        gradient_bytes: gradients of a replicated table, at their peak in a step; 0 for another.
         copy_bytes: what ``training.checkpoint_async`` keeps of it in the hosts' memory; 0 without it.
         hbm_bytes: all that it takes of the GPUs' memory, with the ids and embeddings of a batch and caches.
-        ddr_bytes: all that it takes of the hosts'.
-        ms: part of a step -> time at the rank where the table takes longest.
+        ddr_bytes: all that it takes of the hosts' memory.
+        ms: part of a step -> time at the rank that takes longest for the table.
     """
 
-    table: str
-    rows: int
-    dim: int
-    sharding: str
-    kernel: str
-    ranks: tuple[int, ...]
-    weight_bytes: int
     state_bytes: int
     managed_bytes: int
     gradient_bytes: int
@@ -84,13 +72,13 @@ class PlanReport:
     """What a plan costs.
 
     Attributes:
-        cluster: for which it was made.
-        tables: the costs of each.
+        cluster: cluster for which it was made.
+        tables: costs of each table.
         hbm: [ranks] bytes of each GPU's memory.
         ddr: [ranks] bytes of the hosts' memory for each rank.
-        ms: [ranks, len(PARTS)] time of a step.
-        dense_bytes: what the dense parameters take on each rank, beside the above.
-        copied: whether the hosts also have a copy of all, for checkpoints.
+        ms: [ranks, len(PARTS)] milliseconds of a step.
+        dense_bytes: what the dense parameters take on each rank, in addition to the above.
+        copied: whether the hosts also hold a copy of the tables, for checkpoints.
     """
 
     cluster: Cluster
@@ -108,7 +96,7 @@ class PlanReport:
 
     @property
     def step_ms(self) -> float:
-        """Expected time of a step's tables: that of the busiest rank."""
+        """Expected milliseconds of a step's tables, on the busiest rank."""
         return float(self.ms.sum(axis=1).max(initial=0.0))
 
     @property
@@ -121,7 +109,7 @@ class PlanReport:
         return float(total.mean() / total.max()) if total.max(initial=0.0) > 0 else 1.0
 
     def values(self) -> dict[str, Any]:
-        """In JSON's types: the section ``expected`` of a plan's file."""
+        """Return the section ``expected`` of a plan's file, in JSON's types."""
         return {
             "cluster": asdict(self.cluster),
             "dense_bytes_per_rank": self.dense_bytes,
@@ -142,7 +130,7 @@ class PlanReport:
         }
 
     def show(self, console: Console | None = None) -> None:
-        """Prints tables, the busiest ranks and a line on the whole."""
+        """Print the tables, the busiest ranks and a line on the whole."""
         console = console or Console()
         kinds = [kind for kind in SIZES if kind not in RARE or any(getattr(c, kind) for c in self.tables)]
         columns = ("table", "rows x dim", "sharding", "kernel", "ranks", *(SIZES[kind] for kind in kinds))
@@ -165,7 +153,7 @@ class PlanReport:
             times = (f"{ms:,.3f}" for ms in (*self.ms[rank], total[rank]))
             ranks.add_row(str(rank), show_bytes(self.hbm[rank]), show_bytes(self.ddr[rank]), *times)
         if len(order) > SHOWN_RANKS:
-            ranks.caption = f"and {len(order) - SHOWN_RANKS} ranks that are done sooner"
+            ranks.caption = f"and {len(order) - SHOWN_RANKS} less busy ranks"
         print_whole(ranks, console)
         usable = dict(zip(("hbm", "ddr"), self.usable, strict=True))
         of = self.cluster.memory
@@ -185,15 +173,15 @@ def plan_report(
     dense_bytes: int = 0,
     copied: bool = False,
 ) -> PlanReport:
-    """What a placement costs.
+    """Return what a placement costs.
 
     Args:
         model: the unsharded model.
-        placement: of :func:`~interactrank.sharding.planner.plan.place`.
-        cluster: for which it was made.
-        optimizer: of the tables.
+        placement: placement that :func:`~interactrank.sharding.planner.plan.place` returned.
+        cluster: cluster for which it was made.
+        optimizer: optimizer of the tables.
         dense_bytes: what the dense parameters take on each rank.
-        copied: whether the hosts also have a copy of all (``training.checkpoint_async``).
+        copied: whether the hosts also hold a copy of the tables (``training.checkpoint_async``).
     """
     hbm, ddr = np.zeros(cluster.ranks, np.int64), np.zeros(cluster.ranks, np.int64)
     ms = np.zeros((cluster.ranks, len(PARTS)))
@@ -208,7 +196,7 @@ def plan_report(
         np.add.at(hbm, ranks, np.array([shard.storage.hbm for shard in option.shards], np.int64))
         np.add.at(ddr, ranks, np.array([shard.storage.ddr for shard in option.shards], np.int64))
         ms += own
-        replicated = option.sharding_type == "data_parallel"
+        replicated = TYPES[option.sharding_type].replicated
         replicas = cluster.ranks if replicated else 1
         column_parts = 1 if replicas > 1 else len({shard.offset[1] for shard in option.shards})
         busiest = own[own.sum(axis=1).argmax()]

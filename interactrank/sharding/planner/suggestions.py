@@ -1,4 +1,4 @@
-"""What to change when tables do not fit: fixes of one kind each, every one tried with the planner."""
+"""What to change if tables do not fit: fixes of one kind each, every one tried with the planner."""
 
 from __future__ import annotations
 
@@ -8,29 +8,30 @@ from dataclasses import replace
 
 from torch import nn
 
-from interactrank.core.errors import TrainingError
-from interactrank.sharding.planner.cluster import Cluster, show_bytes
+from interactrank.sharding.byte_sizes import show_bytes
+from interactrank.sharding.errors import ShardingError
+from interactrank.sharding.planner.cluster import Cluster
 from interactrank.sharding.planner.constraints import TableLoad, can_share
-from interactrank.sharding.planner.placement import held_bytes
-from interactrank.sharding.planner.plan import PlanError, place
+from interactrank.sharding.planner.estimators import held_bytes
+from interactrank.sharding.planner.plan import place
 from interactrank.sharding.settings import ShardingSettings
 from interactrank.sharding.tables import tables_of
 
-__all__ = ["smallest_feasible", "suggest"]
+__all__ = ["sizes_of", "smallest_feasible", "suggest"]
 
 TRIED_RANKS = 4096
 GIB = 2**30
-MOST_GIB = 4096  # memory of a rank
+MOST_GIB = 4096  # largest memory of a rank that is tried
 
 
 def smallest_feasible(
     numbers: Sequence[int], fits: Callable[[int], bool], tolerance: float = 0.0
 ) -> int | None:
-    """The smallest of some numbers that fits; None if none does.
+    """Return the smallest of some numbers that fits; None if none does.
 
     Args:
-        numbers: in ascending order; the first does not fit.
-        fits: whether a number fits; larger ones of the numbers then fit as well.
+        numbers: numbers in ascending order; the first does not fit.
+        fits: whether a number fits; larger numbers then fit as well.
         tolerance: stop when the answer is known to this share of it.
 
     Example::
@@ -53,29 +54,41 @@ def smallest_feasible(
     return numbers[high]
 
 
+def sizes_of(model: nn.Module, settings: ShardingSettings, cluster: Cluster, dense_bytes: int) -> list[str]:
+    """Return what the tables need and what the ranks have, and sizes that were given without a unit.
+
+    Args:
+        model: the unsharded model.
+        settings: settings that :func:`~interactrank.sharding.planner.plan.place` was called with.
+        cluster: cluster that it was called with.
+        dense_bytes: what the dense parameters take on each rank.
+    """
+    return [*_sizes(model, settings, cluster, dense_bytes), *_forgotten_units(cluster)]
+
+
 def suggest(
-    error: PlanError,
     model: nn.Module,
     settings: ShardingSettings,
     cluster: Cluster,
     loads: Mapping[str, TableLoad],
     dense_bytes: int,
-) -> PlanError:
-    """The error with sizes, and with the nearest fix of each kind that makes a plan possible.
+) -> list[str]:
+    """Return the nearest fix of each kind that makes a plan possible, in words; each was tried.
+
+    It plans dozens of times: a minute for tens of tables on hundreds of ranks.
 
     Args:
-        error: of :func:`~interactrank.sharding.planner.plan.place`.
         model: the unsharded model.
-        settings: as placed.
-        cluster: as placed.
-        loads: as placed.
-        dense_bytes: as placed.
+        settings: settings that :func:`~interactrank.sharding.planner.plan.place` was called with.
+        cluster: cluster that it was called with.
+        loads: loads that it was called with.
+        dense_bytes: what the dense parameters take on each rank.
     """
 
     def fits(other: Cluster, how: ShardingSettings = settings) -> bool:
         try:
             place(model, how, other, loads=loads, dense_bytes=dense_bytes)
-        except TrainingError:  # no plan, or other ranks cannot share a table
+        except ShardingError:  # no plan, or other ranks cannot share a table
             return False
         return True
 
@@ -84,7 +97,7 @@ def suggest(
         fixes.append(f"no constraint on {', '.join(settings.sharding)} (training.sharding)")
     nodes = smallest_feasible(_nodes(model, settings, cluster), lambda n: fits(cluster.with_nodes(n)))
     if nodes is not None:
-        fixes.append(f"{nodes} machines of this kind (--nodes {nodes})")
+        fixes.append(f"{nodes} nodes of this kind (--nodes {nodes})")
     if cluster.device == "cuda":
         hbm = _memory(cluster.hbm, lambda size: fits(replace(cluster, hbm=size)))
         if hbm is not None:
@@ -92,12 +105,11 @@ def suggest(
     ddr = _memory(cluster.ddr, lambda size: fits(replace(cluster, ddr=size)))
     if ddr is not None:
         fixes.append(f"hosts with {ddr} for each rank (--ddr {ddr})")
-    sizes = _sizes(model, settings, cluster, dense_bytes)
-    return PlanError("\n".join([str(error), *sizes, *_forgotten_units(cluster), *_listed(fixes)]))
+    return _listed(fixes)
 
 
 def _nodes(model: nn.Module, settings: ShardingSettings, cluster: Cluster) -> list[int]:
-    """The machines that there are, and larger numbers whose ranks can share every table."""
+    """Return the number of nodes, and larger ones whose ranks can share every table."""
     per_node = cluster.ranks_per_node
     asked = {name: of.types or [] for name, of in settings.sharding.items()}
     tables = [(table, asked.get(table.name, [])) for table in tables_of(model)]
@@ -110,15 +122,15 @@ def _nodes(model: nn.Module, settings: ShardingSettings, cluster: Cluster) -> li
 
 
 def _memory(now: int, fits: Callable[[int], bool]) -> str | None:
-    """The smallest memory that fits, to a twentieth."""
+    """Return the smallest memory that fits, to a twentieth."""
     enough = smallest_feasible(range(now // GIB, MOST_GIB + 1), lambda gib: fits(gib * GIB), tolerance=0.05)
     return None if enough is None else f"{enough}GiB"
 
 
 def _sizes(model: nn.Module, settings: ShardingSettings, cluster: Cluster, dense_bytes: int) -> list[str]:
-    """What is needed, what there is, and how much smaller the tables would have to be."""
+    """Return what is needed, what there is, and how much smaller the tables would have to be."""
     tables = tables_of(model)
-    copied = settings.checkpoint_async
+    copied = settings.copies_tables
     sizes = {t.path: held_bytes(t, settings.table_optimizer) * (2 if copied else 1) for t in tables}
     also = [
         "optimizer state",
@@ -152,7 +164,7 @@ def _forgotten_units(cluster: Cluster) -> list[str]:
 def _listed(fixes: list[str]) -> list[str]:
     if not fixes:
         return [
-            f"{TRIED_RANKS:,} such ranks would not do, nor {MOST_GIB:,} GiB of HBM or of DDR alone: "
+            f"neither {TRIED_RANKS:,} such ranks nor {MOST_GIB:,} GiB of HBM or DDR a rank are enough: "
             "change more than one of them, loosen training.sharding, or take fewer rows"
         ]
     return ["nearest fixes, each by itself and tried:", *(f"  - {fix}" for fix in fixes)]

@@ -13,7 +13,8 @@ from torchrec.modules.embedding_modules import EmbeddingBagCollection
 from torchrec.sparse.jagged_tensor import KeyedJaggedTensor
 
 from interactrank.distributed.world import current_world
-from interactrank.sharding.planner.plan import cluster_of, make_plan, place
+from interactrank.sharding.planner.cluster import cluster_of
+from interactrank.sharding.planner.plan import make_plan, place
 from interactrank.sharding.shard import shard_model
 from interactrank.training.optimizers import build_optimizer
 from interactrank.training.settings import TrainingSettings

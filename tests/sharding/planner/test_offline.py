@@ -24,10 +24,11 @@ from interactrank.runs.plan_inputs import (
     profile_model,
 )
 from interactrank.schema import SearchSchema
-from interactrank.sharding.planner.cluster import Cluster, Speeds, parse_bytes
+from interactrank.sharding.byte_sizes import parse_bytes
+from interactrank.sharding.errors import PlanError
+from interactrank.sharding.planner.cluster import Cluster, Speeds
 from interactrank.sharding.planner.constraints import TableLoad
 from interactrank.sharding.planner.offline import plan_for_cluster
-from interactrank.sharding.planner.plan import PlanError
 from interactrank.sharding.planner.plan_file import read_plan
 from interactrank.sharding.planner.plots import plot_plan
 from interactrank.sharding.planner.suggestions import smallest_feasible
@@ -338,5 +339,5 @@ def test_a_cluster_without_size_is_refused(values: dict[str, int], message: str)
 
 @pytest.mark.parametrize("text", ["", "GiB", "80 gigs", "-1GiB", "0GB", "1e"])
 def test_what_is_no_size(text: str) -> None:
-    with pytest.raises(ValueError, match="is no size above 0; write a number with a unit of B, KB"):
+    with pytest.raises(ValueError, match="is not a size above 0; write a number with a unit of B, KB"):
         parse_bytes(text)

@@ -15,10 +15,14 @@ from torchrec.modules.embedding_modules import EmbeddingBagCollection, Embedding
 from torchrec.optim.rowwise_adagrad import RowWiseAdagrad
 
 from interactrank.distributed.world import World
-from interactrank.sharding.planner.cluster import Cluster
+from interactrank.sharding.errors import PlanError
+from interactrank.sharding.planner.cluster import Cluster, cluster_of
 from interactrank.sharding.planner.constraints import TableLoad
-from interactrank.sharding.planner.placement import CachedPerfEstimator, WeightedProposer, find_placement
-from interactrank.sharding.planner.plan import FEW_PARTS, PlanError, cluster_of, place, suited_types
+from interactrank.sharding.planner.estimators import CachedPerfEstimator
+from interactrank.sharding.planner.placement import find_placement
+from interactrank.sharding.planner.plan import place
+from interactrank.sharding.planner.proposer import WeightedProposer
+from interactrank.sharding.planner.suited import FEW_PARTS, suited_types
 from interactrank.sharding.sharders import sharders
 from interactrank.sharding.tables import tables_of
 from interactrank.training.settings import TrainingSettings

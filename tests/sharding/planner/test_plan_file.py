@@ -11,8 +11,9 @@ import pytest
 from torchrec.distributed.planner.planners import to_sharding_plan
 
 from interactrank.distributed.world import current_world, process_group
+from interactrank.sharding.errors import PlanError
 from interactrank.sharding.planner.cluster import Cluster
-from interactrank.sharding.planner.plan import PlanError, make_plan, place
+from interactrank.sharding.planner.plan import make_plan, place
 from interactrank.sharding.planner.plan_file import plan_values, read_plan, write_plan
 from interactrank.training.settings import TrainingSettings
 from interactrank.training.trainer import train
