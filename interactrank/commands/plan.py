@@ -53,6 +53,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--candidates", type=positive, help="items of a request, logged and drawn")
     parser.add_argument("--model", default="interactrank", help="interactrank, two_tower or a variant")
+    parser.add_argument(
+        "--suggest",
+        action="store_true",
+        help="if the tables do not fit, look for the nearest changes that make a plan possible (minutes)",
+    )
     parser.add_argument("--output", type=Path, default=Path("plan.json"), help="file of the plan (plan.json)")
 
 
@@ -77,7 +82,9 @@ def run(options: argparse.Namespace) -> int:
         candidates=options.candidates,
     )
     settings = collection_settings(config.training)
-    report = plan_for_cluster(profile, settings, cluster(options), options.output)
+    report = plan_for_cluster(
+        profile, settings, cluster(options), options.output, suggestions=options.suggest
+    )
     written = [options.output]
     try:
         written.append(plot_plan(report, options.output.with_suffix(".png")))
@@ -104,7 +111,7 @@ def cluster(options: argparse.Namespace) -> Cluster:
 
 
 def _size(text: str) -> int:
-    from interactrank.sharding.planner.cluster import parse_bytes
+    from interactrank.sharding.byte_sizes import parse_bytes
 
     try:
         return parse_bytes(text)

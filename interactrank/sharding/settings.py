@@ -119,8 +119,8 @@ class CommsSettings(Config):
     def _no_integers(cls, value: object) -> object:
         if value == "int8":
             raise ValueError(
-                "int8 cannot be used: its codec refuses messages that are no multiple of 32 numbers, which "
-                "those of batches with a ragged number of items are not; use fp16 or bf16"
+                "int8 cannot be used: its codec refuses messages whose length is not a multiple of 32, as "
+                "happens with a ragged number of items; use fp16 or bf16"
             )
         return value
 

@@ -72,7 +72,7 @@ def test_a_plan_for_gpus_that_are_not_there(
     arguments = ["plan", str(path), "--data", str(data), "--nodes", "2", "--output", str(output)]
     assert main([*arguments, "--rows", "item=1e8"]) == 0
     said = capsys.readouterr()
-    assert "2 machines x 8 GPUs, each 80.0 GiB" in said.out
+    assert "2 nodes x 8 GPUs, each 80.0 GiB" in said.out
     assert "ms of a step (estimated)" in said.out
     values = json.loads(output.read_text())
     (item,) = [of for name, of in values["tables"].items() if name.endswith(".item")]
@@ -89,7 +89,10 @@ def test_unknown_sizes_and_tables_without_room_are_said_in_a_line(
     assert main(["plan", str(path), "--data", str(data), "--nodes", "0"]) == 1
     assert "nodes is 0; it must be at least 1" in capsys.readouterr().err
     small = ["--gpus-per-node", "1", "--hbm", "1GiB", "--ddr", "1GiB", "--rows", "item=1e9"]
-    assert main(["plan", str(path), "--data", str(data), *small, "--output", str(tmp_path / "p.json")]) == 1
+    refused = ["plan", str(path), "--data", str(data), *small, "--output", str(tmp_path / "p.json")]
+    assert main(refused) == 1
+    assert "add --suggest" in capsys.readouterr().err
+    assert main([*refused, "--suggest"]) == 1
     assert "nearest fixes, each by itself and tried:" in capsys.readouterr().err
     assert not (tmp_path / "p.json").exists()
 

@@ -18,7 +18,6 @@ from torchrec.sparse.jagged_tensor import KeyedJaggedTensor
 
 from interactrank.checkpoint.store import CheckpointStore
 from interactrank.checkpoint.weights import load_model, save_model
-from interactrank.core.errors import TrainingError
 from interactrank.data.loading.loader import SearchLoader
 from interactrank.data.prepared.dataset import PreparedDataset
 from interactrank.data.settings import LoaderSettings
@@ -26,7 +25,7 @@ from interactrank.distributed.world import current_world, process_group
 from interactrank.models import InteractRank
 from interactrank.modules import Eviction, TableConfig, embedding_bag_collection, embedding_collection, manage
 from interactrank.runs.plan_inputs import ModelProfile
-from interactrank.sharding.errors import PlanError
+from interactrank.sharding.errors import PlanError, ShardingError
 from interactrank.sharding.planner.cluster import Cluster
 from interactrank.sharding.planner.offline import plan_for_cluster
 from interactrank.sharding.planner.plan import make_plan, place
@@ -310,7 +309,7 @@ def test_what_cannot_work_is_refused_by_name() -> None:
     def refused(ranks: int = 2, device: str = "cpu", **sharding: Any) -> str:
         cluster = Cluster(nodes=1, ranks_per_node=ranks, device=device, hbm=2**30, ddr=2**30)
         settings = TrainingSettings.model_validate({"steps": 1, "sharding": sharding})
-        with pytest.raises(TrainingError) as error:
+        with pytest.raises(ShardingError) as error:
             place(toy, settings, cluster)
         return str(error.value)
 

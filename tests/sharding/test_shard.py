@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import io
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 import torch
-from rich.console import Console
 from torch import Tensor
 
 from interactrank.checkpoint.weights import load_model
 from interactrank.distributed.world import current_world, process_group
-from interactrank.sharding.planner.describe import describe_plan, log_plan
+from interactrank.sharding.planner.describe import describe_plan, format_plan
 from interactrank.sharding.planner.plan import make_plan
 from interactrank.sharding.settings import TableOptimizer, TableSharding
 from interactrank.training.settings import LearningRateSchedule, TrainingSettings
@@ -257,7 +255,7 @@ def test_one_process_without_torchrun_trains_as_the_unsharded_model(tmp_path: Pa
 def _plan(settings: TrainingSettings) -> list[tuple]:
     model = ToyModel()
     rows = describe_plan(model, make_plan(model, settings, current_world()), 2)
-    return [(r.collection, r.table, r.rows, r.dim, r.sharding, r.ranks, r.bytes) for r in rows]
+    return [(r.table, r.rows, r.dim, r.sharding, r.ranks, r.weight_bytes) for r in rows]
 
 
 def test_the_plan_is_the_same_on_all_ranks_and_described_by_table() -> None:
@@ -265,22 +263,20 @@ def test_the_plan_is_the_same_on_all_ranks_and_described_by_table() -> None:
     assert first == second
     # float32: rows * dim * 4 bytes; the replicated table counts on both ranks.
     assert first == [
-        ("ebc", "queries", 21, 8, DP, (0, 1), 21 * 8 * 4 * 2),
-        ("ebc", "words", 16, 8, CW, (0, 1), 16 * 8 * 4),
-        ("ec", "products", 13, 8, RW, (0, 1), 13 * 8 * 4),
+        ("ebc.queries", 21, 8, DP, (0, 1), 21 * 8 * 4 * 2),
+        ("ebc.words", 16, 8, CW, (0, 1), 16 * 8 * 4),
+        ("ec.products", 13, 8, RW, (0, 1), 13 * 8 * 4),
     ]
 
 
-def test_the_printed_plan_names_tables_and_sizes() -> None:
-    text = io.StringIO()
+def test_format_plan__names_tables_and_sizes() -> None:
     with process_group("cpu") as world:
         model = ToyModel()
         plan = make_plan(model, settings_for({"words": TW}), world)
-        log_plan(describe_plan(model, plan, 1), Console(file=text, width=120))
-    line = next(line for line in text.getvalue().splitlines() if "words" in line)
+        text = format_plan(describe_plan(model, plan, 1))
+    line = next(line for line in text.splitlines() if "words" in line)
     assert [cell.strip() for cell in line.strip("│").split("│")] == [
-        "ebc",
-        "words",
+        "ebc.words",
         "16 x 8",
         TW,
         "fused",

@@ -198,7 +198,7 @@ def buckets_problems(table: TableInfo, ranks: int) -> list[str]:
 def can_share(
     table: TableInfo, types: Sequence[ShardingType], device_type: str, ranks: int, ranks_per_node: int
 ) -> bool:
-    """Return whether so many ranks can share a table at all, whatever their memory.
+    """Return whether this number of ranks can share a table at all, whatever their memory.
 
     Args:
         table: its rows and buckets.

@@ -1,4 +1,4 @@
-"""Which rank holds which shard of which ID table: the plan of a run, made by TorchRec's planner.
+"""The plan of a run: which rank holds which shard of each ID table, made by TorchRec's planner.
 
 A model's tables are in EmbeddingBagCollections (pooled) and EmbeddingCollections (sequences). A table whose
 sharding is not constrained becomes table-wise or row-wise (or row-wise within one node, on several nodes with

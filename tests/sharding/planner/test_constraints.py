@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from interactrank.core.errors import TrainingError
+from interactrank.sharding.errors import ShardingError
 from interactrank.sharding.planner.constraints import TableLoad, checked_sharding, table_constraints
 from interactrank.training.settings import TrainingSettings
 from tests.toy import ToyModel
@@ -71,13 +71,13 @@ def test_constraints_reach_the_planner() -> None:
     ],
 )
 def test_what_cannot_run_is_refused_by_name(device: str, sharding: dict, message: str) -> None:
-    with pytest.raises(TrainingError, match=re.escape(f"training.sharding.{message}")):
+    with pytest.raises(ShardingError, match=re.escape(f"training.sharding.{message}")):
         checked_sharding(ToyModel(), settings(**sharding), device)
 
 
 def test_every_mistake_is_listed() -> None:
     wrong = settings(word={"types": ["row_wise"]}, products={"types": ["data_parallel"]})
-    with pytest.raises(TrainingError) as error:
+    with pytest.raises(ShardingError) as error:
         checked_sharding(ToyModel(), wrong, "cpu")
     assert str(error.value).splitlines() == [
         "training.sharding.word: the model has no such table; did you mean 'words'?",
@@ -100,5 +100,5 @@ def test_no_rank_is_left_without_a_row() -> None:
         )
         assert found["products"].sharding_types == expected
     asked = settings(products={"types": ["row_wise"]})
-    with pytest.raises(TrainingError, match=r"products\.types: row_wise of 13 rows leaves ranks without any"):
+    with pytest.raises(ShardingError, match=r"products\.types: row_wise of 13 rows leaves ranks without any"):
         table_constraints(ToyModel(), asked, ranks=12, ranks_per_node=12, **given)  # type: ignore[arg-type]

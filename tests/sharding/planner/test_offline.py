@@ -13,7 +13,6 @@ import pytest
 from rich.console import Console
 
 from interactrank.batch.layout import BatchLayout
-from interactrank.core.errors import TrainingError
 from interactrank.core.settings import parse_config
 from interactrank.models import ModelSettings
 from interactrank.runs.plan_inputs import (
@@ -25,7 +24,7 @@ from interactrank.runs.plan_inputs import (
 )
 from interactrank.schema import SearchSchema
 from interactrank.sharding.byte_sizes import parse_bytes
-from interactrank.sharding.errors import PlanError
+from interactrank.sharding.errors import PlanError, ShardingError
 from interactrank.sharding.planner.cluster import Cluster, Speeds
 from interactrank.sharding.planner.constraints import TableLoad
 from interactrank.sharding.planner.offline import plan_for_cluster
@@ -86,7 +85,7 @@ def gpus(nodes: int = 2, hbm: int = 80 * GIB, ddr: int = 200 * GIB) -> Cluster:
 def test_rows_come_from_the_config_or_the_user_and_unknown_ones_are_named() -> None:
     assert layout_of(SCHEMA, None, ROWS).table_rows == {**ROWS, "word": 1000}
     assert layout_of(SCHEMA, None, {**ROWS, "word": 5}).table_rows["word"] == 5
-    with pytest.raises(TrainingError) as error:
+    with pytest.raises(ShardingError) as error:
         layout_of(SCHEMA, None, {"itm": 5, "query": 7})
     assert str(error.value).splitlines() == [
         "--rows itm: no such table; did you mean 'item'?",
@@ -103,7 +102,7 @@ def test_rows_that_buckets_cannot_share_are_refused(rows: int, enough: int | Non
     if enough is None:
         assert layout_of(schema, None, {**ROWS, "item": rows}).table_rows["item"] == rows
         return
-    with pytest.raises(TrainingError, match=f"--rows item={rows}: its 4 buckets .* take {enough}$"):
+    with pytest.raises(ShardingError, match=f"--rows item={rows}: its 4 buckets .* take {enough}$"):
         layout_of(schema, None, {**ROWS, "item": rows})
 
 
@@ -142,9 +141,9 @@ def test_a_model_of_any_size_takes_no_memory() -> None:
     model = sized(rows={**ROWS, "item": 10**13})
     assert all(p.is_meta for p in model.model.parameters())
     assert 0 < model.dense_bytes < 10**6
-    with pytest.raises(TrainingError, match=r"--ids itm: no such feature; did you mean 'item'\?"):
+    with pytest.raises(ShardingError, match=r"--ids itm: no such feature; did you mean 'item'\?"):
         sized(ids={"itm": 3.0})
-    with pytest.raises(TrainingError, match=r"--rows itm: no such table.*\n(.*\n)*--ids itm.*\n--ids x: no"):
+    with pytest.raises(ShardingError, match=r"--rows itm: no such table.*\n(.*\n)*--ids itm.*\n--ids x: no"):
         sized(rows={"itm": 3}, ids={"itm": 3.0, "x": 1.0})
     assert sized(ids={"title_words": 9.0}).loads["word"] == TableLoad((400,), (8.0,))  # 100 x 5, 300 x 9
 
@@ -227,7 +226,7 @@ def test_names_are_printed_in_full(tmp_path: Path, terminal: bool, width: int) -
 
 
 def test_too_many_ranks_are_refused_at_once(tmp_path: Path) -> None:
-    with pytest.raises(TrainingError, match="are 8,000,000 ranks; at most 16,384 can be planned: take fewer"):
+    with pytest.raises(ShardingError, match="are 8,000,000 ranks; at most 16,384 can be planned: take fewer"):
         plan_for_cluster(sized(), TrainingSettings(), gpus(nodes=10**6), tmp_path / "plan.json")
 
 
@@ -243,7 +242,7 @@ def test_what_cannot_fit_is_refused_with_fixes_that_do(tmp_path: Path) -> None:
     model = sized(rows={**ROWS, "item": 2 * 10**9})
     cluster = gpus(nodes=1, hbm=40 * GIB, ddr=20 * GIB)
     with pytest.raises(PlanError) as error:
-        plan_for_cluster(model, TrainingSettings(), cluster, tmp_path / "plan.json")
+        plan_for_cluster(model, TrainingSettings(), cluster, tmp_path / "plan.json", suggestions=True)
     text = str(error.value)
     assert "the tables take 484.6 GiB with optimizer state, tables.events.item (2,000,000,000 x 64)" in text
     assert "272.0 GiB of HBM and 136.0 GiB of DDR" in text
@@ -267,16 +266,26 @@ def test_what_cannot_fit_is_refused_with_fixes_that_do(tmp_path: Path) -> None:
             plan_for_cluster(model, TrainingSettings(), less, tmp_path / "plan.json")
 
 
+def test_plan_for_cluster__an_error_returns_at_once_and_names_the_flag(tmp_path: Path) -> None:
+    model = sized(rows={**ROWS, "item": 2 * 10**9})
+    with pytest.raises(PlanError, match="add --suggest") as error:
+        plan_for_cluster(model, TrainingSettings(), gpus(1, 40 * GIB, 20 * GIB), tmp_path / "plan.json")
+    assert "the tables take 484.6 GiB" in str(error.value)
+    assert "--nodes" not in str(error.value)
+
+
 def test_a_forgotten_unit_is_told_with_a_size_that_does(tmp_path: Path) -> None:
     with pytest.raises(PlanError) as error:
-        plan_for_cluster(sized(), TrainingSettings(), gpus(hbm=80), tmp_path / "plan.json")
+        plan_for_cluster(sized(), TrainingSettings(), gpus(hbm=80), tmp_path / "plan.json", suggestions=True)
     text = str(error.value)
     assert "--hbm 80 is 80 B: sizes without a unit are bytes; write 80GiB if meant so" in text
     enough = parse_bytes(re.search(r"--hbm (\d+GiB)", text)[1])  # type: ignore[index]
     plan_for_cluster(sized(), TrainingSettings(), gpus(hbm=enough), tmp_path / "plan.json")
     on_the_hosts = TrainingSettings.model_validate({"sharding": {"item": {"kernels": ["fused_uvm"]}}})
-    with pytest.raises(PlanError, match="nor 4,096 GiB of HBM or of DDR alone: change more than one"):
-        plan_for_cluster(sized(), on_the_hosts, gpus(hbm=80, ddr=200), tmp_path / "plan.json")
+    with pytest.raises(PlanError, match="nor 4,096 GiB of HBM or DDR a rank are enough: change more"):
+        plan_for_cluster(
+            sized(), on_the_hosts, gpus(hbm=80, ddr=200), tmp_path / "plan.json", suggestions=True
+        )
 
 
 def test_a_constraint_that_is_in_the_way_is_named(tmp_path: Path) -> None:
@@ -284,7 +293,7 @@ def test_a_constraint_that_is_in_the_way_is_named(tmp_path: Path) -> None:
     asked = {"sharding": {"item": {"types": ["table_wise"], "kernels": ["fused"]}}}
     settings = TrainingSettings.model_validate(asked)
     with pytest.raises(PlanError, match=r"- no constraint on item \(training\.sharding\)"):
-        plan_for_cluster(model, settings, gpus(1, 40 * GIB), tmp_path / "plan.json")
+        plan_for_cluster(model, settings, gpus(1, 40 * GIB), tmp_path / "plan.json", suggestions=True)
 
 
 def test_a_gigantic_table_kept_whole_has_no_fix_in_machines() -> None:
@@ -309,7 +318,13 @@ def test_clusters_that_cannot_share_a_table_are_no_fixes(tmp_path: Path) -> None
         schema = parse_config(SearchSchema, {**SCHEMA.model_dump(), "tables": tables})
         model = profile_model(schema, SETTINGS, batch_requests=100, rows={"query": 10**6, "shop": 10**5})
         with pytest.raises(PlanError, match="the tables take") as error:
-            plan_for_cluster(model, TrainingSettings(), gpus(1, 40 * GIB, 20 * GIB), tmp_path / "plan.json")
+            plan_for_cluster(
+                model,
+                TrainingSettings(),
+                gpus(1, 40 * GIB, 20 * GIB),
+                tmp_path / "plan.json",
+                suggestions=True,
+            )
         assert re.findall(r"--nodes (\d+)", str(error.value)) == ([] if fix is None else [str(fix)])
         assert "--hbm" in str(error.value)
 
@@ -319,7 +334,7 @@ def test_a_table_with_too_few_rows_for_more_ranks_leaves_the_other_fixes(tmp_pat
     model = sized(rows={**ROWS, "shop": 5})
     cluster = Cluster(ranks_per_node=2, device="cpu", ddr=GIB)
     with pytest.raises(PlanError, match=r"nearest fixes, .*\n  - hosts with \dGiB for each rank") as error:
-        plan_for_cluster(model, settings, cluster, tmp_path / "plan.json")
+        plan_for_cluster(model, settings, cluster, tmp_path / "plan.json", suggestions=True)
     assert "--nodes" not in str(error.value)
 
 
@@ -333,7 +348,7 @@ def test_a_table_with_too_few_rows_for_more_ranks_leaves_the_other_fixes(tmp_pat
     ],
 )
 def test_a_cluster_without_size_is_refused(values: dict[str, int], message: str) -> None:
-    with pytest.raises(TrainingError, match=message):
+    with pytest.raises(ShardingError, match=message):
         replace(gpus(), **values)
 
 

@@ -167,7 +167,7 @@ def test_a_table_without_a_machine_for_its_parts_is_told_with_its_size() -> None
     model = Model(dict.fromkeys("abc", 4 * 10**6))
     only = {"types": ["table_row_wise"], "kernels": ["fused"]}
     settings = TrainingSettings.model_validate({"sharding": dict.fromkeys("abc", only)})
-    said = "can't find a host for all parts of a table, which take 992.8 MiB of HBM and 0 B of DDR"
+    said = "can't find a host for all shards of a table, which take 992.8 MiB of HBM and 0 B of DDR"
     with pytest.raises(PlanError, match=f"Last obstacle: {said}$"):
         place(model, settings, Cluster(nodes=2, ranks_per_node=2, hbm=8 * GIB // 10, ddr=GIB))
 

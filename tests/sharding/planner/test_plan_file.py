@@ -92,14 +92,14 @@ def test_types_of_whole_machines(tmp_path: Path) -> None:
         ({"ebc_words": {"shards": 2}}, "table ebc.words: unknown key 'shards'"),
         (
             {"ebc_words": {"sharding": "table_row_wise", "ranks": "1-2"}},
-            "table_row_wise needs the 2 ranks of one machine in order, such as '0-1'",
+            "table_row_wise needs the 2 ranks of one node in order, such as '0-1'",
         ),
-        ({"ebc_words": {"sharding": "grid_shard", "ranks": "1-2"}}, "grid_shard needs whole machines"),
+        ({"ebc_words": {"sharding": "grid_shard", "ranks": "1-2"}}, "grid_shard needs whole nodes"),
         (
             {"ebc_words": {"sharding": "table_column_wise", "ranks": "1, 2"}},
-            "table_column_wise needs ranks of one machine (2 each)",
+            "table_column_wise needs ranks of one node (2 each)",
         ),
-        ({"ec_products": {"ranks": "0-2"}}, "8 columns do not make 3 parts whose width is a multiple of 4"),
+        ({"ec_products": {"ranks": "0-2"}}, "8 columns do not make 3 shards whose width is a multiple of 4"),
         (
             {"ec_products": {"sharding": "grid_shard"}},
             "ec.products: sharding 'grid_shard' does not work",
@@ -131,26 +131,26 @@ def test_the_head_of_the_file_is_checked(tmp_path: Path, change: dict[str, Any],
 @pytest.mark.parametrize(
     ("asked", "planned", "message"),
     [
-        ({"kernels": ["fused_uvm"]}, {}, "kernel fused, where training.sharding asks for fused_uvm"),
+        ({"kernels": ["fused_uvm"]}, {}, "kernel fused, but training.sharding asks for fused_uvm"),
         (
             {"kernels": ["fused_uvm_caching"], "cache_load_factor": 0.1},
             {"kernel": "fused_uvm_caching", "cache_load_factor": 0.9},
-            "cache_load_factor 0.9, where training.sharding asks for 0.1",
+            "cache_load_factor 0.9, but training.sharding asks for 0.1",
         ),
         (
             {"kernels": ["fused_uvm_caching"], "cache_load_factor": 0.1},
             {"kernel": "fused_uvm_caching"},
-            "no cache_load_factor, where training.sharding asks for 0.1",
+            "no cache_load_factor, but training.sharding asks for 0.1",
         ),
         (
             {"types": ["column_wise"], "column_width": 8},
             {"sharding": "column_wise", "ranks": "0-1"},
-            "parts of 4 columns, where training.sharding asks for 8",
+            "shards of 4 columns, but training.sharding asks for 8",
         ),
         (
             {"types": ["grid_shard"], "column_width": 8},
             {"sharding": "grid_shard", "ranks": "0-3"},
-            "parts of 4 columns, where training.sharding asks for 8",
+            "shards of 4 columns, but training.sharding asks for 8",
         ),
     ],
 )
@@ -189,7 +189,7 @@ def test_everything_wrong_is_said_at_once(tmp_path: Path) -> None:
         "table ec.product: not in the model; did you mean 'ec.products'?",
         "table ec.products: not in the plan",
         "table ebc.queries: 21 x 16 in the plan, 21 x 8 in the model",
-        "table ebc.queries: table_wise, where training.sharding asks for row_wise",
+        "table ebc.queries: table_wise, but training.sharding asks for row_wise",
         "table ebc.words: ranks 4-7 are outside of this job's 4 (from 0)",
     ]
 

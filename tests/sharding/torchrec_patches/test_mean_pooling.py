@@ -14,18 +14,10 @@ from torchrec.sparse.jagged_tensor import KeyedJaggedTensor
 from interactrank.distributed.world import current_world
 from interactrank.sharding.planner.plan import make_plan
 from interactrank.sharding.shard import shard_model
+from interactrank.sharding.types import TYPES
 from interactrank.training.settings import TrainingSettings
 from tests.ranks import run_ranks
-
-TYPES = [
-    "table_wise",
-    "row_wise",
-    "column_wise",
-    "table_row_wise",
-    "table_column_wise",
-    "grid_shard",
-    "data_parallel",
-]
+from tests.sharding.torchrec_patches import bags
 
 
 class Bags(nn.Module):
@@ -79,3 +71,16 @@ def test_every_pair_of_types_pools_as_the_unsharded_collection(pooling: tuple[st
     for differences in run_ranks(2, _pooled, pooling, pairs):
         wrong = {pair: d for pair, d in zip(pairs, differences, strict=True) if d > 2e-6}
         assert not wrong
+
+
+def _means_by_torchrec_alone() -> list[float]:
+    """Means of bags of ones, which are 1, of a table-wise table next to a row-wise one."""
+    settings = bags.settings_of({"a": "table_wise", "b": "row_wise"})
+    model = bags.shard_by_torchrec(bags.Bags({"a": "mean", "b": "mean"}), settings)
+    return model.module.bags(bags.uneven_ids(["a", "b"]))["a"].unique().tolist()
+
+
+def test_mean_pooling__torchrec_alone_still_divides_twice() -> None:
+    """Bags of 3 ids: a mean of 1 that is divided by 3 again."""
+    for means in run_ranks(2, _means_by_torchrec_alone):
+        assert means == pytest.approx([1 / 3])
