@@ -1,6 +1,6 @@
 """Embeddings that travel in bfloat16 on CPU.
 
-Symptom: with precision bf16 on CPU, embeddings travel in float16: gradients above 65,504 become infinite.
+Symptom: with precision bf16 on CPU, embeddings travel in float16: gradients above 65,504 are cut off there.
 TorchRec logs a warning.
 
 Cause: ``get_qcomm_codecs_registry`` takes float16 for bfloat16 on device cpu; gloo moves both.
