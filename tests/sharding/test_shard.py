@@ -304,18 +304,18 @@ def test_an_impossible_constraint_names_the_table_and_what_is_allowed(
     assert str(error.value) == message
 
 
-def _different_models() -> str:
+def _different_models(output: Path) -> str:
     world = current_world()
     settings = TrainingSettings(table_optimizer=TableOptimizer(lr=0.1), schedule=LearningRateSchedule())
     try:
-        train(ToyModel(dim=8 + 4 * world.rank), ToyLoader(), settings, "unused")
+        train(ToyModel(dim=8 + 4 * world.rank), ToyLoader(), settings, output)
     except (ValueError, RuntimeError) as error:
         return str(error)
     return "no error"
 
 
-def test_ranks_that_built_different_models_are_told_so() -> None:
-    for message in run_ranks(2, _different_models):
+def test_ranks_that_built_different_models_are_told_so(tmp_path: Path) -> None:
+    for message in run_ranks(2, _different_models, tmp_path):
         assert (
             "built another model than this rank; first difference: ebc.embedding_bags.queries.weight"
             in message

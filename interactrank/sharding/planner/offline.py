@@ -1,4 +1,4 @@
-"""From sizes and machines to a written plan; needs neither GPUs nor a process group."""
+"""From sizes and a cluster to a written plan; needs neither GPUs nor a process group."""
 
 from __future__ import annotations
 

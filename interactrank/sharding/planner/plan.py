@@ -66,7 +66,7 @@ def place(
     Args:
         model: the unsharded model.
         settings: constraints by table, and the tables' optimizer.
-        cluster: the machines.
+        cluster: the nodes.
         loads: table -> what a step asks of it, on each rank.
         dense_bytes: what the dense parameters take on each rank.
 
