@@ -11,7 +11,7 @@ export OMP_NUM_THREADS ?= 1
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed-$(BUILD)
 
-.PHONY: install demo test test-newest lint examples bench bench-smoke clean
+.PHONY: install demo test test-fast test-newest lint examples bench bench-smoke clean
 install: $(STAMP)
 
 $(STAMP): setup.cfg $(wildcard packaging/*.* packaging/*/pyproject.toml)
@@ -28,6 +28,10 @@ lint: install
 
 test: install lint
 	$(BIN)/pytest
+
+# Without the tests marked slow: under 2 minutes on 2 cores.
+test-fast: install
+	$(BIN)/pytest -m "not slow"
 
 # The tests with the newest torch, torchrec and FBGEMM that setup.cfg allows, in an environment of their own.
 # TESTS chooses some. Where the index has torch 2.14.1 only as a CUDA build, it is a download of 5 GB.

@@ -15,7 +15,7 @@ from interactrank.schema import SearchSchema
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [ROOT / "README.md", ROOT / "packaging" / "DESCRIPTION.md", *sorted((ROOT / "docs").glob("*.md"))]
 
 
 def blocks(language):
@@ -27,6 +27,16 @@ def test_python_of_the_readme_runs():
     names = {}
     exec(code, names)
     assert names["scores"].shape == (3, 2)  # three candidates, two heads
+
+
+def test_description_of_the_wheel_works_outside_of_the_repository():
+    """A package index shows it without the files of the repository: no picture, no relative link, code that runs."""
+    text = (ROOT / "packaging" / "DESCRIPTION.md").read_text()
+    assert not re.findall(r"!\[|\]\((?!https://)", text)
+    (code,) = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    names = {}
+    exec(code, names)
+    assert names["scores"].shape == (3, 2)
 
 
 def test_config_of_the_readme_is_valid():
