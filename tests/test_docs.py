@@ -30,7 +30,7 @@ def test_python_of_the_readme_runs():
 
 
 def test_description_of_the_wheel_works_outside_of_the_repository():
-    """A package index shows it without the files of the repository: no picture, no relative link, code that runs."""
+    """A package index shows it alone: no picture, no relative link, code that runs."""
     text = (ROOT / "packaging" / "DESCRIPTION.md").read_text()
     assert not re.findall(r"!\[|\]\((?!https://)", text)
     (code,) = re.findall(r"```python\n(.*?)```", text, re.DOTALL)

@@ -19,7 +19,7 @@ from tools.readme_table import replace_block
 
 
 def block(result: Path, page: Path) -> str:
-    """What stands between the markers.
+    """Return what stands between the markers.
 
     Args:
         result: an ``ablation.json``.

@@ -99,7 +99,7 @@ def load_model(model: nn.Module, path: str | os.PathLike[str]) -> None:
 
 
 def _check_entry(path: object, key: str, saved: tuple[int, ...] | None, target: Tensor | None) -> None:
-    remedy = "build the model from the settings saved beside the file"
+    remedy = "build the model from the settings saved next to the file"
     if target is None:
         raise WeightsError(f"{path}: '{key}' is in the file but not in the model; {remedy}")
     if saved is None:

@@ -105,7 +105,7 @@ def head_index(dataset: PreparedDataset, settings: EvaluationSettings) -> int:
 
 
 def _describe(ranked: int, sound: int, split: str, head: str) -> str | None:
-    """The line for a number of requests with a positive, and of those with another candidate, too."""
+    """Return the line for a number of requests with a positive, and of those with another candidate, too."""
     if ranked == 0:
         return f"no {split} request has a positive of head {head}: there is nothing to rank"
     if sound == 0:

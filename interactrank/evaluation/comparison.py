@@ -146,7 +146,7 @@ class Comparison:
             print_metrics(self.probabilities, names, title="predicted probabilities", console=console)
 
     def _tie_lines(self) -> list[str]:
-        """A line for each model whose headline metrics depend on the order of candidates with one score."""
+        """Return a line for each model whose headline metrics depend on the order of tied candidates."""
         lines = []
         for model, worst in self.pessimistic.items():
             differences = [

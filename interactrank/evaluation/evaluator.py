@@ -119,7 +119,7 @@ def evaluate_many(
 
 
 def _loader(log: PreparedDataset, settings: EvaluationSettings, every: int) -> SearchLoader:
-    """The requests of this rank, in blocks from which one of ``every`` requests is taken."""
+    """Return the requests of this rank, in blocks from which one of ``every`` requests is taken."""
     per_request = len(log.items) if settings.candidates == "catalogue" else _LOGGED_CANDIDATES
     block = max(1, settings.block_scores // per_request)
     ranks, rank = (dist.get_world_size(), dist.get_rank()) if dist.is_initialized() else (1, 0)

@@ -140,7 +140,7 @@ def _all_gather(tensor: torch.Tensor, group: dist.ProcessGroup | None) -> list[t
 
 
 def _signature(columns: Mapping[str, NDArray[Any]]) -> int:
-    """A number that differs between frames of other columns or types (the width of text aside)."""
+    """Return a number that differs between frames of other columns or types (the width of text aside)."""
     kinds = [(name, c.dtype.kind if c.dtype.kind == "U" else c.dtype.str) for name, c in columns.items()]
     return zlib.crc32(repr(kinds).encode())
 

@@ -155,7 +155,7 @@ def plot_comparison(
 
 
 def _draw_model(axes: Any, model: str, points: list[tuple[int, Interval]], number: int, models: int) -> None:
-    """A point and its interval in each row, models one below the other within a row."""
+    """Return a point and its interval in each row, models one below the other within a row."""
     gap = min(0.22, 0.7 / models)
     offset = (number - (models - 1) / 2) * gap
     colour = PALETTE[number % len(PALETTE)]
@@ -189,7 +189,7 @@ def _curve(rows: Sequence[Mapping[str, Any]], x: str, name: str) -> tuple[list[f
 
 
 def _smooth(values: Sequence[float]) -> list[float]:
-    """A mean over a tenth of the curve around each point, narrower at its start; skips what is not finite."""
+    """Return means over a tenth of the curve around each point, of finite values, narrower at its start."""
     smooth = []
     for i in range(len(values)):
         half = min(max(2, len(values) // 20), i)

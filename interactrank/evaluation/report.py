@@ -193,5 +193,5 @@ def _cell(interval: Interval | None, best: bool, digits: int) -> Text:
 
 
 def _short(value: float, digits: int) -> str:
-    """Fixed decimals without the leading zero."""
+    """Return fixed decimals without the leading zero."""
     return f"{value:.{digits}f}".removeprefix("0") if value >= 0 else f"{value:.{digits}f}"

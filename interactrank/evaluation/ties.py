@@ -153,7 +153,7 @@ class TieGroups:
 
 
 def _none_within(t: Ints, m: Ints, s: Ints) -> Floats:
-    """The chance that none of m relevant among t is within the first s places, elementwise."""
+    """Return the chance that none of m relevant among t is within the first s places, elementwise."""
     chance = np.ones(len(t))
     for j in range(int(m.max(initial=0))):
         factor = np.clip(t - s - j, 0, None) / np.maximum(t - j, 1)
@@ -162,7 +162,7 @@ def _none_within(t: Ints, m: Ints, s: Ints) -> Floats:
 
 
 def _mean_reciprocal(a: int, t: int, m: int) -> float:
-    """The mean of 1 / (a + x), x the first place of m among t."""
+    """Return the mean of 1 / (a + x), x the first place of m among t."""
     x = np.arange(1, t - m + 1)
     # P(x = 1) = m / t, and P(x + 1) = P(x) (t - x - m + 1) / (t - x).
     chance = np.concatenate([[m / t], (t - x - m + 1) / (t - x)]).cumprod()
@@ -220,7 +220,7 @@ def _distinct_places(free: Ints, groups: TieGroups, nth: Ints) -> Ints:
 
 
 def _mix(first: NDArray[np.uint64], second: NDArray[np.uint64]) -> NDArray[np.uint64]:
-    """A well mixed hash of two numbers (the finaliser of splitmix64)."""
+    """Return a well mixed hash of two numbers (the finaliser of splitmix64)."""
     with np.errstate(over="ignore"):
         x = first * np.uint64(0x9E3779B97F4A7C15) + second + np.uint64(0x632BE59BD9B4E019)
         x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)

@@ -51,7 +51,7 @@ class RankingLoss(nn.Module):
     def forward(
         self, batch: SearchBatch, candidate_request: Tensor, scores: Tensor, query: Tensor, item: Tensor
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        """The loss of a batch, and what to report of it.
+        """Return the loss of a batch, and what to report of it.
 
         Args:
             batch: labels, weights and ids.

@@ -27,7 +27,7 @@ class Looked(NamedTuple):
 
 
 def collection_name(table: str) -> str:
-    """What a table of the schema is called in its collection.
+    """Return what a table of the schema is called in its collection.
 
     TorchRec keeps tables in a ``ModuleDict``, which refuses the names of its own attributes. Names of the
     schema are in lower case, so that a capital makes another name of them.
@@ -158,7 +158,7 @@ def _split(rows: Tensor, slot: Slot, sizes: Mapping[str, int], found: Looked) ->
 
 
 def table_bytes(layout: BatchLayout) -> int:
-    """What a model's tables take where they are made whole: float32 weights, and the ids of managed tables.
+    """Return the bytes of a model's whole tables: float32 weights, and the ids of managed tables.
 
     Args:
         layout: which tables there are, and their rows.

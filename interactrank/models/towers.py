@@ -30,7 +30,7 @@ NUMBERS, EXTRA = "(numbers)", "(extra)"  # names that do not belong to a feature
 class SideEncoder(nn.Module):
     """Embeddings, normalised numbers and vectors of one side -> unit vectors per head.
 
-    A side of which nothing is known gets one learned input: the same vector for all its rows.
+    A side without any input gets one learned input: the same vector for all its rows.
 
     Args:
         layout: the features of the side.

@@ -7,9 +7,9 @@ YAML; every mistake in it is collected and reported at once.
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from interactrank.core.settings import Config, Name
 from interactrank.schema import checks
@@ -23,6 +23,7 @@ from interactrank.schema.sections import (
     SequenceFeature,
     UserColumns,
 )
+from interactrank.schema.shorthand import expand
 from interactrank.schema.tables import IdTable
 
 __all__ = ["SearchSchema"]
@@ -52,6 +53,11 @@ class SearchSchema(Config):
     exclude_repeats: bool = Field(
         False, description="rank without the items that the user already engaged with after the same query"
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _expand(cls, values: Any) -> Any:
+        return expand(values) if isinstance(values, dict) else values
 
     @property
     def head_names(self) -> list[str]:

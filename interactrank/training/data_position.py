@@ -79,7 +79,7 @@ class DataPosition:
 
 
 class Segment:
-    """Consecutive steps, after the last of which an overlapped pipeline is empty.
+    """Consecutive steps; after the last one an overlapped pipeline is empty.
 
     Args:
         first: its first step.

@@ -161,7 +161,7 @@ def request_level_auc(
 def _weight_by_score(
     scores: Array, labels: Array, weights: Array | None
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """The weight of positive and of negative rows at each distinct score, scores ascending."""
+    """Return the weight of positive and of negative rows at each distinct score, scores ascending."""
     score = as_floats(scores, "scores")
     label = as_array(labels, "labels")
     weight = (

@@ -140,6 +140,6 @@ def _mean_over_relevant(ranks: RelevantRanks, values: NDArray[Any]) -> Floats:
 
 
 def _per_request(ranks: RelevantRanks, values: NDArray[Any]) -> Floats:
-    """Sums of values of the relevant pairs by request: [P] -> [R]."""
+    """Return sums of values of the relevant pairs by request: [P] -> [R]."""
     sums: NDArray[Any] = np.bincount(ranks.request, weights=values, minlength=ranks.num_requests)
     return sums.astype(np.float64, copy=False)

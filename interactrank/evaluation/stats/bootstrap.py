@@ -176,7 +176,7 @@ def sum_by_unit(
 
 
 def _draw_units(units: int, resamples: int, seed: int) -> Iterator[NDArray[np.float64]]:
-    """Yields how often each unit is drawn, [b, U] at a time, until there are ``resamples`` rows."""
+    """Yield how often each unit is drawn, [b, U] at a time, until there are ``resamples`` rows."""
     generator = np.random.default_rng(seed)
     step = max(1, _DRAWS // max(1, units))
     for start in range(0, resamples, step):
