@@ -2,7 +2,7 @@
 
 torchrun --standalone --nproc-per-node 2 examples/05_own_loop_two_ranks.py
 torchx run -s local_cwd dist.ddp -j 1x2 --script examples/05_own_loop_two_ranks.py
-python examples/05_own_loop_two_ranks.py      # starts torchrun itself
+python examples/05_own_loop_two_ranks.py      # one rank
 """
 
 import tempfile
