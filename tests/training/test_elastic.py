@@ -24,6 +24,8 @@ from safetensors.torch import load_file
 from interactrank.runs.datasets import prepare_dataset
 from tests import trained as runs
 
+pytestmark = pytest.mark.slow  # each test is a job of torchrun
+
 ROOT = Path(__file__).parents[2]
 WATCHDOG_S = 480.0  # no job here takes a tenth of it on an idle machine
 STEPS = 12

@@ -49,6 +49,7 @@ def _train(output: str) -> list[float]:
     return [row["loss"] for row in train(ToyModel(dropout=0.2), loader, SETTINGS, output).metrics]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("pipeline", ["plain", "sparse_dist"])
 def test_session__a_loop_of_ones_own_gives_the_losses_of_train(tmp_path: Path, pipeline: str) -> None:
     expected, _ = run_ranks(2, _train, str(tmp_path / "train"))

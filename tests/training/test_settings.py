@@ -77,3 +77,41 @@ def test_a_setting_that_would_be_ignored_or_is_wrong_is_refused(values: dict, me
     with pytest.raises(ConfigError) as error:
         parse_config(TrainingSettings, values)
     assert message in str(error.value)
+
+
+def test_settings__mistakes_between_keys_are_told_at_once() -> None:
+    values = {
+        "steps": 5,
+        "dense_optimizer": {"betas": [0.9, 1.0]},
+        "schedule": {"warmup_steps": 5, "min_lr_factor": 0.1},
+    }
+    with pytest.raises(ConfigError) as error:
+        parse_config(TrainingSettings, values)
+    assert "3 problems" in str(error.value)
+    assert "dense_optimizer: betas [0.9, 1.0]: each must be at least 0 and below 1" in str(error.value)
+    assert "schedule: min_lr_factor goes with decay cosine or linear" in str(error.value)
+    assert "schedule.warmup_steps: a warm-up of 5 steps is as long as the whole training of 5" in str(
+        error.value
+    )
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [("seed", 2**32), ("timeout_s", 10**8), ("dense_optimizer", {"eps": 1e-40})],
+    ids=["a seed that torch refuses", "a timeout that overflows", "an eps that float32 rounds to 0"],
+)
+def test_settings__values_that_would_fail_late_are_refused(key: str, value: object) -> None:
+    with pytest.raises(ConfigError, match=key):
+        parse_config(TrainingSettings, {key: value})
+
+
+def test_settings__what_may_change_on_resume_is_declared_on_the_field() -> None:
+    free = {
+        name
+        for name, field in TrainingSettings.model_fields.items()
+        if field.json_schema_extra == {"resume": "free"}
+    }
+    assert free == {
+        *("device", "pipeline", "sharding", "timeout_s", "log_every", "validate_every", "tensorboard"),
+        *("checkpoint_every", "checkpoint_async", "keep_last"),
+    }

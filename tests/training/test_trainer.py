@@ -57,6 +57,7 @@ def _run(output: str, stop: bool, more: dict[str, object]) -> list[dict[str, flo
         return []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "more", [{}, {"pipeline": "sparse_dist", "autocast": "bf16"}, {"checkpoint_async": True}]
 )
