@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import torch
 
-from interactrank.core.errors import TrainingError
+from interactrank.core.errors import TrainingError, UserError
 from interactrank.core.extras import MissingExtraError, require
 from interactrank.sharding.planner.constraints import allowed_kernels
 from interactrank.sharding.table_optimizer import table_optimizer
@@ -46,7 +46,7 @@ def _problems(settings: TrainingSettings, device_type: str) -> Iterator[str]:
         yield "training.device: this machine shows no GPU to torch; set cpu or auto"
     try:
         table_optimizer(settings.table_optimizer, device_type)
-    except TrainingError as error:
+    except UserError as error:
         yield str(error)
     if settings.pipeline == "prefetch" and device_type == "cpu":
         yield (
