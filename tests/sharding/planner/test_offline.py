@@ -13,6 +13,7 @@ import pytest
 from rich.console import Console
 
 from interactrank.batch.layout import BatchLayout
+from interactrank.core.errors import TrainingError
 from interactrank.core.settings import parse_config
 from interactrank.models import ModelSettings
 from interactrank.runs.plan_inputs import (
@@ -85,7 +86,7 @@ def gpus(nodes: int = 2, hbm: int = 80 * GIB, ddr: int = 200 * GIB) -> Cluster:
 def test_rows_come_from_the_config_or_the_user_and_unknown_ones_are_named() -> None:
     assert layout_of(SCHEMA, None, ROWS).table_rows == {**ROWS, "word": 1000}
     assert layout_of(SCHEMA, None, {**ROWS, "word": 5}).table_rows["word"] == 5
-    with pytest.raises(ShardingError) as error:
+    with pytest.raises(TrainingError) as error:
         layout_of(SCHEMA, None, {"itm": 5, "query": 7})
     assert str(error.value).splitlines() == [
         "--rows itm: no such table; did you mean 'item'?",
@@ -102,7 +103,7 @@ def test_rows_that_buckets_cannot_share_are_refused(rows: int, enough: int | Non
     if enough is None:
         assert layout_of(schema, None, {**ROWS, "item": rows}).table_rows["item"] == rows
         return
-    with pytest.raises(ShardingError, match=f"--rows item={rows}: its 4 buckets .* take {enough}$"):
+    with pytest.raises(TrainingError, match=f"--rows item={rows}: its 4 buckets .* take {enough}$"):
         layout_of(schema, None, {**ROWS, "item": rows})
 
 
@@ -141,9 +142,9 @@ def test_a_model_of_any_size_takes_no_memory() -> None:
     model = sized(rows={**ROWS, "item": 10**13})
     assert all(p.is_meta for p in model.model.parameters())
     assert 0 < model.dense_bytes < 10**6
-    with pytest.raises(ShardingError, match=r"--ids itm: no such feature; did you mean 'item'\?"):
+    with pytest.raises(TrainingError, match=r"--ids itm: no such feature; did you mean 'item'\?"):
         sized(ids={"itm": 3.0})
-    with pytest.raises(ShardingError, match=r"--rows itm: no such table.*\n(.*\n)*--ids itm.*\n--ids x: no"):
+    with pytest.raises(TrainingError, match=r"--rows itm: no such table.*\n(.*\n)*--ids itm.*\n--ids x: no"):
         sized(rows={"itm": 3}, ids={"itm": 3.0, "x": 1.0})
     assert sized(ids={"title_words": 9.0}).loads["word"] == TableLoad((400,), (8.0,))  # 100 x 5, 300 x 9
 
