@@ -61,7 +61,7 @@ def loader(log: PreparedDataset, size: int, **settings: Any) -> SearchLoader:
 def scan(of: SearchLoader) -> Step:
     """Reads what an epoch of a loader reads."""
     columns = of._columns(everything=False)
-    files = [pq.ParquetFile(path, memory_map=True) for path in of.log.files("train")]
+    files = [pq.ParquetFile(path, memory_map=True) for path in of.dataset.files("train")]
 
     def step() -> int:
         rows = 0

@@ -209,7 +209,7 @@ def test_verbs__of_another_package_by_an_entry_point(monkeypatch, capsys):
 
 
 def test_help_loads_no_torch():
-    code = "import sys; from interactrank.cli import make_parser; make_parser().format_help(); "
+    code = "import sys; sys.argv = ['interactrank', '--help']; from interactrank.cli import make_parser; make_parser().format_help(); "
     code += "print([m for m in ('torch', 'torchrec', 'pydantic', 'rich', 'pyarrow') if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "[]\n"

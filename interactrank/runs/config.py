@@ -9,6 +9,7 @@ from typing import Any
 import yaml
 from pydantic import Field
 
+import interactrank.cross_features  # noqa: F401 (registers the kinds that the package brings)
 from interactrank.core.overrides import apply_overrides
 from interactrank.core.settings import Config, ConfigError, Name, near, parse_config
 from interactrank.core.yaml_file import read_yaml

@@ -90,7 +90,7 @@ def test_the_command_compares_committed_results(
     damaged = tmp_path / "damaged.json"
     damaged.write_text(json.dumps({"benchmark": "sequence"}))
     monkeypatch.setattr(sys, "argv", ["compare", str(path), str(damaged)])
-    with pytest.raises(SystemExit, match=r"damaged.json' is no result: format: absent"):
+    with pytest.raises(SystemExit, match=r"damaged.json' is not a result: format: absent"):
         compare.main()
     monkeypatch.setattr(sys, "argv", ["compare", str(path), str(tmp_path / "none.json")])
     with pytest.raises(SystemExit, match="cannot read"):

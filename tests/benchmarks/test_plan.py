@@ -20,7 +20,7 @@ def test_a_thousand_gpus_hold_ten_terabytes() -> None:
     assert sizes[0] / sizes[4] == pytest.approx(5)
     assert (case.cluster.ranks, case.cluster.nodes) == (1024, 128)
     assert Case(5, 8).bytes == pytest.approx(10e12 / 128, rel=1e-6)
-    with pytest.raises(ValueError, match="12 GPUs are no machines of 8"):
+    with pytest.raises(ValueError, match="12 GPUs are not machines of 8"):
         Case(5, 12)
 
 

@@ -37,7 +37,7 @@ def test_scan_and_prepare_read_the_whole_log(tmp_path: Path) -> None:
 
 def test_the_cosines_are_prepared_when_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     seen = []
-    monkeypatch.setattr(prepare, "prepare", lambda *args: seen.append(args[2]) or {"requests": {}})
+    monkeypatch.setattr(prepare, "prepare_log", lambda *args: seen.append(args[2]) or {"requests": {}})
     monkeypatch.setattr(prepare, "_mib", lambda folder: 0.0)
     for cosine in (False, True):
         prepare.prepare_step(tmp_path / "log", options(tmp_path, cosine=cosine), {})()

@@ -8,6 +8,7 @@ import pytest
 
 from interactrank.cli import main
 from interactrank.core.errors import TrainingError
+from interactrank.core.logging import configure_command_line
 from interactrank.core.settings import ConfigError
 from interactrank.distributed.preemption import PreemptedError
 from interactrank.experiments import ablation
@@ -38,6 +39,7 @@ class Launch:
 def ablate(
     log: Path | None, output: Path, *overrides: str, launch: Launch | None = None, **options: Any
 ) -> Any:
+    configure_command_line()
     launch = launch or Launch()
     options = {"seeds": 2, "only": ONLY, **options}
     report = ablation.ablate(config("ranks=1", *overrides), log, output, launch=launch, **options)

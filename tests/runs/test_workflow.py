@@ -215,7 +215,7 @@ def test_a_model_is_evaluated_with_the_settings_of_its_training(
 ) -> None:
     """Not with those at hand: another width would not fit, another rate without history would not show."""
     _, output = finished
-    changed = config("model.history.uniform_prior=0.5", "model.dim=16", "models=[interactrank, bm25]")
+    changed = config("model.cross_features.priors={iqp: 0.5}", "model.dim=16", "models=[interactrank, bm25]")
     runs = [output / "interactrank"]
     report = evaluated(changed, output / "prepared", runs, tmp_path)
     expected = json.loads((output / "metrics.json").read_text())["models"]["interactrank"]

@@ -265,7 +265,7 @@ def test_without_a_sequence_there_are_no_sequence_engagements_and_tables() -> No
 )
 def test_each_mistake(overrides: list[str], expected: str) -> None:
     found = mistakes(changed(*overrides))
-    assert expected in found
+    assert any(m.startswith(expected) for m in found), found  # other tests register kinds of their own
     assert not any("stand_in" in m for m in found)
     if overrides[0].startswith(
         ("tables.word.dim", "cross_features.0.window", "heads.0", "exclude_repeat", "features.item.0")

@@ -300,7 +300,7 @@ def test_a_training_too_short_for_a_table_says_so(
         "managed table item: rows are given to values every 4 steps, and the whole training has 3:"
         in lines[0]
     )
-    assert "lower schema.tables.item.eviction_interval, or train for more steps" in lines[0]
+    assert "lower its eviction_interval" in lines[0]
 
 
 def test_what_cannot_work_is_refused_by_name() -> None:

@@ -140,7 +140,7 @@ def test_layouts_suit_the_size_of_a_table_and_the_machines() -> None:
     types = suited_types(tables, cluster, sizes, loads)
     assert types["small_3"] == ["table_wise"]
     assert types["busy"] == types["machine"] == ["table_wise", "table_row_wise"]
-    assert types["huge"] == ["table_row_wise", "row_wise"]
+    assert types["huge"] == ["row_wise", "table_row_wise"]
     assert types["events"] == ["table_wise", "row_wise"]
     few = suited_types(tables, Cluster(nodes=2, ranks_per_node=8, hbm=GIB, ddr=GIB), sizes, loads)
     assert few["small_3"] == ["table_wise", "row_wise", "table_row_wise"]

@@ -199,7 +199,7 @@ def test_everything_wrong_is_said_at_once(tmp_path: Path) -> None:
     [
         (None, "cannot read the plan"),
         ("{", "cannot read the plan"),
-        ("[]", "is no plan"),
+        ("[]", "is not a plan"),
         ('{"format": "interactrank plan 0"}', "'format' is not 'interactrank plan 1'"),
         ('{"format": "interactrank plan 1", "tables": [1]}', "'tables' must name each table"),
         (
