@@ -162,6 +162,7 @@ def test_the_verbs_one_by_one(config, tmp_path, capsys):
     ]
 
 
+@pytest.mark.slow
 def test_run_launches_two_ranks(config, tmp_path):
     """As a user starts it: a process of its own, torchx and two ranks below."""
     log, output = raw_log(tmp_path / "log"), tmp_path / "out"
@@ -209,7 +210,8 @@ def test_verbs__of_another_package_by_an_entry_point(monkeypatch, capsys):
 
 
 def test_help_loads_no_torch():
-    code = "import sys; sys.argv = ['interactrank', '--help']; from interactrank.cli import make_parser; make_parser().format_help(); "
+    code = "import sys; sys.argv = ['interactrank', '--help']; from interactrank.cli import make_parser; "
+    code += "make_parser().format_help(); "
     code += "print([m for m in ('torch', 'torchrec', 'pydantic', 'rich', 'pyarrow') if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "[]\n"

@@ -23,6 +23,7 @@ def test_results_come_in_the_order_of_the_ranks() -> None:
     assert run_ranks(2, _rank, 10) == [10, 11]
 
 
+@pytest.mark.slow
 def test_a_death_and_a_hang_end_the_test() -> None:
     run_ranks(2, _rank, 0)  # starts the processes, so that the limit below is that of the call alone
     with pytest.raises(RankFailure) as failure:

@@ -63,6 +63,7 @@ def test_only_more_ranks_are_compared_with_one(folder: Path) -> None:
     assert [c.name for c in Contest("demo", job, folder, OPTIONS).group(2).contestants] == [OURS, PEER]
 
 
+@pytest.mark.slow
 def test_both_contestants_are_measured(folder: Path) -> None:
     class Here:
         def call(self, function: Any, *arguments: Any) -> list[Any]:
@@ -106,6 +107,7 @@ def test_several_machines_need_a_folder(monkeypatch: pytest.MonkeyPatch) -> None
         pass
 
 
+@pytest.mark.slow
 def test_the_ranks_of_a_job_write_one_result(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
     command += ["-m", "benchmarks.end_to_end", "--smoke", "--device", "cpu", "--output", str(tmp_path)]

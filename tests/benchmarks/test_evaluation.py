@@ -72,6 +72,7 @@ def test_all_requests_are_evaluated(log: PreparedDataset, candidates: str) -> No
         assert set(table["candidates"]) == {120 if candidates == "catalogue" else CANDIDATES}
 
 
+@pytest.mark.slow
 def test_groups_have_names_and_sizes_of_their_own(log: PreparedDataset) -> None:
     one = Evaluation(log, "logged", 10).group("logged candidates", 10)
     assert (one.name, one.settings["size"]) == ("logged_requests_10_items_120", 10)

@@ -71,6 +71,7 @@ def test_flat_rows_are_the_candidates_of_the_loaders_first_pass(
     assert torch.equal(again.labels, next(iter(loader.epoch(0))).labels)
 
 
+@pytest.mark.slow
 def test_the_peer_learns(log: PreparedDataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     losses: list[float] = []
     models: list[FlatTwoTower] = []

@@ -43,6 +43,7 @@ def result(folder: Path) -> dict[str, Any]:
     return found
 
 
+@pytest.mark.slow
 def test_contestants_take_turns_in_reversed_order_every_second_round(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(machine, "cpu_clock_step", lambda: 0.0)
     calls: list[str] = []

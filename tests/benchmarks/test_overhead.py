@@ -35,6 +35,7 @@ def test_the_bare_loop_has_its_turn_between_blocks_of_the_trainer() -> None:
     assert [len(loader.samples[name].wall) for name in ("bare", "train")] == [2, 2]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("clip", [True, False])
 def test_both_loops_train_the_same(folder: Path, clip: bool) -> None:
     with process_group("cpu"):
@@ -42,6 +43,7 @@ def test_both_loops_train_the_same(folder: Path, clip: bool) -> None:
     assert [len(found[name].wall) for name in ("bare", "train")] == [2, 2]
 
 
+@pytest.mark.slow
 def test_another_loss_is_refused(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "prepared").symlink_to(folder / "prepared")
     original = BareLoop.steps

@@ -43,6 +43,7 @@ def test_torchrecs_planner_is_tried_where_it_ends_soon() -> None:
     assert planners(45, 64) == planners(5, 1024) == planners(150, 8) == ["ours"]
 
 
+@pytest.mark.slow
 def test_the_result_tells_time_and_quality(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(plan, "peak_mb", lambda planner, tables, ranks: (300.0, 300.0 + ranks))
     given = ["--smoke", "--only", "tables_8_", "--threads", "1", "--device", "cpu", "--output", str(tmp_path)]

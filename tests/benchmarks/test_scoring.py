@@ -102,6 +102,7 @@ def test_flops_are_those_of_the_matrix_products() -> None:
     assert ours[3] == pytest.approx(early[1] / ours[1])
 
 
+@pytest.mark.slow
 def test_a_result_is_written(tmp_path: Path) -> None:
     path = main(scoring.SCRIPT, ["--smoke", "--threads", "1", "--device", "cpu", "--output", str(tmp_path)])
     engine.cache_clear()

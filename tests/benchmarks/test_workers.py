@@ -45,6 +45,7 @@ def counted(name: str) -> object:
     return STEPS[name]()
 
 
+@pytest.mark.slow
 def test_all_ranks_are_called_with_one_thread_and_keep_what_they_built(two: Workers) -> None:
     assert two.call(total, 5) == [(0, 11, 1), (1, 11, 1)]  # 5 + 6
     two.call(count, "ab")
@@ -54,11 +55,13 @@ def test_all_ranks_are_called_with_one_thread_and_keep_what_they_built(two: Work
     assert two.call(counted, "a") == [5, 5]  # 2 to warm up and 3 rounds before this one
 
 
+@pytest.mark.slow
 def test_an_error_names_the_rank_though_the_other_one_waits() -> None:
     with pytest.raises(RuntimeError, match=r"rank 1 failed:\n(?s:.*)no such luck"), Workers(2) as ranks:
         ranks.call(fail_on, 1)
 
 
+@pytest.mark.slow
 def test_a_rank_that_dies_is_named() -> None:
     with pytest.raises(RuntimeError, match="rank 0 died"), Workers(1) as ranks:
         ranks.call(leave)
@@ -96,12 +99,14 @@ def lead_or_serve() -> list[object]:
     return [len(found["a"].wall), [x for _, x, _ in totals], [rank for rank, _, _ in totals]]
 
 
+@pytest.mark.slow
 def test_rank_0_of_a_job_calls_and_the_others_serve() -> None:
     lead, served = run_ranks(2, lead_or_serve)
     assert lead == [3, [11, 11], [0, 1]]  # 5 + 6 on both
     assert served == [1]
 
 
+@pytest.mark.slow
 def test_jobs_apart_have_one_rank_each() -> None:
     with Workers(2, apart=True) as ranks:
         assert ranks.call(total, 5) == [(0, 5, 1), (0, 5, 1)]

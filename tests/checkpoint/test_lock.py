@@ -25,6 +25,7 @@ time.sleep(600)
 """
 
 
+@pytest.mark.slow
 def test_a_folder_is_locked_until_its_process_dies_however_it_dies(tmp_path: Path) -> None:
     with subprocess.Popen([sys.executable, "-c", HOLD, tmp_path], stdout=subprocess.PIPE, text=True) as other:
         assert other.stdout is not None

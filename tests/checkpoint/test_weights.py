@@ -41,6 +41,7 @@ def _shard_and_save(kinds: dict[str, str], path: str, block_bytes: int) -> str:
     return "saved"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "kinds",
     [

@@ -80,6 +80,7 @@ def test_a_plan_for_gpus_that_are_not_there(
     assert output.with_suffix(".png").read_bytes()[1:4] == b"PNG"
 
 
+@pytest.mark.slow
 def test_unknown_sizes_and_tables_without_room_are_said_in_a_line(
     run: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

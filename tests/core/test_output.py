@@ -24,6 +24,7 @@ def run(command, tmp_path, **options):
     return done, after
 
 
+@pytest.mark.slow
 def test_closed_pipe__the_program_goes_on_and_ends_well(tmp_path):
     done, after = run("{python} {script} {after} | head -n 1; exit ${{PIPESTATUS[0]}}", tmp_path)
     assert (done.returncode, done.stderr) == (0, "")
@@ -31,6 +32,7 @@ def test_closed_pipe__the_program_goes_on_and_ends_well(tmp_path):
     assert after.read_text() == "after"
 
 
+@pytest.mark.slow
 def test_full_disk__one_line_says_so(tmp_path):
     done, after = run("{python} {script} {after} > /dev/full", tmp_path)
     assert done.returncode == 0
@@ -38,6 +40,7 @@ def test_full_disk__one_line_says_so(tmp_path):
     assert after.read_text() == "after"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("encoding", "shown"), [("ascii", "| Zo? >= 1"), ("utf-8", "\u00b7 Zo\u00eb \u2265 1")]
 )

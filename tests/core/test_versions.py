@@ -172,6 +172,7 @@ def test_import_of_the_package_fails_with_the_sentence(mismatched):
     assert "undefined symbol" not in done.stderr
 
 
+@pytest.mark.slow
 def test_commands_say_it_in_one_line(mismatched):
     done = run_python("-m", "interactrank.cli", "run", "none.yaml", env=mismatched)
     assert done.returncode == 1
@@ -179,6 +180,7 @@ def test_commands_say_it_in_one_line(mismatched):
     assert line.startswith(f"interactrank run: torch 2.12.0, torchrec {TORCHREC} and ")
 
 
+@pytest.mark.slow
 def test_doctor_runs_all_the_same(mismatched):
     done = run_python("-m", "interactrank.cli", "doctor", env=mismatched)
     assert done.returncode == 1

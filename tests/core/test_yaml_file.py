@@ -16,6 +16,7 @@ def message(path: Path) -> str:
     return str(error.value).replace(f"{path}", "c.yaml")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("text", "expected"),
     [

@@ -91,6 +91,7 @@ def logs(
     )
 
 
+@pytest.mark.slow
 def test_a_planted_future_changes_nothing(
     logs: tuple[PreparedDataset, PreparedDataset, PreparedDataset],
 ) -> None:

@@ -89,6 +89,7 @@ def _waiting() -> str:
     return "no error"
 
 
+@pytest.mark.slow
 def test_a_timeout_names_the_rank_that_hangs() -> None:
     first, second = run_ranks(2, _waiting)
     assert first.startswith("rank 1 did not respond within 2 s (hung or slow)")

@@ -38,6 +38,7 @@ def measured(requests):
     return ranking_metrics([float(s) for s, _ in flat], [label for _, label in flat], lengths, ks=KS)
 
 
+@pytest.mark.slow
 @given(REQUEST)
 @settings(max_examples=60, deadline=None)
 def test_expected_metrics__equal_the_mean_over_all_permutations(request_):

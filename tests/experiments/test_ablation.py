@@ -60,6 +60,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path, dict
     return log, output, report
 
 
+@pytest.mark.slow
 def test_what_it_writes(finished: tuple[Path, Path, dict[str, Any]]) -> None:
     _, output, report = finished
     assert json.loads((output / "ablation.json").read_text()) == report
@@ -102,6 +103,7 @@ def test_a_second_start_trains_what_is_missing(finished: tuple[Path, Path, dict[
     assert more["settings"]["seeds"] == 1
 
 
+@pytest.mark.slow
 def test_one_model_that_fails_does_not_take_the_others_along(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -160,6 +162,7 @@ def test_nothing_could_be_trained(tmp_path: Path) -> None:
         ablate(raw_log(tmp_path / "log"), tmp_path / "out", only=["full", "plain_two_tower"], launch=launch)
 
 
+@pytest.mark.slow
 def test_the_metric_of_the_paper_is_always_measured(tmp_path: Path) -> None:
     _, report = ablate(
         raw_log(tmp_path / "log"),
@@ -190,6 +193,7 @@ def test_what_cannot_be_is_said_before_anything_is_done(
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.slow
 def test_the_command_line_on_a_simulated_log(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     small = ["users=40", "items=120", "intents=10", "topics=4", "requests=300", "pool=30"]
     small += ["candidates_min=5", "candidates_max=10"]
@@ -207,6 +211,7 @@ def test_the_command_line_on_a_simulated_log(tmp_path: Path, capsys: pytest.Capt
     assert "no model 'fulll' in the grid; did you mean 'full'?" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_ranks_are_launched_with_the_seeds_of_the_model(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

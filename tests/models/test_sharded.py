@@ -76,6 +76,7 @@ def test_a_sharded_model_scores_and_ranks_as_the_saved_one(log: PreparedDataset,
             np.testing.assert_array_equal(look[name], table[name], err_msg=name)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("world_size", [1, 2])
 def test_the_overlapped_pipeline_gives_the_losses_of_the_plain_one(
     log: PreparedDataset, two_ranks: Any, tmp_path: Path, world_size: int

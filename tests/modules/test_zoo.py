@@ -39,6 +39,7 @@ def test_values_and_gradients_are_finite_for_empty_single_and_many_rows(name, ro
     assert all(x.isfinite().all() for x in (*out, *grads))
 
 
+@pytest.mark.slow
 @everything
 def test_compiles_without_a_graph_break(name):
     torch._dynamo.reset()
@@ -59,6 +60,7 @@ def test_exports_and_gives_the_same_scores(name):
     torch.testing.assert_close(program.module()(**inputs), module(**inputs))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "name",
     [

@@ -34,6 +34,7 @@ def command(folder):
     return subprocess.run(call, cwd=ROOT, capture_output=True, text=True, timeout=300)
 
 
+@pytest.mark.slow
 @needs_golden
 def test_an_unknown_component_and_a_wrong_value_fail_the_command(tmp_path):
     for source, name, component in (
@@ -52,6 +53,7 @@ def test_an_unknown_component_and_a_wrong_value_fail_the_command(tmp_path):
     assert done.stdout.splitlines()[-1] == "0 passed, 2 failed, 0 skipped"
 
 
+@pytest.mark.slow
 def test_an_empty_folder_fails_the_command(tmp_path):
     done = command(tmp_path)
     assert done.returncode == 1

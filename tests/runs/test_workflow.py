@@ -63,6 +63,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     return log, output
 
 
+@pytest.mark.slow
 def test_the_report_of_a_run(finished: tuple[Path, Path]) -> None:
     _, output = finished
     report = json.loads((output / "metrics.json").read_text())
@@ -86,6 +87,7 @@ def test_the_report_of_a_run(finished: tuple[Path, Path]) -> None:
     assert not [name for name in files if name.endswith(".png") and not (output / name).stat().st_size]
 
 
+@pytest.mark.slow
 def test_a_second_run_trains_nothing_and_finds_the_same(finished: tuple[Path, Path]) -> None:
     log, output = finished
     before = json.loads((output / "metrics.json").read_text())
@@ -99,6 +101,7 @@ def test_a_second_run_trains_nothing_and_finds_the_same(finished: tuple[Path, Pa
     assert run(config(), log, output)[1] == before
 
 
+@pytest.mark.slow
 def test_what_changes_a_model_retrains_it(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     log, output = raw_log(tmp_path / "log"), tmp_path / "out"
     only = ("models=[interactrank]",)
@@ -120,6 +123,7 @@ def test_what_changes_a_model_retrains_it(tmp_path: Path, caplog: pytest.LogCapt
     assert weights.read_bytes() != first
 
 
+@pytest.mark.slow
 def test_a_run_goes_on_where_it_was_stopped(tmp_path: Path) -> None:
     log, output = raw_log(tmp_path / "log"), tmp_path / "out"
     settings = config("models=[interactrank]", "training.steps=4", "training.checkpoint_every=1")
@@ -232,6 +236,7 @@ def test_what_is_evaluated(finished: tuple[Path, Path], tmp_path: Path) -> None:
         evaluated(config("models=[interactrank]"), prepared, [], tmp_path)
 
 
+@pytest.mark.slow
 def test_a_variant_is_trained_and_compared_as_a_model_of_its_own(tmp_path: Path) -> None:
     plain = "variants={plain: {model: {use_sequence: false, exclude_features: [query_click]}}}"
     wanted = config(plain, "models=[interactrank, plain, counts]", "training.steps=2")
@@ -271,6 +276,7 @@ def _train(values: RunConfig, data: Path, output: Path) -> list[dict[str, float]
     return read_metrics(output / "metrics.jsonl")
 
 
+@pytest.mark.slow
 def test_looking_while_training_on_two_ranks(finished: tuple[Path, Path], tmp_path: Path) -> None:
     """The metrics at the end are those of the saved model in one process."""
     prepared = finished[1] / "prepared"
@@ -293,6 +299,7 @@ def test_looking_needs_validation_requests_and_says_so_before_training(tmp_path:
     assert not (tmp_path / "model").exists()
 
 
+@pytest.mark.slow
 def test_a_table_called_like_a_method_of_torch(tmp_path: Path) -> None:
     """With its sharding chosen by the name that the config gives it."""
     text = (

@@ -138,6 +138,7 @@ def _export_managed(folder: Path, run: Path, output: Path) -> None:
     export_items(model, log, output, current_world(), origin={}, file_items=5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("ranks", [1, 2])
 def test_items_of_a_managed_table(tmp_path: Path, ranks: int) -> None:
     """12 items for 6 rows and 2 shared ones: exported as the sharded model embeds them, and evaluated."""

@@ -217,6 +217,7 @@ def two_ranks(log: PreparedDataset, tmp_path_factory: pytest.TempPathFactory) ->
     return output, run_ranks(2, _search, log.folder, output)
 
 
+@pytest.mark.slow
 def test_the_unsharded_model_scores_as_the_sharded_one(log: PreparedDataset, two_ranks: Any) -> None:
     output, ranks = two_ranks
     whole = search.model(log, seed=1)
@@ -237,6 +238,7 @@ def test_the_history_tells_shares_and_evictions(two_ranks: Any) -> None:
     assert two_ranks[1][0][0] == two_ranks[1][1][0]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("pipeline", ["plain", "sparse_dist"])
 def test_a_resumed_run_ends_as_the_undisturbed_one(
     log: PreparedDataset, tmp_path: Path, pipeline: str
@@ -264,6 +266,7 @@ def test_the_plain_pipeline_does_the_same(log: PreparedDataset, two_ranks: Any, 
         torch.testing.assert_close(scores, expected)
 
 
+@pytest.mark.slow
 def test_beside_other_tables_and_by_the_plan_of_another_run(tmp_path: Path) -> None:
     """Items of events are managed and queries are not, categories are and words are not; again by plan."""
     log = search.prepared(tmp_path / "log", TABLES[1], "tables.category={dim: 4, ids: managed, rows: 16}")

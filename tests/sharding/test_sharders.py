@@ -27,6 +27,7 @@ def trained(folder: Path, sharding: str, **comms: str) -> tuple[list[Trained], d
     return ranks, model.state_dict()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sharding", [TW, RW, CW])
 def test_half_precision_differs_a_little(tmp_path: Path, sharding: str) -> None:
     """Batches of different sizes, so that row-wise tables take the way round gloo's all-gather."""

@@ -57,6 +57,7 @@ def _make(folder: Path, output: Path, types: list[str]) -> tuple[dict[str, Tenso
         return dense, dmp.module.eval().score(batch(log))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["row_wise", "table_wise", "column_wise"])
 def test_parts_are_drawn_as_the_whole_would_be(tmp_path: Path, kind: str) -> None:
     log = prepared(tmp_path / "log")

@@ -340,6 +340,7 @@ def test_interests_of_one_call_follow_the_order_of_time() -> None:
     assert again.tolist() == [value[5], value[3], value[4]]
 
 
+@pytest.mark.slow
 def test_words_differ_and_kinds_of_words_do_not_overlap() -> None:
     assert len({spell(number) for number in range(343_000 * 2)}) == 686_000
     words = Vocabulary(topics=3, aspects=2, styles=4)

@@ -50,6 +50,7 @@ def test_clusters_widen_the_interval_but_keep_the_mean():
     assert clustered.high - clustered.low > 3 * (rows.high - rows.low)  # sqrt(3000 / 100) = 5.5 expected
 
 
+@pytest.mark.slow
 def test_cluster_bootstrap_equals_a_slow_loop():
     generator = np.random.default_rng(3)
     users = np.array(["a", "c", "b", "a", "c", "a"])

@@ -64,6 +64,7 @@ def _planned_and_held(optimizer: str) -> tuple[float, float]:
     return option.shards[0].storage.ddr / MIB, _memory("VmHWM") - before
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="needs Linux")
 @pytest.mark.parametrize("optimizer", ["row_wise_adagrad", "adagrad", "sgd"])
 def test_a_replicated_table_holds_what_is_planned(optimizer: str) -> None:

@@ -238,6 +238,7 @@ def test_faster_memory_takes_less_time(tmp_path: Path) -> None:
     assert fast.step_ms < slow.step_ms / 2
 
 
+@pytest.mark.slow
 def test_what_cannot_fit_is_refused_with_fixes_that_do(tmp_path: Path) -> None:
     """2e9 rows of 64 take 520 GB with state; 8 GPUs of 40 and 20 GiB of host have 408 GiB for tables."""
     model = sized(rows={**ROWS, "item": 2 * 10**9})
@@ -275,6 +276,7 @@ def test_plan_for_cluster__an_error_returns_at_once_and_names_the_flag(tmp_path:
     assert "--nodes" not in str(error.value)
 
 
+@pytest.mark.slow
 def test_a_forgotten_unit_is_told_with_a_size_that_does(tmp_path: Path) -> None:
     with pytest.raises(PlanError) as error:
         plan_for_cluster(sized(), TrainingSettings(), gpus(hbm=80), tmp_path / "plan.json", suggestions=True)
@@ -289,6 +291,7 @@ def test_a_forgotten_unit_is_told_with_a_size_that_does(tmp_path: Path) -> None:
         )
 
 
+@pytest.mark.slow
 def test_a_constraint_that_is_in_the_way_is_named(tmp_path: Path) -> None:
     model = sized(rows={**ROWS, "item": 2 * 10**8})  # 52 GB: too much for one GPU of 40 GiB
     asked = {"sharding": {"item": {"types": ["table_wise"], "kernels": ["fused"]}}}
@@ -311,6 +314,7 @@ def test_the_smallest_of_numbers_with_gaps() -> None:
         )
 
 
+@pytest.mark.slow
 def test_clusters_that_cannot_share_a_table_are_no_fixes(tmp_path: Path) -> None:
     """1.5e9 managed rows of 64 take 436 GiB, and 8 GPUs have 272: two machines of 8 would do."""
     item = {"dim": 64, "ids": "managed", "rows": 15 * 10**8, "eviction_interval": 3}

@@ -185,6 +185,7 @@ def test_the_optimizers_state_counts_and_leaves_no_trace() -> None:
     assert bytes_of[torch.optim.Adam] - bytes_of[torch.optim.SGD] == 2 * 64 * 4 * 10**6
 
 
+@pytest.mark.slow
 def test_a_thousand_ranks_and_ten_terabytes() -> None:
     """39 billion rows of 64 float32 are 10 TB; the plan is complete and within every rank's memory."""
     rows = {f"t{n}": 10**6 * 4**n for n in range(7)} | {"big": 10**10, "bigger": 23 * 10**9}

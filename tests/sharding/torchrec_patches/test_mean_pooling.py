@@ -65,6 +65,7 @@ def _pooled(pooling: tuple[str, str], types: list[tuple[str, str]]) -> list[floa
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("pooling", [("mean", "mean"), ("mean", "sum"), ("sum", "sum")])
 def test_every_pair_of_types_pools_as_the_unsharded_collection(pooling: tuple[str, str]) -> None:
     pairs = list(itertools.product(TYPES, TYPES))
