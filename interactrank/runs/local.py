@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import signal
 import sys
 import threading
@@ -27,6 +28,8 @@ require("torchx", "launch")
 import torchx.specs as specs  # noqa: E402 (after the check that it is installed)
 
 __all__ = ["STOP_S", "StoppedError", "launch_local", "launch_training"]
+
+logger = logging.getLogger(__name__)
 
 STOP_S = 120  # seconds between SIGTERM, at which ranks save a checkpoint, and SIGKILL
 
@@ -76,7 +79,7 @@ def launch_training(
     )
     env = environment(threads, max_restarts, STOP_S)
     logs = Path(output) / "logs"
-    print(f"training {model} on {ranks} ranks", file=sys.stderr, flush=True)
+    logger.info("training %s on %d ranks", model, ranks)
     app = on_ranks(
         *arguments,
         m=MODULE,

@@ -16,21 +16,17 @@ __all__ = [
     "ShardingSettings",
     "TableOptimizer",
     "TableSharding",
-    "check_betas",
+    "betas_problems",
 ]
 
 Kernel = Literal["fused", "fused_uvm_caching", "fused_uvm", "dense"]
 Precision = Literal["fp32", "fp16", "bf16"]
 
 
-def check_betas(betas: tuple[float, ...]) -> None:
-    """Refuse decay rates of moments outside of 0..1.
-
-    Raises:
-        ValueError: one is below 0 or at least 1.
-    """
-    if not all(0 <= b < 1 for b in betas):
-        raise ValueError(f"betas {list(betas)}: each must be at least 0 and below 1")
+def betas_problems(betas: tuple[float, ...]) -> list[str]:
+    """Return a line if a decay rate of moments is outside of 0..1."""
+    valid = all(0 <= b < 1 for b in betas)
+    return [] if valid else [f"betas {list(betas)}: each must be at least 0 and below 1"]
 
 
 class TableOptimizer(Config):
@@ -56,14 +52,14 @@ class TableOptimizer(Config):
             )
         return values
 
-    @model_validator(mode="after")
-    def _check(self) -> TableOptimizer:
+    def problems(self) -> list[str]:
+        """Return the values that do not go with the optimizer."""
+        found = []
         if self.name == "sgd" and self.eps is not None:
-            raise ValueError("eps has no meaning for sgd; leave it out")
+            found.append("eps has no meaning for sgd; leave it out")
         if self.name != "adam" and self.betas is not None:
-            raise ValueError(f"betas go with adam, not with {self.name}; leave them out")
-        check_betas(self.betas or ())
-        return self
+            found.append(f"betas go with adam, not with {self.name}; leave them out")
+        return found + betas_problems(self.betas or ())
 
 
 class TableSharding(Config):
@@ -95,17 +91,18 @@ class TableSharding(Config):
         "when left out",
     )
 
-    @model_validator(mode="after")
-    def _check(self) -> TableSharding:
+    def problems(self) -> list[str]:
+        """Return the settings that exclude each other."""
+        found = []
         replicated = [t for t in self.types or () if t in types_where(replicated=True)]
         if replicated and len(self.types or ()) > 1:
-            raise ValueError(f"types: {replicated[0]} stands alone (its optimizer is chosen before the plan)")
+            found.append(f"types: {replicated[0]} stands alone (its optimizer is chosen before the plan)")
         if self.cache_load_factor is not None and self.kernels != ["fused_uvm_caching"]:
-            raise ValueError("cache_load_factor goes with kernels: [fused_uvm_caching], and only with it")
+            found.append("cache_load_factor goes with kernels: [fused_uvm_caching], and only with it")
         by_column = sorted(types_where(splits_columns=True))
         if self.column_width is not None and not set(by_column) & set(self.types or ()):
-            raise ValueError(f"column_width goes with types of {', '.join(by_column)}")
-        return self
+            found.append(f"column_width goes with types of {', '.join(by_column)}")
+        return found
 
 
 class CommsSettings(Config):

@@ -8,7 +8,7 @@ from typing import Literal
 from pydantic import Field
 
 from interactrank.core.settings import Config
-from interactrank.sharding.settings import ShardingSettings
+from interactrank.sharding.settings import ShardingSettings, betas_problems
 
 __all__ = ["DenseOptimizer", "LearningRateSchedule", "TrainingSettings"]
 
@@ -25,9 +25,7 @@ class DenseOptimizer(Config):
 
     def problems(self) -> list[str]:
         """Return what is wrong with the decay rates."""
-        if all(0 <= b < 1 for b in self.betas):
-            return []
-        return [f"betas {list(self.betas)}: each must be at least 0 and below 1"]
+        return betas_problems(self.betas)
 
 
 class LearningRateSchedule(Config):

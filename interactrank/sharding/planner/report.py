@@ -18,6 +18,7 @@ from rich.table import Table
 from torch import nn
 from torchrec.distributed.planner.types import ShardingOption
 
+from interactrank.core.output import ResultConsole
 from interactrank.sharding.byte_sizes import show_bytes
 from interactrank.sharding.planner.cluster import Cluster
 from interactrank.sharding.planner.describe import PlannedTable, print_whole
@@ -131,7 +132,7 @@ class PlanReport:
 
     def show(self, console: Console | None = None) -> None:
         """Print the tables, the busiest ranks and a line on the whole."""
-        console = console or Console()
+        console = console or ResultConsole()
         kinds = [kind for kind in SIZES if kind not in RARE or any(getattr(c, kind) for c in self.tables)]
         columns = ("table", "rows x dim", "sharding", "kernel", "ranks", *(SIZES[kind] for kind in kinds))
         table = Table(*columns, "ms", title=f"Plan for {self.cluster}")
