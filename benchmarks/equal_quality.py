@@ -55,7 +55,7 @@ class FlatLoader(SearchLoader):
             candidates = requests.candidates()
             of_request = np.repeat(np.arange(len(requests)), candidates.items.lengths)
             items = Jagged(candidates.items.values, np.ones(len(of_request), np.int64))
-            yield collate(requests.take(of_request), replace(candidates, items=items), self.log.items)
+            yield collate(requests.take(of_request), replace(candidates, items=items), self.dataset.items)
 
 
 def config(options: argparse.Namespace, way: str, seed: int) -> RunConfig:

@@ -41,6 +41,7 @@ from interactrank.distributed.world import current_world
 from interactrank.models import InteractRank
 from interactrank.runs.config import RunConfig, load_config
 from interactrank.sharding.planner.plan import make_plan
+from interactrank.sharding.torchrec_patches.uneven_gloo import allow_uneven_batches
 from interactrank.training.trainer import train
 
 DEMO = Path(__file__).parents[1] / "interactrank" / "configs" / "demo.yaml"
@@ -90,6 +91,7 @@ class BareLoop:
             RowWiseAdagrad, tables, {"lr": of.training.table_optimizer.lr, "eps": 1e-8}
         )
         self.model = DistributedModelParallel(model, device=CPU, plan=plan)
+        allow_uneven_batches(self.model)  # without it gloo refuses ranks whose batches differ in size
         with torch.no_grad():  # the trainer's first weights
             for name, value in self.model.state_dict().items():
                 for shard in value.local_shards() if hasattr(value, "local_shards") else ():

@@ -84,7 +84,7 @@ def test_a_signal_to_one_rank_saves_the_same_step_on_all(
     The overlapped pipeline reads batch 1 in step 1, and has batches 2 and 3 under way after step 2.
     """
     (first, latest), other = run_ranks(2, _stopped, str(tmp_path), more)
-    assert first == f"asked to stop (SIGTERM); step {step} of 8 is saved, start it again to go on"
+    assert first == f"asked to stop (SIGTERM); step {step} of 8 is saved, start it again to resume"
     assert (first, latest) == other
     assert latest.endswith(f"step_{step:010d}")
 
