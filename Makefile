@@ -29,7 +29,7 @@ lint: install
 test: install lint
 	$(BIN)/pytest
 
-# Without the tests marked slow: under 2 minutes on 2 cores.
+# Without the tests that are marked slow.
 test-fast: install
 	$(BIN)/pytest -m "not slow"
 
