@@ -15,7 +15,7 @@ https://github.com/pytorch/pytorch/pull/167302).
 Versions: seen in torch 2.13.0.
 
 Remove when: a second process group in the same store finds no keys of the first one
-(``tests/distributed/test_rendezvous.py``).
+(``tests/distributed/test_world.py``).
 """
 
 from __future__ import annotations
