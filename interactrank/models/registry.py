@@ -9,14 +9,16 @@ Variants of a config are built as ``interactrank`` is, with other settings.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 
 import torch
 
 from interactrank.batch import BatchLayout
 from interactrank.core.registry import Registry
+from interactrank.core.search_space import Domain
 from interactrank.models.interactrank import InteractRank
+from interactrank.models.search_spaces import INTERACTRANK_SPACE, TWO_TOWER_SPACE, training_space
 from interactrank.models.settings import ModelSettings
 
 __all__ = ["MODELS", "ModelFamily", "build_model", "register_model"]
@@ -32,12 +34,15 @@ class ModelFamily:
         settings: from the section ``model`` of the config to the settings of this model.
         build: makes the model of ``layout``, ``settings`` and ``table_device``; a class of one's own derives
             from :class:`~interactrank.models.InteractRank`, by which it is evaluated and exported.
+        search_space: what ``interactrank tune`` varies, by the place of a setting in a config; learning rates
+            and epochs when left out.
     """
 
     name: str
     title: str
     settings: Callable[[ModelSettings], ModelSettings] = lambda settings: settings
     build: Callable[..., InteractRank] = InteractRank
+    search_space: Mapping[str, Domain] = field(default_factory=training_space)
 
 
 MODELS: Registry[ModelFamily] = Registry("model")
@@ -74,5 +79,12 @@ def build_model(
     return family.build(layout=layout, settings=settings, table_device=table_device)
 
 
-register_model(ModelFamily(name="interactrank", title="InteractRank"))
-register_model(ModelFamily(name="two_tower", title="two-tower", settings=ModelSettings.two_tower))
+register_model(ModelFamily(name="interactrank", title="InteractRank", search_space=INTERACTRANK_SPACE))
+register_model(
+    ModelFamily(
+        name="two_tower",
+        title="two-tower",
+        settings=ModelSettings.two_tower,
+        search_space=TWO_TOWER_SPACE,
+    )
+)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ from pydantic import Field
 
 import interactrank.cross_features  # noqa: F401 (registers the kinds that the package brings)
 from interactrank.core.overrides import apply_overrides
+from interactrank.core.search_space import nested
 from interactrank.core.settings import Config, ConfigError, Name, near, parse_config
 from interactrank.core.yaml_file import read_yaml
 from interactrank.data.settings import LoaderSettings, PrepareSettings
@@ -19,10 +20,12 @@ from interactrank.evaluation.scorers.registry import BASELINES
 from interactrank.evaluation.settings import EvaluationSettings
 from interactrank.models import MODELS, ModelSettings
 from interactrank.runs.plugins import import_plugins, plugin_names
+from interactrank.runs.tuning import TuningSettings, space_problems
 from interactrank.schema import SearchSchema
 from interactrank.training.settings import TrainingSettings
 
-VARIED = ("loader", "model", "training")  # sections that a variant may change
+DEFAULT = "interactrank"  # the model whose settings are the sections themselves
+VARIED = ("loader", "model", "training")  # sections that a variant and a tuning may change
 
 
 class RunConfig(Config):
@@ -45,9 +48,11 @@ class RunConfig(Config):
     model: ModelSettings = Field(default_factory=lambda: ModelSettings())
     training: TrainingSettings = Field(default_factory=lambda: TrainingSettings())
     evaluation: EvaluationSettings = Field(default_factory=lambda: EvaluationSettings())
+    tuning: TuningSettings = Field(default_factory=lambda: TuningSettings())
     variants: dict[Name, dict[str, Any]] = Field(
         default_factory=dict,
-        description="name -> sections (loader, model, training) with what is different from this config",
+        description="name -> sections (loader, model, training) with what is different from this config; the "
+        "name of another model, such as two_tower, gives that model settings of its own",
     )
     models: tuple[str, ...] = Field(
         ("interactrank", "two_tower", "bm25"),
@@ -63,6 +68,7 @@ class RunConfig(Config):
             *self._model_problems(),
             *self._variant_problems(),
             *self._evaluation_problems(),
+            *self._tuning_problems(),
         ]
 
     @property
@@ -74,17 +80,40 @@ class RunConfig(Config):
         """Return the config that the model of that name is trained with.
 
         Args:
-            name: ``interactrank`` (this config), ``two_tower``, or one of ``variants``.
+            name: ``interactrank`` (this config), another registered model, or one of ``variants``.
 
         Raises:
             ConfigError: there is no such model, or the variant asks for what cannot be.
         """
-        if name in MODELS:
-            return self.model_copy(update={"model": MODELS[name].settings(self.model)})
-        if name not in self.variants:
+        if name not in MODELS and name not in self.variants:
             raise ConfigError(f"no model '{name}' to train{near(name, [*MODELS, *self.variants])}")
-        values = self.model_dump(mode="json", by_alias=True) | {"variants": {}, "models": ["interactrank"]}
-        return parse_config(RunConfig, _merged(values, self.variants[name]), f"variants.{name}")
+        config = self
+        if name in self.variants:
+            values = self.model_dump(mode="json", by_alias=True) | {"variants": {}, "models": [DEFAULT]}
+            config = parse_config(RunConfig, merged(values, self.variants[name]), f"variants.{name}")
+        family = MODELS.get(name)
+        return (
+            config if family is None else config.model_copy(update={"model": family.settings(config.model)})
+        )
+
+    def with_settings(self, model: str, changes: Mapping[tuple[str, ...], Any]) -> RunConfig:
+        """Return the config with other settings for one model; the other models stay as they are.
+
+        The settings of ``interactrank`` are the sections themselves, those of another model are its entry of
+        ``variants``.
+
+        Args:
+            model: one of :attr:`models`, or a name of ``variants``.
+            changes: place -> value, such as ``("training", "epochs")``.
+
+        Raises:
+            ConfigError: the settings do not go together.
+        """
+        values = self.model_dump(mode="json", by_alias=True)
+        for place, value in changes.items():
+            own = model != DEFAULT and place[0] in VARIED
+            values = merged(values, nested(("variants", model, *place) if own else place, value))
+        return parse_config(RunConfig, values, f"settings of {model}")
 
     def _candidate_problems(self) -> list[str]:
         if self.search.events.impressions:
@@ -138,7 +167,10 @@ class RunConfig(Config):
     def _variant_problems(self) -> list[str]:
         found = []
         for name, sections in self.variants.items():
-            if name in (*MODELS, *BASELINES):
+            if name == DEFAULT:
+                found.append(f"variants.{name}: its settings are the sections of the config; change those")
+                continue
+            if name in BASELINES:
                 found.append(f"variants.{name}: the name is taken; choose another")
             strange = [s for s in sections if s not in VARIED]
             if strange:
@@ -161,17 +193,26 @@ class RunConfig(Config):
             found.append("evaluation.by_user: needs schema.events.user, the column of who searched")
         return found
 
+    def _tuning_problems(self) -> list[str]:
+        known = [*MODELS, *BASELINES, *self.variants]
+        found = [f"tuning.space.{line}" for line in space_problems(RunConfig, self.tuning.space, VARIED)]
+        for name, space in self.tuning.models.items():
+            if name not in known:
+                found.append(f"tuning.models: no model '{name}'{near(name, known)}")
+            found += [f"tuning.models.{name}.{line}" for line in space_problems(RunConfig, space, VARIED)]
+        return found
+
     def dump(self) -> str:
         """Return the config as YAML, defaults included; :func:`load_config` reads it back."""
         return str(yaml.safe_dump(self.model_dump(mode="json", by_alias=True), sort_keys=False))
 
 
-def _merged(values: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
+def merged(values: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
     """Return ``values`` with ``changes``, section by section."""
     result = dict(values)
     for key, change in changes.items():
         old = result.get(key)
-        result[key] = _merged(old, change) if isinstance(old, dict) and isinstance(change, dict) else change
+        result[key] = merged(old, change) if isinstance(old, dict) and isinstance(change, dict) else change
     return result
 
 

@@ -80,13 +80,16 @@ def evaluate_models(config: RunConfig, data: Path, model_dirs: Sequence[Path], o
     return write_comparison(config, measured, directories, output)
 
 
-def measure(config: RunConfig, dataset: PreparedDataset, models: Mapping[str, Path | None]) -> Measured:
+def measure(
+    config: RunConfig, dataset: PreparedDataset, models: Mapping[str, Path | None], limit: int | None = None
+) -> Measured:
     """Rank the requests of the split by every model.
 
     Args:
         config: the run's settings.
         dataset: that the models were trained on.
         models: key -> run directory; None for the baseline of that name.
+        limit: stop after about that many requests, spread over the split.
     """
     settings, head = config.evaluation, head_index(dataset, config.evaluation)
     opened = {key: open_model(path, dataset) for key, path in models.items() if path is not None}
@@ -102,10 +105,11 @@ def measure(config: RunConfig, dataset: PreparedDataset, models: Mapping[str, Pa
             scorers[key] = BASELINES[key].factory(dataset, settings)
     label = f"evaluate {', '.join(scorers) if len(scorers) < 4 else f'{len(scorers)} models'}"
     predictions: dict[str, Predictions] = {}
-    frames = evaluate_many(scorers, dataset, settings, label=label, predictions=predictions)
+    frames = evaluate_many(scorers, dataset, settings, label=label, limit=limit, predictions=predictions)
     optimum = None
     if dataset.schema.events.true_probability is not None and settings.candidates == "logged":
-        optimum = evaluate(TrueProbabilityScorer(dataset), dataset, settings, label="evaluate optimum")
+        truth = TrueProbabilityScorer(dataset)
+        optimum = evaluate(truth, dataset, settings, label="evaluate optimum", limit=limit)
     return Measured(dataset, frames, predictions, optimum)
 
 

@@ -27,6 +27,8 @@ __all__ = [
     "SPEC",
     "RunDirectoryError",
     "RunSpec",
+    "changed_settings",
+    "fixed_settings",
     "is_trained",
     "log_overridden",
     "move_aside",
@@ -229,6 +231,17 @@ def free_settings(section: str) -> Iterator[str]:
         extra = field.json_schema_extra
         if isinstance(extra, dict) and extra.get("resume") == "free":
             yield name
+
+
+def fixed_settings(config: RunConfig) -> dict[str, Any]:
+    """Return the sections that determine the weights, without the settings that may change on resume."""
+    values = config.model_dump(mode="json", by_alias=True)
+    return {section: _fixed(section, values[section]) for section in SECTIONS}
+
+
+def changed_settings(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
+    """Return what differs between two mappings of settings, such as ``loader.seed was 0 and is 4``."""
+    return _compare(_flat(old), _flat(new))
 
 
 def _fixed(section: str, values: dict[str, Any]) -> dict[str, Any]:

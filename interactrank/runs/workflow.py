@@ -26,7 +26,7 @@ from interactrank.runs.evaluation import Measured, measure, write_comparison
 from interactrank.runs.run_directory import RunSpec, is_trained, move_aside, open_or_resume
 from interactrank.runs.training import train_model
 
-__all__ = ["Launch", "Training", "execute", "run_models", "start"]
+__all__ = ["Launch", "Training", "execute", "make_dataset", "run_models", "start", "train_one"]
 
 logger = logging.getLogger(__name__)
 
@@ -106,17 +106,31 @@ def execute(
         UserError: of any of the steps.
     """
     trainings = [training for training in models.values() if training is not None]
-    check_before_start(config, data, output)
-    if data is None:
-        data = simulate_log(config, output / "log")
-    prepare_dataset(config, data, output / "prepared")
-    atomic_write_text(output / "config.yaml", config.dump())
-    dataset = open_dataset(config, output / "prepared")
+    dataset = make_dataset(config, data, output)
     check_before_training(config, dataset, [t.config.for_model(t.model) for t in trainings])
     failed = _train(trainings, dataset, output / "config.yaml", launch or start, keep_going=keep_going)
     done = {key: None if t is None else t.directory for key, t in models.items()}
     found = {key: path for key, path in done.items() if path is None or is_trained(path)}
     return measure(config, dataset, found), failed
+
+
+def make_dataset(config: RunConfig, data: Path | None, output: Path) -> PreparedDataset:
+    """Check, simulate or take a log, prepare it and open it; what is there already is kept if it is the same.
+
+    Args:
+        config: the run's settings; written to ``config.yaml``.
+        data: directory of the raw log; None to simulate one.
+        output: directory of the run: ``log``, ``prepared`` and ``config.yaml``.
+
+    Raises:
+        UserError: of any of the steps.
+    """
+    check_before_start(config, data, output)
+    if data is None:
+        data = simulate_log(config, output / "log")
+    prepare_dataset(config, data, output / "prepared")
+    atomic_write_text(output / "config.yaml", config.dump())
+    return open_dataset(config, output / "prepared")
 
 
 def start(training: Training, data: Path, config_file: Path) -> None:
@@ -160,7 +174,7 @@ def _train(
     for number, training in enumerate(trainings, start=1):
         line, began = f"model {number} of {len(trainings)}: {training.label}", time.monotonic()
         try:
-            trained = _train_one(training, dataset, config_file, launch)
+            trained = train_one(training, dataset, config_file, launch)
         except PreemptedError:
             raise  # the whole job is asked to stop, not only this model
         except Exception as error:
@@ -176,8 +190,21 @@ def _train(
     return failed
 
 
-def _train_one(training: Training, dataset: PreparedDataset, config_file: Path, launch: Launch) -> bool:
-    """Train a model unless it is trained already; return whether it had to be."""
+def train_one(training: Training, dataset: PreparedDataset, config_file: Path, launch: Launch) -> bool:
+    """Train a model unless it is trained already; a model of other settings is moved aside first.
+
+    Args:
+        training: the model.
+        dataset: that it is trained on.
+        config_file: where the config is, except for the seeds of the training.
+        launch: trains it.
+
+    Returns:
+        Whether it had to be trained.
+
+    Raises:
+        UserError: of the training.
+    """
     spec = RunSpec.of(training.model, training.config.for_model(training.model), dataset)
     move_aside(training.directory, spec)
     open_or_resume(training.directory, spec)

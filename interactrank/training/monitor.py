@@ -21,6 +21,10 @@ from interactrank.training.pipeline import StepResult
 __all__ = ["NonFiniteLossError", "Window", "batch_statistics", "check_finite_state"]
 
 
+NOT_FINITE = "the loss or a gradient is not finite"
+"""In the message of every :class:`NonFiniteLossError` of a loss, which a rank of another process quotes."""
+
+
 class NonFiniteLossError(UserError, RuntimeError):
     """The loss, a gradient or a weight became NaN or infinite; says at which step, on which ranks."""
 
@@ -96,7 +100,7 @@ class Window:
             f"rank {rank}: {text}" for rank, text in enumerate(all_gather_objects(mine)) if text is not None
         ]
         raise NonFiniteLossError(
-            f"step {step}: the loss or a gradient is not finite. The last checkpoint is from before it. "
+            f"step {step}: {NOT_FINITE}. The last checkpoint is from before it. "
             "Look for inputs out of range below, lower the learning rates, or set training.clip_norm.\n"
             + "\n".join(reports)
         )

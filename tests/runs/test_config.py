@@ -48,6 +48,10 @@ def mistakes(*overrides: str) -> list[str]:
         ),
         (["variants={bm25: {}}"], ["variants.bm25: the name is taken; choose another"]),
         (
+            ["variants={interactrank: {}}"],
+            ["variants.interactrank: its settings are the sections of the config; change those"],
+        ),
+        (
             ["variants={other: {schema: {}}}"],
             ["variants.other.schema: a variant changes loader, model, training alone"],
         ),
@@ -166,3 +170,29 @@ def test_mistakes_within_a_variant_are_found_with_the_others() -> None:
     assert "models: no model 'bm52'; did you mean 'bm25'?" in text
     assert "variants.odd" in text
     assert "model.dmi: unknown key; did you mean 'dim'?" in text
+
+
+def test_a_variant_of_a_models_name_is_that_model_with_settings_of_its_own() -> None:
+    changes = "variants={two_tower: {model: {dim: 16}, training: {seed: 7}}}"
+    config = parse_config(RunConfig, apply_overrides(VALUES, [changes]))
+    tower = config.for_model("two_tower")
+    assert (tower.model.dim, tower.training.seed) == (16, 7)
+    assert not tower.model.use_cross_features
+    assert config.for_model("interactrank").model == config.model
+    assert config.for_model("interactrank").training.seed == 0
+
+
+def test_with_settings__change_one_model() -> None:
+    config = parse_config(RunConfig, VALUES)
+    places = {("training", "table_optimizer", "lr"): 0.3, ("model", "request_tower", "dropout"): 0.2}
+    tower = config.with_settings("two_tower", places)
+    assert tower.for_model("two_tower").training.table_optimizer.lr == 0.3
+    assert tower.for_model("two_tower").model.request_tower.dropout == 0.2
+    assert tower.for_model("interactrank").training == config.training
+    own = config.with_settings("interactrank", places)
+    assert own.training.table_optimizer.lr == 0.3
+    assert own.variants == {}
+    both = tower.with_settings("interactrank", {("training", "table_optimizer", "lr"): 0.5})
+    assert both.for_model("two_tower").training.table_optimizer.lr == 0.3
+    with pytest.raises(ConfigError, match=r"training\.table_optimizer\.lr: input should be greater than 0"):
+        config.with_settings("two_tower", {("training", "table_optimizer", "lr"): 0})

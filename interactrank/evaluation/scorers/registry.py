@@ -10,10 +10,11 @@ a config names in ``plugins``.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 
 from interactrank.core.registry import Registry
+from interactrank.core.search_space import Domain
 from interactrank.cross_features import match_of_words, rate_of_query
 from interactrank.data.prepared.dataset import PreparedDataset
 from interactrank.evaluation.scorers.bm25 import Bm25Scorer
@@ -38,12 +39,15 @@ class Baseline:
         title: in pages and pictures.
         factory: makes the scorer of a prepared dataset and the settings of its evaluation.
         problems: what a schema lacks for it, one message each; said before anything is prepared.
+        search_space: what ``interactrank tune`` varies, by the place of a setting in a config; nothing when
+            left out.
     """
 
     name: str
     title: str
     factory: Callable[[PreparedDataset, EvaluationSettings], Scorer]
     problems: Callable[[SearchSchema], list[str]] = _nothing
+    search_space: Mapping[str, Domain] = field(default_factory=dict)
 
 
 BASELINES: Registry[Baseline] = Registry("baseline")
