@@ -35,6 +35,7 @@ SCRIPTS: dict[str, tuple[str, ...]] = {
     "prepare": HARNESS,
     "evaluation": HARNESS,
     "scoring": HARNESS,
+    "frontier": (),
     "overhead": HARNESS,
     "ranks": HARNESS,
     "end_to_end": (*HARNESS, "--block", "20"),

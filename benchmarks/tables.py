@@ -50,7 +50,7 @@ def _given() -> str:
     given = iter(sys.argv[1:])
     kept = []
     for text in given:
-        if text in ("--output", "--folder"):
+        if text in ("--output", "--folder", "--run"):
             next(given, None)
         else:
             kept.append(text)

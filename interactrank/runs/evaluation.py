@@ -23,7 +23,7 @@ from interactrank.runs.datasets import open_dataset
 from interactrank.runs.run_directory import RunDirectoryError, log_overridden, open_model, read_spec
 from interactrank.training.metrics_log import read_metrics
 
-__all__ = ["Measured", "evaluate_models", "measure", "write_comparison"]
+__all__ = ["Measured", "evaluate_models", "measure", "scorers_of", "write_comparison"]
 
 logger = logging.getLogger(__name__)
 
@@ -91,6 +91,28 @@ def measure(
         models: key -> run directory; None for the baseline of that name.
         limit: stop after about that many requests, spread over the split.
     """
+    settings = config.evaluation
+    scorers = scorers_of(config, dataset, models)
+    label = f"evaluate {', '.join(scorers) if len(scorers) < 4 else f'{len(scorers)} models'}"
+    predictions: dict[str, Predictions] = {}
+    frames = evaluate_many(scorers, dataset, settings, label=label, limit=limit, predictions=predictions)
+    optimum = None
+    if dataset.schema.events.true_probability is not None and settings.candidates == "logged":
+        truth = TrueProbabilityScorer(dataset)
+        optimum = evaluate(truth, dataset, settings, label="evaluate optimum", limit=limit)
+    return Measured(dataset, frames, predictions, optimum)
+
+
+def scorers_of(
+    config: RunConfig, dataset: PreparedDataset, models: Mapping[str, Path | None]
+) -> dict[str, Scorer]:
+    """Return what ranks for each model; trained models share the look-up of cross features.
+
+    Args:
+        config: the run's settings.
+        dataset: that the models were trained on.
+        models: key -> run directory; None for the baseline of that name.
+    """
     settings, head = config.evaluation, head_index(dataset, config.evaluation)
     opened = {key: open_model(path, dataset) for key, path in models.items() if path is not None}
     for key, (name, _) in opened.items():
@@ -103,14 +125,7 @@ def measure(
             scorers[key] = ModelScorer(opened[key][1], dataset, head, torch.device("cpu"), cross=cross)
         else:
             scorers[key] = BASELINES[key].factory(dataset, settings)
-    label = f"evaluate {', '.join(scorers) if len(scorers) < 4 else f'{len(scorers)} models'}"
-    predictions: dict[str, Predictions] = {}
-    frames = evaluate_many(scorers, dataset, settings, label=label, limit=limit, predictions=predictions)
-    optimum = None
-    if dataset.schema.events.true_probability is not None and settings.candidates == "logged":
-        truth = TrueProbabilityScorer(dataset)
-        optimum = evaluate(truth, dataset, settings, label="evaluate optimum", limit=limit)
-    return Measured(dataset, frames, predictions, optimum)
+    return scorers
 
 
 def write_comparison(
