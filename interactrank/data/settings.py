@@ -37,16 +37,24 @@ Moment = Annotated[str, BeforeValidator(_as_text)]
 
 
 class SplitSettings(Config):
-    """How requests are split by time if the log has no split column.
+    """How requests are split by time.
 
-    Either dates (requests from ``validation_from`` on validate, from ``test_from`` on test) or shares of the
-    requests in order of time.
+    Without a split column in the log: either dates (requests from ``validation_from`` on validate, from
+    ``test_from`` on test) or shares of the requests in order of time. With one,
+    ``validation_of_train`` alone.
     """
 
     validation_from: Moment | None = Field(None, description="first moment of validation, such as 2011-10-10")
     test_from: Moment | None = Field(None, description="first moment of test")
     validation_share: float = Field(0.1, ge=0, lt=1)
     test_share: float = Field(0.1, ge=0, lt=1)
+    validation_of_train: float = Field(
+        0.0,
+        ge=0,
+        lt=1,
+        description="with a split column that has no validation requests: this last share of the train "
+        "requests validates; a moment is not divided",
+    )
 
     def problems(self) -> list[str]:
         """Return what is wrong with dates and shares, which exclude each other."""

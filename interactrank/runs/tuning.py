@@ -26,6 +26,13 @@ class TuningSettings(Config):
         ge=1,
         description="validation requests of a trial, about, spread over the period; all when left out",
     )
+    validation_of_train: float = Field(
+        0.1,
+        ge=0,
+        lt=1,
+        description="of a log whose split column has no validation requests: this last share of its train "
+        "requests validates in the trials, and is trained on again afterwards",
+    )
     seed: int = Field(0, ge=0, lt=2**31, description="of the sampler; a training has its own seeds")
     default_space: bool = Field(True, description="begin with the space that a model comes with")
     space: dict[str, Any] = Field(

@@ -23,7 +23,7 @@ def split_of(schema: SearchSchema, settings: PrepareSettings, count: int) -> str
 def _of_column_or_time(schema: SearchSchema, settings: PrepareSettings, count: int) -> str:
     s = settings.split
     if schema.events.split:
-        return "split"
+        return _last_of_train(settings) if s.validation_of_train else "split"
     if s.test_from:
         test = parse_moment(s.test_from)
         validation = parse_moment(s.validation_from or s.test_from)
@@ -35,3 +35,14 @@ def _of_column_or_time(schema: SearchSchema, settings: PrepareSettings, count: i
     return (
         f"CASE WHEN {at} >= {test} THEN 'test' WHEN {at} >= {validation} THEN 'validation' ELSE 'train' END"
     )
+
+
+def _last_of_train(settings: PrepareSettings) -> str:
+    """Return SQL that moves the last train requests to validation, unless the column names some itself."""
+    since = "" if settings.train_from is None else f"AND time >= {parse_moment(settings.train_from)}"
+    first = f"""(SELECT time FROM (
+            SELECT time, row_number() OVER (ORDER BY time) - 1 AS place, count(*) OVER () AS total
+            FROM ordered WHERE split = 'train' {since})
+        WHERE place = round(total * (1 - {settings.split.validation_of_train})))"""
+    named = "EXISTS (SELECT 1 FROM ordered WHERE split = 'validation')"
+    return f"CASE WHEN split = 'train' AND NOT {named} AND time >= {first} THEN 'validation' ELSE split END"

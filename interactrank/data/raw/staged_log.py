@@ -54,10 +54,16 @@ def stage_log(log: Path, schema: SearchSchema, settings: PrepareSettings, work: 
         DatasetError: a file or column is missing or unreadable, item ids repeat, nothing is left to prepare,
             or (with ``strict``) a row is malformed.
     """
-    if schema.events.split and settings.split != SplitSettings():
+    by_column = SplitSettings(validation_of_train=settings.split.validation_of_train)
+    if schema.events.split and settings.split != by_column:
         raise DatasetError(
             f"prepare.split has no effect: the log's column '{schema.events.split}' splits it; "
             "set schema.events.split to null to split by dates or shares"
+        )
+    if not schema.events.split and settings.split.validation_of_train:
+        raise DatasetError(
+            "prepare.split.validation_of_train goes with schema.events.split, a column that splits the log; "
+            "without one, set validation_share or validation_from"
         )
     db = _connect(settings, work)
     try:

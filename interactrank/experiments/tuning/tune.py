@@ -131,10 +131,17 @@ def judged_by(config: RunConfig) -> str:
 def for_validation(config: RunConfig) -> RunConfig:
     """Return the config of the trials: judged on the validation period, without extras of a training.
 
+    Where the split column of a log names no validation requests, the last train requests are taken.
+
     Raises:
         DatasetError: the config says that nothing validates.
     """
-    split = config.prepare.split
+    split, prepare = config.prepare.split, config.prepare
+    if config.search.events.split is not None and not split.validation_of_train:
+        share = config.tuning.validation_of_train
+        prepare = prepare.model_copy(
+            update={"split": split.model_copy(update={"validation_of_train": share})}
+        )
     by_share = split.test_from is None and split.validation_share == 0
     if config.search.events.split is None and (by_share or _no_days(split)):
         raise DatasetError(
@@ -143,7 +150,7 @@ def for_validation(config: RunConfig) -> RunConfig:
         )
     evaluation = config.evaluation.model_copy(update={"split": "validation"})
     training = config.training.model_copy(update={"tensorboard": False})
-    return config.model_copy(update={"evaluation": evaluation, "training": training})
+    return config.model_copy(update={"prepare": prepare, "evaluation": evaluation, "training": training})
 
 
 def _no_days(split: SplitSettings) -> bool:
@@ -159,7 +166,7 @@ def check_validation(config: RunConfig, dataset: PreparedDataset) -> None:
     if dataset.num_requests("validation") == 0:
         raise DatasetError(
             "the validation period, which a tuning judges on, is empty: the log needs requests of split "
-            "validation, or a config with prepare.split"
+            "validation, a config with prepare.split, or tuning.validation_of_train above 0"
         )
     note = check_evaluable(dataset, config.evaluation)
     if note is not None and not note[0].isdigit():

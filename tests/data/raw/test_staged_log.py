@@ -182,6 +182,38 @@ def test_split_by_column(tmp_path: Path) -> None:
     assert found == {"train": names(2, 3, 4, 5), "validation": names(6, 7), "test": names(8, 9)}
 
 
+@pytest.mark.parametrize(
+    ("share", "since", "train", "validation"),
+    [
+        (0.25, "2024-01-01", names(0, 1, 2, 3, 4, 5), names(6, 7)),
+        (0.01, "2024-01-01", names(0, 1, 2, 3, 4, 5, 6, 7), []),
+        (0.5, "2024-01-05", names(4, 5), names(6, 7)),  # of the 4 requests that are trained on
+    ],
+)
+def test_the_last_of_train_validates(
+    tmp_path: Path, share: float, since: str, train: list[str], validation: list[str]
+) -> None:
+    column = ["train"] * 8 + ["test"] * 2
+    settings = {"split": {"validation_of_train": share}, "train_from": since}
+    found = splits(tmp_path, settings, "events.split=split", split=column)
+    assert found == {"train": train, "validation": validation, "test": names(8, 9)}
+
+
+def test_the_last_of_train_stays_if_the_log_names_validation_requests(tmp_path: Path) -> None:
+    column = ["train"] * 8 + ["validation", "test"]
+    settings = {"split": {"validation_of_train": 0.5}}
+    found = splits(tmp_path, settings, "events.split=split", split=column)
+    assert found == {"train": names(*range(8)), "validation": names(8), "test": names(9)}
+
+
+def test_requests_of_one_moment_are_not_divided(tmp_path: Path) -> None:
+    events = [event(f"r{n}", "u", "q", "a", n // 4 * 1440, split="train", click=1) for n in range(8)]
+    settings = {"split": {"validation_of_train": 0.25}}
+    schema = minimal(REQUEST, "events.split=split")
+    log = prepared(tmp_path, events, [item("a")], schema=schema, settings=settings)
+    assert [len(requests(log, s)) for s in ("train", "validation")] == [4, 4]
+
+
 def test_what_is_before_train_from_is_history(tmp_path: Path) -> None:
     events = [event(f"r{n}", "u", "q", "a", n * 1440, click=1) for n in range(3)]
     log = prepared(
@@ -383,6 +415,14 @@ def test_dates_beside_a_split_column(tmp_path: Path) -> None:
     assert stop(tmp_path, minimal("events.split=split"), split={"test_from": "2024-01-01"}) == (
         "prepare.split has no effect: the log's column 'split' splits it; "
         "set schema.events.split to null to split by dates or shares"
+    )
+
+
+def test_the_last_of_train_without_a_split_column(tmp_path: Path) -> None:
+    write_log(tmp_path / "log", [GOOD], [item("a")])
+    assert stop(tmp_path, minimal(), split={"validation_of_train": 0.1}) == (
+        "prepare.split.validation_of_train goes with schema.events.split, a column that splits the log; "
+        "without one, set validation_share or validation_from"
     )
 
 

@@ -11,9 +11,11 @@ import pytest
 from interactrank.cli import main
 from interactrank.core.errors import TrainingError
 from interactrank.core.extras import MissingExtraError
+from interactrank.core.overrides import apply_overrides
 from interactrank.core.search_space import Range
-from interactrank.core.settings import ConfigError
+from interactrank.core.settings import ConfigError, parse_config
 from interactrank.data.errors import DatasetError
+from interactrank.data.prepared.dataset import PreparedDataset
 from interactrank.distributed.preemption import PreemptedError
 from interactrank.evaluation.scorers.registry import BASELINES, Baseline
 from interactrank.experiments.tuning import tune as tuning
@@ -23,7 +25,8 @@ from interactrank.runs.evaluation import evaluate_models
 from interactrank.runs.training import train_model
 from interactrank.runs.workflow import Training, start
 from interactrank.training.monitor import NonFiniteLossError
-from tests.trained import config, raw_log
+from tests.data import logs
+from tests.trained import VALUES, config, raw_log
 
 SPACE = (
     "tuning.space={training.table_optimizer.lr: {low: 0.001, high: 1, log: true}, "
@@ -273,6 +276,21 @@ def test_a_log_without_validation_requests(log: Path, tmp_path: Path) -> None:
         DatasetError, match="the validation period, which a tuning judges on, is empty: the log"
     ):
         tune(log, tmp_path, tiny)
+
+
+def test_a_log_that_is_split_into_train_and_test_alone(log: Path, tmp_path: Path) -> None:
+    """The last of the train requests validate in the trials; the config trains on them again."""
+    values = {**VALUES, "schema": logs.SCHEMA, "prepare": {"threads": 1}}
+    given = parse_config(RunConfig, apply_overrides(values, [*SMALL, "tuning.validation_of_train=0.3"]))
+    tuning.tune(given, log, tmp_path / "out", trials=1)
+    requests = PreparedDataset(tmp_path / "out/prepared").manifest["requests"]
+    trained = requests["train"] + requests["validation"]
+    assert requests["test"] == 60 - trained
+    assert 0.3 * trained <= requests["validation"] <= 0.4 * trained
+    assert load_config(tmp_path / "out/tuned.yaml").prepare == given.prepare
+    without = given.model_copy(update={"tuning": given.tuning.model_copy(update={"validation_of_train": 0})})
+    with pytest.raises(DatasetError, match=r"tuning\.validation_of_train above 0"):
+        tuning.tune(without, log, tmp_path / "other", trials=1)
 
 
 def test_without_optuna(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
