@@ -1,15 +1,17 @@
 """Numbers of a (request, item) pair as of the request; a kind of one's own is a class that is registered."""
 
-from interactrank.cross_features.base import CrossFeature, CrossFeatureError, Found, Number, Rate
+from interactrank.cross_features.base import CrossFeature, CrossFeatureError, Found, Number, Rate, Ratio
 from interactrank.cross_features.bm25 import Bm25, Bm25Settings, match_of_words
 from interactrank.cross_features.contract import check_feature
-from interactrank.cross_features.count_store import NEVER, EngagementCountStore
-from interactrank.cross_features.engagement_rate import EngagementRate, EngagementRateSettings, rate_of_query
-from interactrank.cross_features.engagement_rows import engagement_rows
+from interactrank.cross_features.count_store import NEVER, CountStore, EngagementCountStore
+from interactrank.cross_features.engagement_rate import EngagementRate
+from interactrank.cross_features.engagement_rows import engagement_rows, impression_rows
+from interactrank.cross_features.engagement_settings import EngagementRateSettings, rate_of_query
 from interactrank.cross_features.features import CrossArrays, CrossFeatures
 from interactrank.cross_features.item_cosine import ItemCosine, ItemCosineSettings
+from interactrank.cross_features.item_fields import ItemFields
 from interactrank.cross_features.jagged import Jagged, per_row
-from interactrank.cross_features.lookup import Lookup, StoreQuery
+from interactrank.cross_features.lookup import FieldLookup, Lookup, StoreQuery
 from interactrank.cross_features.query_cosine import QueryCosine, QueryCosineSettings
 from interactrank.cross_features.registry import CrossColumns, features_of, register
 from interactrank.cross_features.requests import (
@@ -28,6 +30,7 @@ __all__ = [
     "NEVER",
     "Bm25",
     "Bm25Settings",
+    "CountStore",
     "CrossArrays",
     "CrossColumns",
     "CrossFeature",
@@ -38,9 +41,11 @@ __all__ = [
     "EngagementRate",
     "EngagementRateSettings",
     "EngagementRows",
+    "FieldLookup",
     "Found",
     "ItemCosine",
     "ItemCosineSettings",
+    "ItemFields",
     "Jagged",
     "LoggedRequests",
     "Lookup",
@@ -48,6 +53,7 @@ __all__ = [
     "QueryCosine",
     "QueryCosineSettings",
     "Rate",
+    "Ratio",
     "RequestFacts",
     "RequestKeys",
     "StoreInputs",
@@ -57,6 +63,7 @@ __all__ = [
     "engagement_rows",
     "features_of",
     "hash63",
+    "impression_rows",
     "match_of_words",
     "per_row",
     "rate_of_query",

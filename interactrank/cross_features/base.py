@@ -19,7 +19,7 @@ Shapes: R requests, C candidates.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Generic, NamedTuple, TypeVar
@@ -39,7 +39,7 @@ from interactrank.cross_features.requests import (
 )
 from interactrank.schema import CrossFeatureSettings
 
-__all__ = ["Column", "CrossFeature", "CrossFeatureError", "Found", "Number", "Rate"]
+__all__ = ["Column", "CrossFeature", "CrossFeatureError", "Found", "Number", "Rate", "Ratio"]
 
 
 class CrossFeatureError(UserError, ValueError):
@@ -75,11 +75,26 @@ class Number:
     may_be_unknown: bool = False
 
 
-Column = Rate | Number
+@dataclass(frozen=True)
+class Ratio:
+    """A column of two counts of each candidate: E engagements of I impressions.
+
+    The model smooths E / I towards the ratio of a wider feature (:meth:`CrossFeature.back_off`), and reads
+    its logarithm. ``Found.values`` are E and ``Found.support`` are I, both [C].
+
+    Args:
+        base: the ratio to expect where there is nothing wider, in 0..1; the model learns it from there.
+            ``model.cross_features.priors`` replaces it.
+    """
+
+    base: float = 0.1
+
+
+Column = Rate | Number | Ratio
 
 
 class Found(NamedTuple):
-    """The result of a look-up: ``values`` [C], and [R] ``support`` if the column is a :class:`Rate`."""
+    """The result of a look-up: ``values`` [C], with [R] ``support`` for a :class:`Rate`, [C] for a ratio."""
 
     values: NDArray[Any]
     support: NDArray[Any] | None = None
@@ -118,6 +133,11 @@ class CrossFeature(ABC, Generic[SettingsT]):
         return None
 
     @property
+    def stores(self) -> tuple[str, ...]:
+        """The folders of a feature that needs several; it then says in :meth:`rows_of` what each counts."""
+        return () if self.store is None else (self.store,)
+
+    @property
     def key_names(self) -> tuple[str, ...]:
         """Names of the keys that a look-up needs; features of one kind may share them."""
         return ()
@@ -133,6 +153,10 @@ class CrossFeature(ABC, Generic[SettingsT]):
         """Return what a block of logged requests adds to the store; None for nothing."""
         return None
 
+    def rows_of(self, store: str, requests: LoggedRequests) -> EngagementRows | None:
+        """Return what a block of logged requests adds to one of :attr:`stores`."""
+        return self.rows(requests)
+
     def sequence_rows(self, sequences: UserSequences) -> Iterable[EngagementRows]:
         """Return blocks of what the users' sequences add to the store."""
         return ()
@@ -145,6 +169,14 @@ class CrossFeature(ABC, Generic[SettingsT]):
         """Return the store that :meth:`build` wrote, best memory-mapped."""
         return EngagementCountStore.open(folder)
 
+    def back_off(self, others: Sequence[CrossFeature[Any]]) -> CrossFeature[Any] | None:
+        """Return whose ratio to expect where this :class:`Ratio` has seen little; None for the base.
+
+        Args:
+            others: the ratios that the model reads, this one among them. Following the answers must end.
+        """
+        return None
+
     @abstractmethod
     def look_up(self, lookup: Lookup, store: Any) -> Found:
         """Return the number of each candidate as of its request.
@@ -154,5 +186,6 @@ class CrossFeature(ABC, Generic[SettingsT]):
 
         Args:
             lookup: R requests with their keys and times, and C candidates.
-            store: what :meth:`open` returned; None without a :attr:`store`.
+            store: what :meth:`open` returned; None without a :attr:`store`; with several :attr:`stores` a
+                mapping from their names.
         """

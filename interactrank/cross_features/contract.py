@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from interactrank.cross_features.base import CrossFeature, CrossFeatureError
 from interactrank.cross_features.features import CrossFeatures, keys_of
+from interactrank.cross_features.item_fields import ItemFields
 from interactrank.cross_features.jagged import per_row
 from interactrank.cross_features.pair_index import Int64s
 from interactrank.cross_features.requests import EngagementRows, RequestFacts, StoreInputs
@@ -53,19 +54,21 @@ def _look_up(
     feature: CrossFeature[Any], schema: SearchSchema, folder: Path, *, future: bool
 ) -> list[NDArray[np.float32]]:
     block = _Block(schema, future=future)
-    store = None
-    if feature.store is not None:
-        found = [r for r in [feature.rows(block), *feature.sequence_rows(_Sequences(block))] if r is not None]
-        inputs = _inputs(found)
-        feature.build(folder, inputs)
-        store = feature.open(folder)
-    one = CrossFeatures([feature], stores={str(feature.store): store}, num_items=ITEMS)
+    stores = {}
+    for name in feature.stores:
+        rows = [feature.rows_of(name, b) for b in (block, *block.later())]
+        rows += feature.sequence_rows(_Sequences(block))
+        feature.build(folder / name, _inputs([r for r in rows if r is not None]))
+        stores[name] = feature.open(folder / name)
+    fields = {column: block.fields(column) for column in feature.settings.field_columns}
+    one = CrossFeatures([feature], stores=stores, num_items=ITEMS, fields=fields)
     facts = _facts(schema, time=np.full(4, NOW))
     keys = keys_of([feature], facts)
     whole = one.look_up(keys, check=True)
     some = one.look_up(keys, per_row([[4, 0], [], [2], [1, 3, 0]]), check=True)
     at = np.array([4, 0, 2 * ITEMS + 2, 3 * ITEMS + 1, 3 * ITEMS + 3, 3 * ITEMS])
-    for listed, catalogue in ((some.rate, whole.rate), (some.number, whole.number)):
+    for name in ("rate", "number", "counts"):
+        listed, catalogue = getattr(some, name), getattr(whole, name)
         if not np.allclose(listed, catalogue[at], equal_nan=True):
             raise CrossFeatureError(
                 f"cross feature '{feature.name}': a candidate's number depends on the other candidates: "
@@ -105,11 +108,22 @@ def _facts(schema: SearchSchema, time: Int64s) -> RequestFacts:
 class _Block:
     """Four requests of the days before; with ``future``, everything else is engaged with from now on."""
 
-    def __init__(self, schema: SearchSchema, *, future: bool) -> None:
-        self.facts = _facts(schema, time=NOW - DAY * np.array([9, 5, 3, 1]))
+    def __init__(self, schema: SearchSchema, *, future: bool, days_ago: Sequence[int] = (9, 5, 3, 1)) -> None:
+        self.schema = schema
+        self.facts = _facts(schema, time=NOW - DAY * np.array(days_ago))
         self.items = per_row([[0, 1], [0, 2], [2, 3, 4], [1]])
         self.past = np.array([True, False, True, False, True, True, False, False])
         self.future = future
+
+    def later(self) -> list[_Block]:
+        """Return, with ``future``, the same requests made at this very moment and later."""
+        return [_Block(self.schema, future=False, days_ago=(0, 0, -1, -2))] if self.future else []
+
+    def shown(self) -> NDArray[np.bool_]:
+        return np.ones(len(self.past), bool)
+
+    def fields(self, column: str) -> ItemFields:
+        return ItemFields.from_column([["a", "b"], "a", "c", None, "b"])
 
     def engaged(self, engagement: str) -> NDArray[np.bool_]:
         return self.past | self.future

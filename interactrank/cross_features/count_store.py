@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO, ClassVar
@@ -11,12 +12,24 @@ import numpy as np
 
 from interactrank.cross_features.pair_index import Int64s, Ints, PairIndex, search_segments
 
-__all__ = ["NEVER", "EngagementCountStore"]
+__all__ = ["NEVER", "CountStore", "EngagementCountStore"]
 
 NEVER = int(np.iinfo(np.int64).min)  # earlier than every moment
 
 
-class EngagementCountStore(PairIndex):
+class CountStore(PairIndex, ABC):
+    """Counts of keys and pairs as of any moment."""
+
+    @abstractmethod
+    def key_counts(self, rows: Int64s, before: Int64s) -> Int64s:
+        """Return [N] the count of each key row with ``time < before``; 0 for row -1."""
+
+    @abstractmethod
+    def pair_counts(self, pairs: Int64s, before: Int64s) -> Int64s:
+        """Return [N] the count of each pair with ``time < before``."""
+
+
+class EngagementCountStore(CountStore):
     """A :class:`PairIndex` whose pairs and keys also have their engagement times.
 
     Args:

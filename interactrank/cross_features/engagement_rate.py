@@ -1,109 +1,60 @@
-"""The kind ``iqp``: of what was engaged with after a key, the share that went to the item.
+"""The kind ``iqp``: what was engaged with after a key; its share that went to the item, its rate, its count.
 
 InteractRank, arXiv 2504.06609, section 3 (ItemQueryPerf). Shapes: R requests, C candidates, K request keys.
 """
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field
 
-from interactrank.core.settings import Name, near
-from interactrank.cross_features.base import CrossFeature, Found, Rate
-from interactrank.cross_features.count_store import EngagementCountStore
-from interactrank.cross_features.engagement_rows import engagement_rows
+from interactrank.cross_features.base import Column, CrossFeature, Found, Number, Rate, Ratio
+from interactrank.cross_features.count_store import CountStore, EngagementCountStore
+from interactrank.cross_features.engagement_rows import engagement_rows, impression_rows, rows_of_values
+from interactrank.cross_features.engagement_settings import EngagementRateSettings
+from interactrank.cross_features.features import field_folder
 from interactrank.cross_features.jagged import Jagged, constant, per_row
-from interactrank.cross_features.lookup import Lookup, StoreQuery
-from interactrank.cross_features.requests import EngagementRows, LoggedRequests, RequestFacts
+from interactrank.cross_features.lookup import FieldLookup, Lookup, StoreQuery
+from interactrank.cross_features.pair_index import Int64s
+from interactrank.cross_features.requests import EngagementRows, LoggedRequests, RequestFacts, StoreInputs
 from interactrank.cross_features.text import hash63
 from interactrank.cross_features.text_keys import text_keys, within_segment
-from interactrank.schema import CrossFeatureSettings, SearchSchema, parse_duration
+from interactrank.cross_features.tile_store import TileCountStore
 
-__all__ = ["EngagementRate", "EngagementRateSettings", "rate_of_query"]
+__all__ = ["EngagementRate"]
 
-
-class EngagementRateSettings(CrossFeatureSettings):
-    """IQP_p(key) = C(p, key) / C(key): of the engagements after a key, the share that went to item p.
-
-    Keys: ``query`` (the paper's), back-offs ``words``, ``trigrams`` and ``compact`` (the query without
-    blanks), ``user``, and ``all`` (popularity). A request with several keys averages over them:
-    ``arithmetic`` averages the shares of the keys that have engagements; ``geometric`` averages over all keys
-    the logarithm of (C(p, key) + 1 / N) / (C(key) + 1), N items, so that an item must go well with every
-    word.
-    """
-
-    kind: Literal["iqp"] = "iqp"
-    key: Literal["query", "compact", "words", "trigrams", "user", "all"] = "query"
-    engagement: Name = Field(description="an engagement, or a head: what its label counts")
-    window: str | None = Field(None, description="such as 90d; without it all of the past")
-    segment: Name | None = Field(
-        None, description="a column of segments: count within the user's own segment"
-    )
-    average: Literal["arithmetic", "geometric"] = "arithmetic"
-
-    @property
-    def name(self) -> str:
-        """Such as ``query_click_90d_country``."""
-        parts = [self.key, self.engagement, self.window, self.segment]
-        if self.average == "geometric":
-            parts.append("geometric")
-        return "_".join(p for p in parts if p)
-
-    @property
-    def window_ms(self) -> int | None:
-        """Length of the window in milliseconds; None for all of the past."""
-        return None if self.window is None else parse_duration(self.window)
-
-    def problems(self) -> list[str]:
-        """Return what is wrong: the window must be a duration, and only several keys can be averaged."""
-        found = []
-        try:
-            _ = self.window_ms
-        except ValueError as error:
-            found.append(f"window: {error}")
-        if self.average == "geometric" and self.key not in ("words", "trigrams"):
-            found.append(f"average: geometric needs a key with several values, not '{self.key}'")
-        return found
-
-    def schema_problems(self, schema: SearchSchema) -> list[str]:
-        """Return what it names and the schema does not have."""
-        found = []
-        counted = list(dict.fromkeys([*schema.events.engagements, *schema.head_names]))
-        if self.engagement not in counted:
-            found.append(f"no engagement '{self.engagement}'{near(self.engagement, counted)}")
-        if self.segment is not None and self.segment not in schema.segments:
-            found.append(f"no segment '{self.segment}'{near(self.segment, schema.segments)}")
-        if self.key == "user" and schema.events.user is None:
-            found.append("key user needs events.user")
-        return found
-
-
-def rate_of_query(schema: SearchSchema) -> EngagementRateSettings | None:
-    """Return the first C(p, q) / C(q) of a schema, which ranks alone as a baseline; None without one."""
-    found = (f for f in schema.cross_features if isinstance(f, EngagementRateSettings))
-    return next((f for f in found if f.key == "query" and f.window is None and f.segment is None), None)
+SHOWN = "SHOWN"  # no engagement can be called so: names are in lower case
+COLUMNS: dict[str, Column] = {"share": Rate(), "rate": Ratio(), "count": Number(log_offset=1.0)}
 
 
 class EngagementRate(CrossFeature[EngagementRateSettings]):
-    """The share of a key's engagements; windows and averages of one key share a store."""
+    """Engagements after a key; windows, averages and statistics of one key share their stores."""
 
     Settings = EngagementRateSettings
-    column = Rate()
+
+    @property
+    def column(self) -> Column:  # type: ignore[override]  # it depends on the settings
+        """A share is a rate with support, a rate a ratio of two counts, a count a number."""
+        return COLUMNS[self.settings.statistic]
 
     @property
     def store(self) -> str:
-        """A folder for each key, engagement and segment; ``-`` is in no part of its name."""
-        return "-".join(
-            p for p in ("iqp", self.settings.key, self.settings.engagement, self.settings.segment) if p
-        )
+        """The folder of engagements; ``-`` is in no part of its name."""
+        return self._folder(self.settings.engagement)
+
+    @property
+    def stores(self) -> tuple[str, ...]:
+        """The folder of engagements, and for a rate that of impressions."""
+        return (self.store, self._folder(SHOWN)) if self.settings.statistic == "rate" else (self.store,)
 
     @property
     def key_names(self) -> tuple[str, ...]:
-        """The store's own keys."""
-        return (self.store,)
+        """The keys, which all features of one key and segment share."""
+        return ("-".join(p for p in ("iqp", self.settings.key, self.settings.segment) if p),)
 
     def request_keys(self, name: str, requests: RequestFacts) -> Jagged:
         """Return hashes of the query or its parts, of the user, or one and the same key for all."""
@@ -116,25 +67,106 @@ class EngagementRate(CrossFeature[EngagementRateSettings]):
             keys = text_keys(s.key, requests.queries)
         return keys if s.segment is None else within_segment(keys, requests.segments[s.segment])
 
-    def rows(self, requests: LoggedRequests) -> EngagementRows:
-        """Return the engagements of the block under each key."""
-        return engagement_rows(
-            requests, self.request_keys(self.store, requests.facts), self.settings.engagement
-        )
+    def rows_of(self, store: str, requests: LoggedRequests) -> EngagementRows:
+        """Return the engagements, or the impressions, of the block under each key."""
+        keys = self.request_keys(self.key_names[0], requests.facts)
+        if store == self.store:
+            rows = engagement_rows(requests, keys, self.settings.engagement)
+        else:
+            rows = impression_rows(requests, keys)
+        return rows if self.settings.of is None else rows_of_values(rows, requests.fields(self.settings.of))
 
-    def look_up(self, lookup: Lookup, store: EngagementCountStore) -> Found:
-        """Return the rate [C], averaged over the keys of each request, and their mean support [R]."""
-        # What only this user did ends with the user sequence.
-        until: Literal["time", "sequence_end"] = "sequence_end" if self.settings.key == "user" else "time"
-        query = lookup.query(store, self.store, until)
-        totals, counts = query.totals, query.counts
-        if (window := self.settings.window_ms) is not None:
-            totals = totals - store.key_counts(query.rows, query.end - window)
-            counts = counts - store.pair_counts(query.pairs, query.pair_end - window)
+    def build(self, folder: Path, inputs: StoreInputs) -> None:
+        """Write the counts into ``folder``, with exact times or in tiles."""
+        tile = self.settings.tile_ms
+        if tile is None:
+            EngagementCountStore.build(folder, inputs.by_pair(), inputs.by_key())
+        else:
+            TileCountStore.build(folder, inputs.by_pair(), inputs.by_key(), tile)
+
+    def open(self, folder: Path) -> CountStore:
+        """Map the counts into memory."""
+        kind = EngagementCountStore if self.settings.tile_ms is None else TileCountStore
+        opened: CountStore = kind.open(folder)
+        return opened
+
+    def back_off(self, others: Sequence[CrossFeature[Any]]) -> EngagementRate | None:
+        """Return the next wider rate: without segment, without window, of all keys, then of a field."""
+        s = self.settings
+        wider: list[dict[str, Any]] = []
+        if s.segment is not None:
+            wider.append({"key": s.key, "of": s.of, "window": s.window, "segment": None})
+        if s.window is not None:
+            wider.append({"key": s.key, "of": s.of, "window": None, "segment": None})
+        if s.key != "all":
+            wider.append({"key": "all", "of": s.of, "window": s.window, "segment": None})
+            wider.append({"key": "all", "of": s.of, "window": None, "segment": None})
+        rates = [f for f in others if isinstance(f, EngagementRate) and f is not self]
+        for wanted in wider:
+            for f in rates:
+                if f.settings.engagement == s.engagement and wanted.items() <= f.settings.__dict__.items():
+                    return f
+        return None if s.of is not None else self._of_field(rates)
+
+    def _of_field(self, rates: Sequence[EngagementRate]) -> EngagementRate | None:
+        """Return the first rate of a field of the item over all keys."""
+        of_field = (f for f in rates if f.settings.of is not None and f.settings.key == "all")
+        return next((f for f in of_field if f.settings.engagement == self.settings.engagement), None)
+
+    def look_up(self, lookup: Lookup, store: CountStore | Mapping[str, CountStore]) -> Found:
+        """Return the share [C] with the mean support of the keys [R]; or the counts [C] asked for."""
+        s = self.settings
+        of = None if s.of is None else lookup.fields(s.of)
+        inner = lookup if of is None else of.inner
+        if s.statistic == "rate":
+            assert isinstance(store, Mapping)
+            engaged, shown = (self._count(inner, store[name]) for name in self.stores)
+            return Found(_averaged(of, engaged), _averaged(of, shown))
+        assert isinstance(store, CountStore)
+        if s.statistic == "count":
+            return Found(_averaged(of, self._count(inner, store)))
+        share, support = self._share(inner, store)
+        return Found(_averaged(of, share), support)
+
+    def _count(self, lookup: Lookup, store: CountStore) -> NDArray[np.float64]:
+        """Return [C] what is counted of each candidate, over all keys of its request."""
+        query = self._query(lookup, store)
+        counts: NDArray[np.float64] = query.per_candidate(self._in_window(query, totals=False))
+        return counts
+
+    def _share(self, lookup: Lookup, store: CountStore) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        query = self._query(lookup, store)
+        totals, counts = self._in_window(query, totals=True), self._in_window(query, totals=False)
         seen = query.per_request(totals > 0)
         support = query.per_request(totals) / np.maximum(seen, 1)
         mean = _geometric if self.settings.average == "geometric" else _arithmetic
-        return Found(mean(query, totals, counts, seen), support)
+        return mean(query, totals, counts, seen), support
+
+    def _query(self, lookup: Lookup, store: CountStore) -> StoreQuery:
+        # What only this user did ends with the user sequence.
+        until: Literal["time", "sequence_end"] = "sequence_end" if self.settings.key == "user" else "time"
+        return lookup.query(store, self.key_names[0], until)
+
+    def _in_window(self, query: StoreQuery, *, totals: bool) -> Int64s:
+        """Return the counts of keys [K], or of pairs [P], within the window."""
+        window = self.settings.window_ms
+        if totals:
+            if window is None:
+                return query.totals
+            return query.totals - query.store.key_counts(query.rows, query.end - window)
+        if window is None:
+            return query.counts
+        return query.counts - query.store.pair_counts(query.pairs, query.pair_end - window)
+
+    def _folder(self, counted: str) -> str:
+        s = self.settings
+        field = None if s.of is None else f"of_{field_folder(s.of)}"
+        tile = None if s.tile_ms is None else f"per_{s.resolution}"
+        return "-".join(p for p in ("iqp", s.key, counted, s.segment, field, tile) if p)
+
+
+def _averaged(of: FieldLookup | None, found: NDArray[np.float64]) -> NDArray[np.float64]:
+    return found if of is None else of.mean(found)
 
 
 def _arithmetic(query: StoreQuery, totals: NDArray, counts: NDArray, seen: NDArray) -> NDArray[np.float64]:

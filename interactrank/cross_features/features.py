@@ -2,7 +2,7 @@
 
 One code serves logged candidates, drawn negatives, the whole catalogue and, later, serving.
 
-Shapes: R requests, C candidates, N items of the catalogue, X rates and Y numbers.
+Shapes: R requests, C candidates, N items of the catalogue, X rates, Y numbers and Z ratios.
 """
 
 from __future__ import annotations
@@ -10,29 +10,49 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
+from urllib.parse import quote
 
 import numpy as np
 from numpy.typing import NDArray
 
-from interactrank.cross_features.base import CrossFeature, CrossFeatureError, Found, Number, Rate
+from interactrank.cross_features.base import CrossFeature, CrossFeatureError, Found, Number, Rate, Ratio
+from interactrank.cross_features.item_fields import ItemFields
 from interactrank.cross_features.jagged import Jagged
 from interactrank.cross_features.lookup import Lookup
 from interactrank.cross_features.registry import CrossColumns, features_of
 from interactrank.cross_features.requests import RequestFacts, RequestKeys
 from interactrank.schema import SearchSchema
 
-__all__ = ["STORES", "CrossArrays", "CrossFeatures", "key_names", "keys_of"]
+__all__ = [
+    "FIELDS",
+    "STORES",
+    "CrossArrays",
+    "CrossFeatures",
+    "field_columns",
+    "field_folder",
+    "key_names",
+    "keys_of",
+]
 
 STORES = "cross_features"  # folder of a dataset with a folder for each store
+FIELDS = "item_fields"  # folder of a dataset with a folder for each column by whose values is counted
 Floats = NDArray[np.float32]
 
 
 class CrossArrays(NamedTuple):
-    """The columns of C candidates: ``rate`` [C, X], ``support`` [R, X] and ``number`` [C, Y], all float32."""
+    """The columns of C candidates, all float32.
+
+    Args:
+        rate: [C, X].
+        support: [R, X].
+        number: [C, Y].
+        counts: [C, 2 Z], the engagements of each ratio, then the impressions of each.
+    """
 
     rate: Floats
     support: Floats
     number: Floats
+    counts: Floats
 
 
 class CrossFeatures:
@@ -42,12 +62,18 @@ class CrossFeatures:
         features: in the order of the schema.
         stores: what each store's :meth:`CrossFeature.open` returned.
         num_items: N.
+        fields: column of the items file -> the values by which features count.
     """
 
     def __init__(
-        self, features: list[CrossFeature[Any]], *, stores: Mapping[str, Any], num_items: int
+        self,
+        features: list[CrossFeature[Any]],
+        *,
+        stores: Mapping[str, Any],
+        num_items: int,
+        fields: Mapping[str, ItemFields] | None = None,
     ) -> None:
-        self.features, self.stores, self.num_items = features, stores, num_items
+        self.features, self.stores, self.num_items, self.fields = features, stores, num_items, fields
         self.columns = CrossColumns.of_features(features)
 
     @classmethod
@@ -55,9 +81,11 @@ class CrossFeatures:
         """Open the stores that ``prepare`` wrote into the dataset ``folder``."""
         features, stores = features_of(schema), {}
         for feature in features:
-            if feature.store is not None and feature.store not in stores:
-                stores[feature.store] = feature.open(folder / STORES / feature.store)
-        return cls(features, stores=stores, num_items=num_items)
+            for name in feature.stores:
+                if name not in stores:
+                    stores[name] = feature.open(folder / STORES / name)
+        fields = {c: ItemFields.open(folder / FIELDS / field_folder(c)) for c in field_columns(features)}
+        return cls(features, stores=stores, num_items=num_items, fields=fields)
 
     def look_up(
         self,
@@ -79,12 +107,13 @@ class CrossFeatures:
             CrossFeatureError: a feature gives another shape than [C] or [R]; with ``check`` also for NaN and
                 infinity where its column allows none, and for a rate that is outside of 0..1.
         """
-        lookup = Lookup(requests, candidates, self.num_items)
-        rates, numbers = self.columns.rates, self.columns.numbers
+        lookup = Lookup(requests, candidates, self.num_items, self.fields)
+        rates, numbers, ratios = self.columns.rates, self.columns.numbers, self.columns.ratios
         out = CrossArrays(
             np.zeros((lookup.num_candidates, len(rates)), np.float32),
             np.zeros((lookup.num_requests, len(rates)), np.float32),
             np.zeros((lookup.num_candidates, len(numbers)), np.float32),
+            np.zeros((lookup.num_candidates, 2 * len(ratios)), np.float32),
         )
         for feature in self.features:
             if only is not None and feature.name not in only:
@@ -95,17 +124,25 @@ class CrossFeatures:
             if isinstance(feature.column, Rate):
                 j = rates.index(feature)
                 out.rate[:, j], out.support[:, j] = found.values, found.support
+            elif isinstance(feature.column, Ratio):
+                j = ratios.index(feature)
+                out.counts[:, j], out.counts[:, j + len(ratios)] = found.values, found.support
             else:
                 out.number[:, numbers.index(feature)] = found.values
         return out
 
     def look_up_one(self, name: str, requests: RequestKeys, candidates: Jagged | None = None) -> Floats:
         """Return [C] the values of the feature of that name; see :meth:`look_up`."""
+        return self.find_one(name, requests, candidates).values.astype(np.float32)
+
+    def find_one(self, name: str, requests: RequestKeys, candidates: Jagged | None = None) -> Found:
+        """Return what the look-up of the feature of that name gives; see :meth:`look_up`."""
         feature = next(f for f in self.features if f.name == name)
-        return self._find(feature, Lookup(requests, candidates, self.num_items)).values.astype(np.float32)
+        return self._find(feature, Lookup(requests, candidates, self.num_items, self.fields))
 
     def _find(self, feature: CrossFeature[Any], lookup: Lookup) -> Found:
-        store = None if feature.store is None else self.stores[feature.store]
+        stores = {name: self.stores[name] for name in feature.stores}
+        store = stores if len(stores) > 1 else next(iter(stores.values()), None)
         found = feature.look_up(lookup, store)
         _check_shape(
             feature, "values", found.values, lookup.num_candidates, "[C], a number for each candidate"
@@ -114,7 +151,27 @@ class CrossFeatures:
             _check_shape(
                 feature, "support", found.support, lookup.num_requests, "[R], a count for each request"
             )
+        if isinstance(feature.column, Ratio):
+            _check_shape(
+                feature, "support", found.support, lookup.num_candidates, "[C], impressions of each candidate"
+            )
         return found
+
+
+def field_columns(features: list[CrossFeature[Any]]) -> list[str]:
+    """Return the columns of the items file by whose values features count."""
+    return list(dict.fromkeys(c for f in features for c in f.settings.field_columns))
+
+
+def field_folder(column: str) -> str:
+    """Return a column's name as one of a folder.
+
+    Example::
+
+        >>> field_folder("made by/for")
+        'made%20by%2Ffor'
+    """
+    return quote(column, safe="")
 
 
 def key_names(features: list[CrossFeature[Any]]) -> dict[str, CrossFeature[Any]]:
@@ -154,13 +211,15 @@ def _check_values(feature: CrossFeature[Any], found: Found) -> None:
     if isinstance(column, Number) and column.may_be_unknown:
         allowed |= np.isnan(values)
     rule = "finite"
+    if isinstance(column, Ratio):
+        allowed &= values >= 0
+        rule = "0 or more and finite, as counts are"
     if isinstance(column, Rate):
         allowed &= (values >= 0) & (values <= 1 + 1e-6)
         rule = "in 0..1, as rates are"
-        if found.support is not None and not (np.isfinite(found.support) & (found.support >= 0)).all():
-            raise CrossFeatureError(
-                f"cross feature '{feature.name}': its support must be 0 or more and finite"
-            )
+    support = None if isinstance(column, Number) else found.support
+    if support is not None and not (np.isfinite(support) & (support >= 0)).all():
+        raise CrossFeatureError(f"cross feature '{feature.name}': its support must be 0 or more and finite")
     if not allowed.all():
         wrong = values[~allowed][0]
         remedy = "; say Number(may_be_unknown=True) if NaN stands for unknown" if np.isnan(wrong) else ""

@@ -53,7 +53,7 @@ class ItemFields:
 
         Example::
 
-            >>> brands = ItemFields.from_column(["Acme", "acme ", None])  # one way to write them is as another
+            >>> brands = ItemFields.from_column(["Acme", "acme ", None])  # two ways to write it
             >>> brands.num_values, brands.values.lengths.tolist()
             (1, [1, 1, 0])
         """

@@ -1,24 +1,27 @@
-"""Lookup: some requests and the candidates whose cross features are wanted; StoreQuery: what they meet.
+"""Lookup: some requests and the candidates whose cross features are wanted; StoreQuery: what they meet;
+FieldLookup: the candidates' field values instead of the candidates.
 
 Shapes: R requests, C candidates, K request keys (those of all requests, one after the other), P pairs that
-candidates meet, N items of the catalogue.
+candidates meet, N items of the catalogue, F values of a field.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Mapping
 from functools import cached_property
 from typing import Any, Literal, TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from interactrank.cross_features.candidate_index import CandidateIndex, locate
-from interactrank.cross_features.count_store import EngagementCountStore
+from interactrank.cross_features.count_store import CountStore
+from interactrank.cross_features.item_fields import ItemFields
 from interactrank.cross_features.jagged import Jagged, row_of_each
 from interactrank.cross_features.pair_index import Int64s
 from interactrank.cross_features.requests import RequestKeys
 
-__all__ = ["Lookup", "StoreQuery", "Until"]
+__all__ = ["FieldLookup", "Lookup", "StoreQuery", "Until"]
 
 Until = Literal["time", "sequence_end"]
 Made = TypeVar("Made")
@@ -31,10 +34,18 @@ class Lookup:
         requests: keys and times of R requests.
         candidates: items of each request, none twice; None for the whole catalogue, C = R * N.
         num_items: N.
+        fields: column of the items file -> the values of all items.
     """
 
-    def __init__(self, requests: RequestKeys, candidates: Jagged | None, num_items: int) -> None:
+    def __init__(
+        self,
+        requests: RequestKeys,
+        candidates: Jagged | None,
+        num_items: int,
+        fields: Mapping[str, ItemFields] | None = None,
+    ) -> None:
         self.requests, self.candidates, self.num_items = requests, candidates, num_items
+        self.item_fields = fields or {}
         self.num_requests = len(requests.time)
         self.index = CandidateIndex(candidates, self.num_requests, num_items)
         self.num_candidates = self.num_requests * num_items if candidates is None else len(candidates.values)
@@ -68,12 +79,73 @@ class Lookup:
         made: Made = self._made[key]
         return made
 
-    def query(self, store: EngagementCountStore, keys: str, until: Until = "time") -> StoreQuery:
+    def fields(self, column: str) -> FieldLookup:
+        """Return a look-up of the candidates' values of a column, one of ``settings.field_columns``."""
+        return self.once(("fields", column), lambda: FieldLookup(self, self.item_fields[column]))
+
+    def query(self, store: CountStore, keys: str, until: Until = "time") -> StoreQuery:
         """Return what the candidates meet in a store, under the request keys of the name ``keys``."""
         return self.once(
             (id(store), keys, until),
             lambda: StoreQuery(store, self.requests.keys[keys], self.until(until), self.index),
         )
+
+
+class FieldLookup:
+    """The distinct field values of each request's candidates, and the way back.
+
+    Args:
+        outer: the candidates.
+        fields: of every item.
+
+    Attributes:
+        inner: a look-up in which field values stand for items; all F of them for the whole catalogue.
+    """
+
+    def __init__(self, outer: Lookup, fields: ItemFields) -> None:
+        self.outer, self.fields = outer, fields
+        count = max(fields.num_values, 1)
+        if outer.candidates is None:
+            self.inner = Lookup(outer.requests, None, count)
+            return
+        values = fields.of(outer.item)
+        slots = np.repeat(outer.request, values.lengths) * count + values.values
+        distinct, self._place = np.unique(slots, return_inverse=True)
+        self._of_candidate = row_of_each(values)
+        self._lengths = values.lengths
+        per_request = np.bincount(distinct // count, minlength=outer.num_requests)
+        self.inner = Lookup(outer.requests, Jagged((distinct % count).astype(np.int32), per_request), count)
+
+    def mean(self, found: NDArray[Any]) -> NDArray[np.float64]:
+        """Return [C] the mean over the values of each candidate; 0 for one without a value.
+
+        Args:
+            found: a number for each candidate of :attr:`inner`.
+        """
+        if self.outer.candidates is not None:
+            total = np.bincount(self._of_candidate, found[self._place], self.outer.num_candidates)
+            return np.asarray(total / np.maximum(self._lengths, 1))
+        values, items = self.fields.values, self.outer.num_items
+        item = row_of_each(values)
+        sizes = np.maximum(values.lengths, 1)
+        means = [np.bincount(item, row[values.values], items) / sizes for row in self._rows(found)]
+        return np.concatenate([np.empty(0), *means])
+
+    def max(self, found: NDArray[Any]) -> NDArray[np.float64]:
+        """Return [C] the largest number among the values of each candidate; -inf for one without a value."""
+        result = np.full(self.outer.num_candidates, -np.inf)
+        if self.outer.candidates is not None:
+            np.maximum.at(result, self._of_candidate, found[self._place])
+            return result
+        values = self.fields.values
+        item, whole = row_of_each(values), result.reshape(self.outer.num_requests, -1)
+        for request, row in zip(whole, self._rows(found), strict=True):
+            np.maximum.at(request, item, row[values.values])
+        return result
+
+    def _rows(self, found: NDArray[Any]) -> NDArray[Any]:
+        """Return [R, F] the numbers of all values for each request."""
+        return np.asarray(found).reshape(self.outer.num_requests, self.inner.num_items)
 
 
 class StoreQuery:
@@ -91,7 +163,7 @@ class StoreQuery:
         which, pairs, candidate: [P] the request key of each pair, its position in the store, its candidate.
     """
 
-    def __init__(self, store: EngagementCountStore, keys: Jagged, end: Int64s, index: CandidateIndex) -> None:
+    def __init__(self, store: CountStore, keys: Jagged, end: Int64s, index: CandidateIndex) -> None:
         self.store, self.num_requests, self.num_items = store, len(end), index.num_items
         self.key, self.rows, self.request = keys.values, store.rows(keys.values), row_of_each(keys)
         self.end = end[self.request]

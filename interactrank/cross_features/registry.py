@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from interactrank.core.registry import Registry
-from interactrank.cross_features.base import CrossFeature, CrossFeatureError, Number, Rate
+from interactrank.cross_features.base import CrossFeature, CrossFeatureError, Number, Rate, Ratio
 from interactrank.schema import CrossFeatureSettings, SearchSchema
 from interactrank.schema.cross_features import SETTINGS
 
@@ -60,8 +60,10 @@ def features_of(schema: SearchSchema) -> list[CrossFeature[Any]]:
     features = [KINDS[settings.kind](settings) for settings in schema.cross_features]
     owners: dict[tuple[str, str], str] = {}
     for feature in features:
-        names = [("store", feature.store)] if feature.store is not None else []
-        for what, name in [*names, *(("keys", name) for name in feature.key_names)]:
+        for what, name in [
+            *(("store", name) for name in feature.stores),
+            *(("keys", name) for name in feature.key_names),
+        ]:
             if "/" in name or name.startswith("."):
                 raise CrossFeatureError(
                     f"cross feature '{feature.name}': the {what} '{name}' cannot be a folder or column; "
@@ -78,15 +80,17 @@ def features_of(schema: SearchSchema) -> list[CrossFeature[Any]]:
 
 @dataclass(frozen=True)
 class CrossColumns:
-    """The order of the tensor columns: first the rates, then the numbers, each in the order of the schema.
+    """The order of the tensor columns: rates, numbers and ratios, each in the order of the schema.
 
     Args:
         rates: the X features with support.
-        numbers: the Y other features.
+        numbers: the Y numbers.
+        ratios: the Z features with engagements and impressions of each candidate.
     """
 
     rates: tuple[CrossFeature[Any], ...] = ()
     numbers: tuple[CrossFeature[Any], ...] = ()
+    ratios: tuple[CrossFeature[Any], ...] = ()
 
     @classmethod
     def of(cls, schema: SearchSchema) -> CrossColumns:
@@ -99,6 +103,7 @@ class CrossColumns:
         return cls(
             tuple(f for f in features if isinstance(f.column, Rate)),
             tuple(f for f in features if isinstance(f.column, Number)),
+            tuple(f for f in features if isinstance(f.column, Ratio)),
         )
 
     @property
@@ -110,3 +115,8 @@ class CrossColumns:
     def number_names(self) -> list[str]:
         """[Y] names of the numbers."""
         return [f.name for f in self.numbers]
+
+    @property
+    def ratio_names(self) -> list[str]:
+        """[Z] names of the ratios."""
+        return [f.name for f in self.ratios]

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from interactrank.cross_features.item_fields import ItemFields
 from interactrank.cross_features.jagged import Jagged
 from interactrank.cross_features.pair_index import Int64s, Ints
 
@@ -77,6 +78,12 @@ class LoggedRequests(Protocol):
     @property
     def items(self) -> Jagged:
         """Rows in the catalogue of the candidates of each request, [C] in all."""
+
+    def shown(self) -> NDArray[np.bool_]:
+        """Return [C] whether the candidate was an impression of the request."""
+
+    def fields(self, column: str) -> ItemFields:
+        """Return the values of a column of the items file; one of ``settings.field_columns``."""
 
     def engaged(self, engagement: str) -> NDArray[np.bool_]:
         """Return [C] whether the candidate had that engagement, or the label of the head of that name."""

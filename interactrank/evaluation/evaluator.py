@@ -102,7 +102,7 @@ def evaluate_many(
     """
     check_requests(log, settings)
     blocks = {name: _Blocks(scorer, settings, head_index(log, settings)) for name, scorer in scorers.items()}
-    collect = predictions is not None and log.schema.events.impressions
+    collect = predictions is not None and bool(log.schema.events.impressions)
     every = 1 if limit is None else -(-log.num_requests(settings.split) // limit)
     loader = _loader(log, settings, every)
     for requests in track(loader.requests(), loader.steps_per_epoch, label):

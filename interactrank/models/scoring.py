@@ -1,7 +1,7 @@
 """The score: the one function that training optimises, evaluation reports and serving returns.
 
 Shapes: R requests, I items, C candidates, N items of a catalogue, H heads, D embedding dim, X cross features
-that are rates and Y that are numbers.
+that are rates, Y that are numbers and Z that are ratios.
 """
 
 from __future__ import annotations
@@ -12,16 +12,17 @@ import torch
 from torch import Tensor, nn
 
 from interactrank.batch import CrossFeatureTensors
-from interactrank.cross_features import CrossColumns, CrossFeature, Number, Rate
+from interactrank.cross_features import CrossColumns, CrossFeature, Number, Rate, Ratio
 from interactrank.models.settings import ModelSettings
-from interactrank.modules import CountSmoothing, CrossInteraction, candidate_dots
+from interactrank.modules import CountSmoothing, CrossInteraction, RatioSmoothing, candidate_dots
 
 
 class ScoreHead(nn.Module):
-    """score = w <query, item> + v [rates, numbers] + c for every candidate (paper, section 3).
+    """score = w <query, item> + v [rates, numbers, ratios] + c for every candidate (paper, section 3).
 
     Candidates come as pairs (:meth:`forward`) or as all items for all requests (:meth:`catalogue`); the
-    scores are the same. Rates are smoothed by their support; a number enters as its column says.
+    scores are the same. Rates are smoothed by their support, ratios towards wider ones; a number enters as
+    its column says.
 
     Args:
         heads: H.
@@ -40,7 +41,11 @@ class ScoreHead(nn.Module):
         self.numbers = _Columns([settings.reads(f.settings) for f in columns.numbers])
         rates = [columns.rates[j] for j in self.rates.kept]
         numbers = [columns.numbers[j] for j in self.numbers.kept]
-        self.reads = [f.name for f in [*rates, *numbers]]
+        ratios = [f for f in columns.ratios if settings.reads(f.settings)]
+        kept = [settings.reads(f.settings) for f in columns.ratios]
+        self.ratios = _Columns(kept * 2)  # engagements, then impressions
+        self.reads = [f.name for f in [*rates, *numbers, *ratios]]
+        self.ratio_smoothing = _ratio_smoothing(ratios, settings)
         if rates:
             self.smoothing = CountSmoothing(
                 features=len(rates), transforms=use.transforms, prior_strength=use.prior_strength
@@ -51,7 +56,7 @@ class ScoreHead(nn.Module):
         self.may_be_unknown = any(isinstance(f.column, Number) and f.column.may_be_unknown for f in numbers)
         self.project = CrossInteraction(
             heads=heads,
-            features=(self.smoothing.out_dim if self.smoothing else 0) + len(numbers),
+            features=(self.smoothing.out_dim if self.smoothing else 0) + len(numbers) + len(ratios),
             shared=settings.shared_projection,
             missing="learned" if rates or self.may_be_unknown else "zero",
             initial_dot_weight=settings.initial_dot_weight,
@@ -68,6 +73,11 @@ class ScoreHead(nn.Module):
         """Whether numbers are read at all."""
         return len(self.numbers) > 0
 
+    @property
+    def reads_ratios(self) -> bool:
+        """Whether ratios are read at all."""
+        return len(self.ratios) > 0
+
     def forward(
         self,
         query: Tensor,
@@ -83,14 +93,14 @@ class ScoreHead(nn.Module):
             item: [I, D].
             candidate_request: [C] in 0..R-1.
             candidate_item: [C] in 0..I-1.
-            cross: rates and numbers [C, *], supports [R, *].
+            cross: rates, numbers and counts [C, *], supports [R, *].
 
         Returns:
             [C, H] float32 logits.
         """
         dots = candidate_dots(query, item, candidate_request, candidate_item)
         support = cross.support if len(cross.support) == 1 else cross.support[candidate_request]
-        return self._score(dots, cross.rate, support, cross.number)
+        return self._score(dots, cross.rate, support, cross.number, cross.counts)
 
     def catalogue(self, query: Tensor, item: Tensor, cross: CrossFeatureTensors) -> Tensor:
         """Score all items for all requests, without an index for each pair.
@@ -98,17 +108,18 @@ class ScoreHead(nn.Module):
         Args:
             query: [R, H, D].
             item: [N, D].
-            cross: rates and numbers [R, N, *], supports [R, *].
+            cross: rates, numbers and counts [R, N, *], supports [R, *].
 
         Returns:
             [R, N, H] float32 logits.
         """
         dots = (query.float() @ item.float().t()).transpose(1, 2)
-        return self._score(dots, cross.rate, cross.support.unsqueeze(1), cross.number)
+        return self._score(dots, cross.rate, cross.support.unsqueeze(1), cross.number, cross.counts)
 
-    def _score(self, dots: Tensor, rate: Tensor, support: Tensor, number: Tensor) -> Tensor:
+    def _score(self, dots: Tensor, rate: Tensor, support: Tensor, number: Tensor, counts: Tensor) -> Tensor:
         """Return [..., H] scores; ``support`` may be one for several candidates."""
-        parts, missing = [], []
+        parts: list[Tensor] = []
+        missing: list[Tensor] = []
         if self.smoothing is not None:
             rate, support = self.rates(rate), self.rates(support)
             parts.append(self.smoothing(rate, support, self.priors))
@@ -116,14 +127,40 @@ class ScoreHead(nn.Module):
         if self.reads_numbers:
             number = self.numbers(number)
             parts.append(self.logarithm(number))
-            if self.may_be_unknown:
-                missing.append(number.isnan())
-                missing[:-1] = [m.expand(*number.shape[:-1], -1) for m in missing[:-1]]
-            else:
-                missing.append(support.new_zeros(*support.shape[:-1], number.shape[-1], dtype=torch.bool))
+            missing.append(number.isnan() if self.may_be_unknown else _known(number))
+        if self.ratio_smoothing is not None:
+            engaged, shown = self.ratios(counts).chunk(2, -1)
+            parts.append(self.ratio_smoothing(engaged, shown))
+            missing.append(_known(engaged))
         if not parts:
             return self.project(dots, dots.new_empty(*dots.shape[:-1], 0))
-        return self.project(dots, torch.cat(parts, -1), torch.cat(missing, -1))
+        if not (self.reads_rates or self.may_be_unknown):
+            return self.project(dots, torch.cat(parts, -1))
+        rows = torch.broadcast_shapes(*(m.shape[:-1] for m in missing))
+        return self.project(dots, torch.cat(parts, -1), torch.cat([m.expand(*rows, -1) for m in missing], -1))
+
+
+def _known(values: Tensor) -> Tensor:
+    """Return False for a row of candidates, that all of them are known."""
+    return values.new_zeros(*(1 for _ in values.shape[:-1]), values.shape[-1], dtype=torch.bool)
+
+
+def _ratio_smoothing(ratios: list[CrossFeature], settings: ModelSettings) -> RatioSmoothing | None:
+    if not ratios:
+        return None
+    wider = [f.back_off(ratios) for f in ratios]
+    return RatioSmoothing(
+        wider=[-1 if w is None else ratios.index(w) for w in wider],
+        bases=[_base(f, settings) for f in ratios],
+        prior_strength=settings.cross_features.ratio_strength,
+    )
+
+
+def _base(feature: CrossFeature, settings: ModelSettings) -> float:
+    """Return the ratio to expect first: of the model's settings, else of the feature."""
+    priors = settings.cross_features.priors
+    own = feature.column.base if isinstance(feature.column, Ratio) else 0.1
+    return priors.get(feature.name, priors.get(feature.settings.kind, own))
 
 
 def _prior(feature: CrossFeature, settings: ModelSettings, num_items: int) -> float:

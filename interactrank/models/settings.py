@@ -49,6 +49,9 @@ class CrossFeatureModelSettings(Config):
     prior_strength: float = Field(
         1.0, gt=0, description="engagements that a rate is first smoothed by; learned"
     )
+    ratio_strength: float = Field(
+        10.0, gt=0, description="impressions that a rate of impressions is first smoothed by; learned"
+    )
     priors: dict[str, Annotated[float, Field(gt=0, lt=1)]] = Field(
         default_factory=dict,
         description="feature or kind -> rate to expect without support; by default 1 / items of the "

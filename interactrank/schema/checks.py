@@ -167,6 +167,7 @@ def _known_too_late(schema: SearchSchema) -> dict[str, str]:
     """Return the columns of the events file that tell the outcome of a request -> their role."""
     e = schema.events
     roles = {e.item: "events.item", e.event_time: "events.event_time", e.split: "events.split"}
+    roles |= {e.impression_column: "events.impressions"}
     roles |= {e.position: "events.position", e.true_probability: "events.true_probability"}
     roles |= {column: f"events.engagements.{name}" for name, column in e.engagements.items()}
     return {column: role for column, role in roles.items() if column is not None}

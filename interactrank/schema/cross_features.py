@@ -32,6 +32,11 @@ class CrossFeatureSettings(Config):
         """Columns of the items file that the feature reads."""
         return []
 
+    @property
+    def field_columns(self) -> list[str]:
+        """Columns of the items file by whose values the feature counts."""
+        return []
+
     def schema_problems(self, schema: SearchSchema) -> list[str]:
         """Return what the feature asks of the other sections and does not find, one message each."""
         return []

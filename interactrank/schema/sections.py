@@ -37,14 +37,21 @@ class EventColumns(Config):
     engagements: dict[Name, str] = Field(
         description="engagement -> column with its count (0 or more) in this row", min_length=1
     )
-    impressions: bool = Field(
-        False, description="True: rows without an engagement are items that were shown but not engaged with"
+    impressions: bool | str = Field(
+        False,
+        description="True: rows without an engagement are items that were shown but not engaged with; a "
+        "column: above 0 in the rows that were shown, such as those of a list",
     )
     position: str | None = Field(None, description="rank at which the item was shown; orders the candidates")
     true_probability: str | None = Field(
         None,
         description="simulated logs only: probability of an engagement, for the best reachable metric",
     )
+
+    @property
+    def impression_column(self) -> str | None:
+        """The column that says which rows were shown; None if all were, or none."""
+        return self.impressions if isinstance(self.impressions, str) else None
 
 
 class ItemColumns(Config):

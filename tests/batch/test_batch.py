@@ -98,7 +98,7 @@ def test_every_tensor_is_recorded_and_pinned(monkeypatch: pytest.MonkeyPatch, na
         batch.record_stream(None)  # type: ignore[arg-type]
     present = [getattr(batch, f.name) for f in fields(SearchBatch) if getattr(batch, f.name) is not None]
     at = present.index(batch.cross)
-    present[at : at + 1] = [batch.cross.rate, batch.cross.support, batch.cross.number]
+    present[at : at + 1] = [getattr(batch.cross, name) for name in ("rate", "support", "number", "counts")]
     assert [id(v) for v in seen] == [id(v) for v in present]
 
 

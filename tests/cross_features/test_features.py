@@ -45,6 +45,7 @@ SCHEMA = SearchSchema.model_validate(
     }
 )
 WORDS, USER = "iqp-words-click", "iqp-user-click"
+WORD_KEYS, USER_KEYS = "iqp-words", "iqp-user"
 
 Event = tuple[int, int, int]  # key, item, hour
 
@@ -110,7 +111,7 @@ def test_rates_are_those_of_a_loop(
 ) -> None:
     cross = history(tmp_path_factory.mktemp("history"), words, users)
     keys = RequestKeys(
-        {WORDS: jagged([a[0] for a in asked]), USER: jagged([[a[1]] for a in asked])},
+        {WORD_KEYS: jagged([a[0] for a in asked]), USER_KEYS: jagged([[a[1]] for a in asked])},
         time=np.array([a[2] * HOUR for a in asked]),
         sequence_end=np.array([min(a[2], a[3]) * HOUR for a in asked]),
     )
@@ -120,8 +121,8 @@ def test_rates_are_those_of_a_loop(
             patch.setattr(candidate_index, "_cheaper_to_filter", lambda *_: True)
         elif ways == "search":
             patch.setattr(candidate_index, "_cheaper_to_filter", lambda *_: False)
-        rate, support, _ = cross.look_up(keys, candidates)
-        whole, whole_support, _ = cross.look_up(keys)
+        rate, support, *_ = cross.look_up(keys, candidates)
+        whole, whole_support, *_ = cross.look_up(keys)
     assert rate.shape == (len(candidates.values), len(SCHEMA.cross_features))
     assert whole.shape == (len(asked) * N, len(SCHEMA.cross_features))
     assert np.array_equal(support, whole_support)
@@ -143,13 +144,13 @@ def test_rates_are_those_of_a_loop(
 def one(tmp_path: Path, words: list[Event], keys: list[int], hour: int) -> CrossArrays:
     cross = history(tmp_path, words, [])
     time = np.array([hour * HOUR])
-    return cross.look_up(RequestKeys({WORDS: jagged([keys]), USER: jagged([[0]])}, time, time))
+    return cross.look_up(RequestKeys({WORD_KEYS: jagged([keys]), USER_KEYS: jagged([[0]])}, time, time))
 
 
 def test_the_window_has_its_start_and_not_its_end(tmp_path: Path) -> None:
     # Window [10 - 3, 10): of the events at 6, 7, 9, 10 it holds those at 7 and 9.
     words = [(1, 0, 6), (1, 1, 7), (1, 2, 9), (1, 3, 10)]
-    rate, support, _ = one(tmp_path, words, [1], 10)
+    rate, support, *_ = one(tmp_path, words, [1], 10)
     assert support[0, :2].tolist() == [3, 2]
     assert rate[:, 0].tolist() == pytest.approx([1 / 3, 1 / 3, 1 / 3, 0, 0, 0])
     assert rate[:, 1].tolist() == [0, 0.5, 0.5, 0, 0, 0]
@@ -157,7 +158,7 @@ def test_the_window_has_its_start_and_not_its_end(tmp_path: Path) -> None:
 
 def test_averages_by_hand(tmp_path: Path) -> None:
     # Word 1: items 0, 0, 1. Word 2: item 0. Word 3: nothing.
-    rate, support, _ = one(tmp_path, [(1, 0, 1), (1, 0, 2), (1, 1, 3), (2, 0, 4)], [1, 2, 3], 10)
+    rate, support, *_ = one(tmp_path, [(1, 0, 1), (1, 0, 2), (1, 1, 3), (2, 0, 4)], [1, 2, 3], 10)
     # Arithmetic, over the two words with a history: item 0 has (2/3 + 1) / 2, item 1 has (1/3 + 0) / 2.
     assert rate[:2, 0].tolist() == pytest.approx([5 / 6, 1 / 6])
     assert support[0, 0] == (3 + 1) / 2
@@ -170,13 +171,13 @@ def test_averages_by_hand(tmp_path: Path) -> None:
 def test_a_request_without_keys_and_without_candidates(tmp_path: Path) -> None:
     cross = history(tmp_path, [(1, 0, 1)], [])
     time = np.array([5 * HOUR] * 2)
-    keys = RequestKeys({WORDS: jagged([[], [1]]), USER: jagged([[], []])}, time, time)
-    rate, support, _ = cross.look_up(keys, jagged([[0, 1], []]))
+    keys = RequestKeys({WORD_KEYS: jagged([[], [1]]), USER_KEYS: jagged([[], []])}, time, time)
+    rate, support, *_ = cross.look_up(keys, jagged([[0, 1], []]))
     assert rate.tolist() == np.zeros((2, 5)).tolist()
     assert support[:, 0].tolist() == [0, 1]
-    nobody = RequestKeys({WORDS: jagged([]), USER: jagged([])}, time[:0], time[:0])
-    assert [x.shape for x in cross.look_up(nobody, jagged([]))] == [(0, 5), (0, 5), (0, 0)]
-    assert [x.shape for x in cross.look_up(nobody)] == [(0, 5), (0, 5), (0, 0)]
+    nobody = RequestKeys({WORD_KEYS: jagged([]), USER_KEYS: jagged([])}, time[:0], time[:0])
+    assert [x.shape for x in cross.look_up(nobody, jagged([]))] == [(0, 5), (0, 5), (0, 0), (0, 0)]
+    assert [x.shape for x in cross.look_up(nobody)] == [(0, 5), (0, 5), (0, 0), (0, 0)]
 
 
 def test_windows_and_averages_share_a_store() -> None:
@@ -200,7 +201,7 @@ def test_open_names_a_missing_history(tmp_path: Path) -> None:
 def test_open_finds_all(tmp_path: Path) -> None:
     history(tmp_path / "cross_features", [(1, 0, 1)], [(1, 1, 2)])
     time: Any = np.array([5 * HOUR])
-    keys = RequestKeys({WORDS: jagged([[1]]), USER: jagged([[1]])}, time, time)
+    keys = RequestKeys({WORD_KEYS: jagged([[1]]), USER_KEYS: jagged([[1]])}, time, time)
     rate = CrossFeatures.open(tmp_path, SCHEMA, N).look_up(keys).rate
     assert rate[:, 0].tolist() == [1, 0, 0, 0, 0, 0]
     assert rate[:, 4].tolist() == [0, 1, 0, 0, 0, 0]
@@ -242,7 +243,7 @@ def test_cosine_is_that_of_a_loop(
         time=np.array([a[1] * HOUR for a in asked]),
         sequence_end=np.array([min(a[1], a[2]) * HOUR for a in asked]),
     )
-    whole, support, _ = cross.look_up(keys)
+    whole, support, *_ = cross.look_up(keys)
     listed = cross.look_up(keys, jagged([a[3] for a in asked])).rate
     row = 0
     for r, (sequence, time, end, candidates) in enumerate(asked):
@@ -264,10 +265,10 @@ def test_cosine_is_that_of_a_loop(
 def test_only_what_is_wanted_is_looked_up(tmp_path: Path) -> None:
     cross = history(tmp_path, [(1, 0, 1), (1, 2, 2)], [(1, 1, 3)])
     time = np.array([5 * HOUR])
-    keys = RequestKeys({WORDS: jagged([[1]]), USER: jagged([[1]])}, time, time)
-    whole, support, _ = cross.look_up(keys)
+    keys = RequestKeys({WORD_KEYS: jagged([[1]]), USER_KEYS: jagged([[1]])}, time, time)
+    whole, support, *_ = cross.look_up(keys)
     name = SCHEMA.cross_features[4].name
-    found, found_support, _ = cross.look_up(keys, only=[name])
+    found, found_support, *_ = cross.look_up(keys, only=[name])
     assert np.array_equal(found[:, 4], whole[:, 4])
     assert found_support[0, 4] == support[0, 4] == 1
     assert whole[:, 0].any()

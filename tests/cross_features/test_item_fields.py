@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from interactrank.cross_features import Lookup, RequestKeys, per_row
-from interactrank.cross_features.field_lookup import FieldLookup
 from interactrank.cross_features.item_fields import ItemFields
+from interactrank.cross_features.lookup import FieldLookup
 from interactrank.cross_features.pair_index import DamagedIndexError
 
 GENRES = [["War", "drama"], None, "drama", [], ["comedy", None, "war"], 7]

@@ -53,15 +53,15 @@ def test_keys_by_kind() -> None:
         "{kind: iqp, key: all, engagement: click}", "{kind: iqp, key: user, engagement: click}",
         "{kind: item_cosine}", "{kind: item_cosine, items: same_query}",
     )  # fmt: skip
-    assert lists(found["iqp-all-click"]) == [[0], [0]]
-    assert lists(found["iqp-user-click"]) == [[hash63("u")], []]
+    assert lists(found["iqp-all"]) == [[0], [0]]
+    assert lists(found["iqp-user"]) == [[hash63("u")], []]
     assert lists(found["item_cosine-sequence"]) == [[4, 7], [4]]
     assert lists(found["item_cosine-same_query"]) == [[7], []]
 
 
 def test_segments_part_the_keys() -> None:
     feature = "{kind: iqp, key: query, engagement: click, segment: country}"
-    space = "iqp-query-click-country"
+    space = "iqp-query-country"
     same = lists(keys(["u", "v"], ["de", "de"], feature)[space])
     other = lists(keys(["u", "v"], ["de", "us"], feature)[space])
     unknown = lists(keys(["u", "v"], ["de", None], feature)[space])

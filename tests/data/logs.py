@@ -79,8 +79,12 @@ SCHEMA: dict[str, Any] = {
         {"kind": "item_cosine", "items": "same_query"},
         {"kind": "iqp", "key": "all", "engagement": "click"},
         {"kind": "iqp", "key": "query", "engagement": "only_click"},  # a head
+        {"kind": "iqp", "key": "query", "engagement": "click", "statistic": "rate"},
+        {"kind": "iqp", "key": "all", "engagement": "save", "statistic": "rate", "of": "categories"},
+        {"kind": "iqp", "key": "all", "engagement": "click", "statistic": "rate", "resolution": "1h"},
         {"kind": "bm25", "columns": ["title"]},
         {"kind": "bm25", "columns": ["title", "brand"], "analyzer": "trigrams"},
+        {"kind": "iqp", "key": "user", "engagement": "click", "statistic": "count", "of": "categories"},
     ],
     "exclude_repeats": True,
 }

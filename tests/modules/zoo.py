@@ -30,6 +30,7 @@ from interactrank.modules import (
     PositiveWeight,
     PriorityLabels,
     QueryCrossAttention,
+    RatioSmoothing,
     RelativeTimeEmbedding,
     SampledSoftmax,
     SequenceTransformer,
@@ -243,6 +244,10 @@ ZOO: dict[str, Entry] = {
     "CountSmoothing": Entry(
         lambda: CountSmoothing(features=2, transforms=["rate", "log_count", "smoothed", "log_smoothed"]),
         history,
+    ),
+    "RatioSmoothing": Entry(
+        lambda: RatioSmoothing(wider=[-1, 0, 1], bases=[0.2] * 3),
+        lambda rows: {"engaged": torch.rand(rows, 3) * 5, "shown": torch.rand(rows, 3) * 20},
     ),
     "CrossInteraction": Entry(lambda: CrossInteraction(heads=2, features=3, shared=False), cross),
     "CrossInteraction average": Entry(

@@ -19,15 +19,18 @@ def mistakes(*overrides: str) -> list[str]:
     return [line.removeprefix("  - ") for line in str(error.value).split("\n")[1:]]
 
 
+NO_RATES = "schema.cross_features=[{kind: bm25, columns: [title]}]"
+
+
 @pytest.mark.parametrize(
     ("overrides", "expected"),
     [
         (
-            ["schema.events.impressions=false", "evaluation.candidates=catalogue"],
+            ["schema.events.impressions=false", NO_RATES, "evaluation.candidates=catalogue"],
             ["loader.negatives is 0, but the log shows engagements only"],
         ),
         (
-            ["schema.events.impressions=false", "loader.negatives=5"],
+            ["schema.events.impressions=false", NO_RATES, "loader.negatives=5"],
             ["evaluation.candidates: logged ranks positives among themselves"],
         ),
         (

@@ -40,6 +40,7 @@ def collate(requests: PreparedRequests, candidates: Candidates, items: ItemTable
         candidate_item=torch.from_numpy(candidate_item.astype(np.int64)),
         rate=candidates.rate,
         number=candidates.number,
+        counts=candidates.counts,
         labels=_tensor(candidates.labels),
         weights=_tensor(candidates.weights),
         sampling_log_q=_tensor(candidates.log_q),
@@ -63,6 +64,7 @@ def _no_candidates(layout: BatchLayout, num_requests: int) -> dict[str, Any]:
         "candidate_item": torch.empty(0, dtype=torch.int64),
         "rate": np.empty((0, len(columns.rates)), np.float32),
         "number": np.empty((0, len(columns.numbers)), np.float32),
+        "counts": np.empty((0, 2 * len(columns.ratios)), np.float32),
         "labels": torch.empty(0, len(layout.schema.heads)),
         "weights": torch.empty(0),
         "sampling_log_q": torch.empty(0),
@@ -77,6 +79,7 @@ def _batch(
     *,
     rate: NDArray[np.float32],
     number: NDArray[np.float32],
+    counts: NDArray[np.float32],
     **candidates: torch.Tensor,
 ) -> SearchBatch:
     num_requests = 0 if requests is None else len(requests)
@@ -112,7 +115,7 @@ def _batch(
         event_lengths=torch.from_numpy(events.lengths),
         event_action=torch.from_numpy(events.action.astype(np.int64)),
         event_age=_tensor(events.age),
-        cross=CrossFeatureTensors(_tensor(rate), _tensor(support), _tensor(number)),
+        cross=CrossFeatureTensors(_tensor(rate), _tensor(support), _tensor(number), _tensor(counts)),
         **candidates,
     )
 

@@ -67,6 +67,7 @@ class NegativeSampler:
             join(candidates.weights, np.full(len(items), self.impression_weight, np.float32)),
             join(candidates.rate, found.rate),
             join(candidates.number, found.number),
+            join(candidates.counts, found.counts),
             join(candidates.log_q, self.log_q[items]),
         )
 

@@ -1,7 +1,7 @@
 """PreparedRequests: some requests of a dataset, decoded from Arrow as they are needed.
 
 Shapes: R requests, C candidates, H heads, X cross features that are rates,
-Y numbers, L events.
+Y numbers, Z ratios, L events.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from interactrank.data.extras import pa
 from interactrank.data.loading.id_checks import check_items
 from interactrank.data.prepared.columns import (
     CANDIDATES,
+    CROSS_COUNTS,
     CROSS_NUMBER,
     CROSS_RATE,
     EVENT_ACTION,
@@ -64,6 +65,7 @@ class Candidates:
         weights: [C].
         rate: [C, X] cross features that are rates.
         number: [C, Y] other cross features.
+        counts: [C, 2 Z] engagements, then impressions, of cross features that are ratios.
         log_q: [C] logarithm of the chance that the candidate is there; 0 for logged candidates.
     """
 
@@ -72,6 +74,7 @@ class Candidates:
     weights: NDArray[np.float32]
     rate: NDArray[np.float32]
     number: NDArray[np.float32]
+    counts: NDArray[np.float32]
     log_q: NDArray[np.float32]
 
 
@@ -112,7 +115,7 @@ class PreparedRequests:
         """Return a list column whose values are rows of ``width``."""
         if width:
             return self.jagged(column).values.reshape(-1, width)
-        per_candidate = column in (LABELS, CROSS_RATE, CROSS_NUMBER)
+        per_candidate = column in (LABELS, CROSS_RATE, CROSS_NUMBER, CROSS_COUNTS)
         return np.empty((len(self.jagged(CANDIDATES).values) if per_candidate else len(self), 0), np.float32)
 
     def candidates(self) -> Candidates:
@@ -125,6 +128,7 @@ class PreparedRequests:
             self.jagged(WEIGHTS).values,
             self.matrix(CROSS_RATE, len(columns.rates)),
             self.matrix(CROSS_NUMBER, len(columns.numbers)),
+            self.matrix(CROSS_COUNTS, 2 * len(columns.ratios)),
             np.zeros(len(items.values), np.float32),
         )
 

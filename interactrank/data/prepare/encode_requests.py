@@ -56,6 +56,7 @@ def encode_requests(
         names.CROSS_RATE: to_arrow(list_rows(found.rate, lengths), "float32"),
         names.CROSS_SUPPORT: to_arrow(list_rows(found.support), "float32"),
         names.CROSS_NUMBER: to_arrow(list_rows(found.number, lengths), "float32"),
+        names.CROSS_COUNTS: to_arrow(list_rows(found.counts, lengths), "float32"),
         names.EVENT_ITEM: to_arrow(events.item, "int32"),
         names.EVENT_QUERY: to_arrow(Jagged(events.query, events.item.lengths), "int64"),
         names.EVENT_ACTION: to_arrow(Jagged(events.action, events.item.lengths), "int8"),

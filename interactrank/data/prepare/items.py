@@ -9,7 +9,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from interactrank.cross_features import features_of
+from interactrank.cross_features.features import FIELDS, field_columns, field_folder
+from interactrank.cross_features.item_fields import ItemFields
 from interactrank.data.arrow_lists import list_rows, to_arrow
+from interactrank.data.errors import DatasetError
 from interactrank.data.extras import pa, pq
 from interactrank.data.prepare.features import dense, table_rows
 from interactrank.data.prepare.numbers import Statistics, item_statistics
@@ -19,7 +23,7 @@ from interactrank.data.raw.staged_columns import item_column, item_columns
 from interactrank.data.raw.staged_log import StagedLog
 from interactrank.schema import SearchSchema
 
-__all__ = ["count_in_training", "read_items", "write_items"]
+__all__ = ["count_in_training", "read_items", "write_item_fields", "write_items"]
 
 
 def read_items(log: StagedLog, schema: SearchSchema) -> pa.Table:
@@ -59,3 +63,20 @@ def write_items(
     columns[DENSE] = to_arrow(list_rows(block), "float32")
     pq.write_table(pa.table(columns), folder / ITEMS_FILE)
     return {f.name: item_statistics(block[:, j]) for j, f in enumerate(numbers)}
+
+
+def write_item_fields(folder: Path, items: pa.Table, schema: SearchSchema) -> dict[str, ItemFields]:
+    """Write the columns by whose values cross features count into a dataset's folder, and return them.
+
+    Raises:
+        DatasetError: no item has a value in one of them.
+    """
+    fields = {}
+    for column in field_columns(features_of(schema)):
+        fields[column] = ItemFields.from_column(items[column].to_pylist())
+        if not fields[column].num_values:
+            raise DatasetError(
+                f"cross_features: no item has a value in the column '{column}' of items, by which is counted"
+            )
+        fields[column].save(folder / FIELDS / field_folder(column))
+    return fields

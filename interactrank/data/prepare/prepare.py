@@ -29,7 +29,7 @@ from interactrank.cross_features.registry import KINDS, module_of
 from interactrank.data.errors import DatasetError
 from interactrank.data.extras import duckdb
 from interactrank.data.prepare.column_kinds import check_column_kinds
-from interactrank.data.prepare.items import count_in_training, read_items, write_items
+from interactrank.data.prepare.items import count_in_training, read_items, write_item_fields, write_items
 from interactrank.data.prepare.numbers import request_statistics
 from interactrank.data.prepare.raw_requests import RequestBlocks
 from interactrank.data.prepare.remarks import log_remarks
@@ -117,7 +117,8 @@ def _write_dataset(
     }
     sequences = build_user_sequences(work / "user_sequences", log, schema, vocabularies)
     query_vocabulary = _query_vocabulary(schema, vocabularies)
-    blocks = RequestBlocks(log, schema, settings.block_requests, sequences, query_vocabulary)
+    fields = write_item_fields(output, items, schema)
+    blocks = RequestBlocks(log, schema, settings.block_requests, sequences, query_vocabulary, fields)
     build_stores(output, work, blocks, items)
     cross = CrossFeatures.open(output, schema, log.num_items)
     splits = write_splits(output, blocks, settings=settings, vocabularies=vocabularies, cross=cross)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
@@ -17,6 +17,7 @@ from interactrank.cross_features import (
     features_of,
 )
 from interactrank.cross_features.features import keys_of
+from interactrank.cross_features.item_fields import ItemFields
 from interactrank.cross_features.jagged import Jagged, per_row, row_of_each
 from interactrank.cross_features.text import hash63, normalize
 from interactrank.data.extras import pa
@@ -50,6 +51,7 @@ class RawRequests:
         candidates: Arrow table with a row for each candidate, in order of request.
         user_sequences: all users' engagements; None if the schema has no sequence.
         query_vocabulary: of the table of ``sequence.query``; None without it.
+        item_fields: column of the items file -> the values of all items.
     """
 
     schema: SearchSchema
@@ -57,6 +59,7 @@ class RawRequests:
     candidates: pa.Table
     user_sequences: UserSequences | None
     query_vocabulary: Vocabulary | None = None
+    item_fields: Mapping[str, ItemFields] = field(default_factory=dict)
 
     @classmethod
     def read(
@@ -67,12 +70,13 @@ class RawRequests:
         stop: int,
         user_sequences: UserSequences | None,
         query_vocabulary: Vocabulary | None = None,
+        item_fields: Mapping[str, ItemFields] | None = None,
     ) -> RawRequests:
         """Read requests ``start..stop`` of the staged log."""
         where = f"WHERE request >= {start} AND request < {stop}"
         table = log.table(f"SELECT * FROM requests {where} ORDER BY request")
         candidates = log.table(f"SELECT * FROM candidates {where} ORDER BY request, position, row")
-        return cls(schema, table, candidates, user_sequences, query_vocabulary)
+        return cls(schema, table, candidates, user_sequences, query_vocabulary, item_fields or {})
 
     def __len__(self) -> int:
         return int(self.table.num_rows)
@@ -97,6 +101,14 @@ class RawRequests:
     def items(self) -> Jagged:
         """Return the items of the candidates."""
         return Jagged(self.candidates["item"].to_numpy().astype(np.int32), self.candidate_lengths)
+
+    def shown(self) -> NDArray[np.bool_]:
+        """Return [C] whether the candidate was an impression."""
+        return np.asarray(self.candidates["shown"].to_numpy(), bool)
+
+    def fields(self, column: str) -> ItemFields:
+        """Return the values of a column of the items file, by which a cross feature counts."""
+        return self.item_fields[column]
 
     def engaged(self, engagement: str) -> NDArray[np.bool_]:
         """Return [C] whether the candidate had that engagement, or :data:`ANY`, or the label of that head."""
@@ -189,7 +201,7 @@ class RequestBlocks:
         log: the staged log.
         schema: what its columns mean.
         size: requests of a block.
-        user_sequences, query_vocabulary: see :class:`RawRequests`.
+        user_sequences, query_vocabulary, item_fields: see :class:`RawRequests`.
     """
 
     log: StagedLog
@@ -197,6 +209,7 @@ class RequestBlocks:
     size: int
     user_sequences: UserSequences | None
     query_vocabulary: Vocabulary | None
+    item_fields: Mapping[str, ItemFields] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return -(-self.log.num_requests // self.size)
@@ -205,5 +218,11 @@ class RequestBlocks:
         for start in range(0, self.log.num_requests, self.size):
             stop = min(start + self.size, self.log.num_requests)
             yield RawRequests.read(
-                self.log, self.schema, start, stop, self.user_sequences, self.query_vocabulary
+                self.log,
+                self.schema,
+                start,
+                stop,
+                self.user_sequences,
+                self.query_vocabulary,
+                self.item_fields,
             )

@@ -62,15 +62,15 @@ def build_stores(output: Path, work: Path, blocks: RequestBlocks, items: pa.Tabl
     features, log, schema = features_of(blocks.schema), blocks.log, blocks.schema
     stores: dict[str, CrossFeature[Any]] = {}
     for feature in features:
-        if feature.store is not None:
-            stores.setdefault(feature.store, feature)
+        for name in feature.stores:
+            stores.setdefault(name, feature)
     rows = {name: _Rows(log, work / f"{name}.parquet") for name in stores}
     repeats = _Rows(log, work / f"{REPEATS}.parquet")
-    counting = {name: f for name, f in stores.items() if type(f).rows is not CrossFeature.rows}
+    counting = {name: f for name, f in stores.items() if _counts(f)}
     if counting or schema.exclude_repeats:
         for block in track(blocks, len(blocks), "engagements"):
             for name, feature in counting.items():
-                rows[name].add(feature.rows(block))
+                rows[name].add(feature.rows_of(name, block))
             if schema.exclude_repeats:
                 repeats.add(block.repeat_rows())
     for name, feature in track(stores.items(), len(stores), "cross features"):
@@ -84,6 +84,11 @@ def build_stores(output: Path, work: Path, blocks: RequestBlocks, items: pa.Tabl
     if schema.exclude_repeats:
         EngagementCountStore.build(output / REPEATS, repeats.by_pair(), repeats.by_key())
         repeats.remove()
+
+
+def _counts(feature: CrossFeature[Any]) -> bool:
+    kind = type(feature)
+    return kind.rows is not CrossFeature.rows or kind.rows_of is not CrossFeature.rows_of
 
 
 class _Rows:

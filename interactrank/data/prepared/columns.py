@@ -1,7 +1,7 @@
 """Names of the files and columns of a prepared dataset.
 
 A split has one row a request. In lists: c candidates, H heads, X cross features that are rates, Y that are
-numbers, L events of the user sequence.
+numbers, Z that are ratios, L events of the user sequence.
 
     request_id       string
     time             int64         milliseconds since 1970
@@ -17,6 +17,7 @@ numbers, L events of the user sequence.
     cross.rate       [float32] c*X
     cross.support    [float32] X
     cross.number     [float32] c*Y
+    cross.counts     [float32] c*2*Z   engagements of each ratio, then impressions of each
     events.item      [int32]  L    rows of the catalogue, newest event first
     events.query     [int64]  L    row of the event's query in its ID table
     events.action    [int8]   L    position of the engagement in the schema's list
@@ -32,6 +33,7 @@ from __future__ import annotations
 
 __all__ = [
     "CANDIDATES",
+    "CROSS_COUNTS",
     "CROSS_NUMBER",
     "CROSS_RATE",
     "CROSS_SUPPORT",
@@ -75,6 +77,7 @@ WEIGHTS = "weights"
 CROSS_RATE = "cross.rate"
 CROSS_SUPPORT = "cross.support"
 CROSS_NUMBER = "cross.number"
+CROSS_COUNTS = "cross.counts"
 EVENT_ITEM = "events.item"
 EVENT_QUERY = "events.query"
 EVENT_ACTION = "events.action"
@@ -86,7 +89,7 @@ ITEMS_FILE = "items.parquet"
 ITEM_ID = "id"
 TRAIN_COUNT = "train_count"
 
-_TO_TRAIN = (CANDIDATES, LABELS, WEIGHTS, CROSS_RATE, CROSS_SUPPORT, CROSS_NUMBER, DENSE)
+_TO_TRAIN = (CANDIDATES, LABELS, WEIGHTS, CROSS_RATE, CROSS_SUPPORT, CROSS_NUMBER, CROSS_COUNTS, DENSE)
 _FOR_OTHER_ITEMS = (TIME, HISTORY_END, EXCLUDED, TRUE_PROBABILITY)
 
 

@@ -7,6 +7,7 @@ One row for each request and item, in order of request, position and row:
     position          DOUBLE   smallest position; NULL without events.position
     row               BIGINT   first row in the log
     true_probability  DOUBLE   NULL without events.true_probability
+    shown             BOOLEAN  whether it was an impression
     e_*               BOOLEAN  whether the engagement happened
     t_*               BIGINT   milliseconds since 1970 of when it happened first; 0 if it did not
 """
@@ -34,7 +35,7 @@ def stage_candidates(db: duckdb.DuckDBPyConnection, schema: SearchSchema) -> Non
     db.execute(
         f"""CREATE TABLE candidates AS
         SELECT r.request, p.item, min(p.position) AS position, min(p.row) AS row,
-            max(p.true_probability) AS true_probability, {", ".join(engagements)}
+            max(p.true_probability) AS true_probability, bool_or(p.shown) AS shown, {", ".join(engagements)}
         FROM parsed p JOIN requests r ON r.request_id = {request_id(schema, "p")}
         WHERE {is_candidate(schema)} GROUP BY 1, 2 ORDER BY r.request, position, row"""
     )

@@ -13,6 +13,7 @@ One row an event of the log, in the order of its files:
     position          DOUBLE      NULL without events.position
     true_probability  DOUBLE      NULL without events.true_probability
     event_time        BIGINT      milliseconds since 1970 of the engagement; NULL if it is not known
+    shown             BOOLEAN     whether the row is an impression
     e_*               DOUBLE      count of each engagement
     c_*               as in file  the columns that request features and segments need
     malformed         VARCHAR     the first thing that is wrong with the row; NULL if nothing is
@@ -86,7 +87,9 @@ def is_candidate(schema: SearchSchema) -> str:
 
 def _columns_with_a_role(e: EventColumns) -> list[str]:
     roles = [e.item, e.query, e.time, e.user, e.request, e.event_time, e.session, e.split, e.position]
-    return [c for c in [*roles, e.true_probability, *e.engagements.values()] if c is not None]
+    return [
+        c for c in [*roles, e.impression_column, e.true_probability, *e.engagements.values()] if c is not None
+    ]
 
 
 def _typed_columns(schema: SearchSchema, types: dict[str, str]) -> list[str]:
@@ -105,6 +108,7 @@ def _typed_columns(schema: SearchSchema, types: dict[str, str]) -> list[str]:
         f"lower({text(e.split)}) AS split",
         f"{number(e.position)} AS position",
         f"{number(e.true_probability)} AS true_probability",
+        f"{_shown(e)} AS shown",
         f"{event_time} AS event_time",
         f"{timed} AS timed",
         *(
@@ -113,6 +117,14 @@ def _typed_columns(schema: SearchSchema, types: dict[str, str]) -> list[str]:
         ),
         *(f"{quote(c)} AS {quote(request_column(schema, c, 'events'))}" for c in event_columns(schema)),
     ]
+
+
+def _shown(e: EventColumns) -> str:
+    """Return SQL: whether a row is an impression; NULL where its column holds no number."""
+    column = e.impression_column
+    if column is None:
+        return "true" if e.impressions else "false"
+    return f"{quote(column)} IS NOT NULL AND {number(column)} > 0"
 
 
 def _kinds_of_malformed(e: EventColumns) -> list[tuple[str, str]]:
@@ -133,6 +145,7 @@ def _kinds_of_malformed(e: EventColumns) -> list[tuple[str, str]]:
             if e.true_probability
             else []
         ),
+        *([(f"unparsable {e.impression_column}", "shown IS NULL")] if e.impression_column else []),
         (f"{e.item} not in items", "item IS NULL"),
     ]
 

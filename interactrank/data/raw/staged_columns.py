@@ -39,7 +39,7 @@ def request_column(schema: SearchSchema, column: str, file: str | None) -> str:
 
 def item_columns(schema: SearchSchema) -> list[str]:
     """Return the columns of the items file that features need, and the id."""
-    texts = [c for f in schema.cross_features for c in f.item_columns]
+    texts = [c for f in schema.cross_features for c in [*f.item_columns, *f.field_columns]]
     return list(dict.fromkeys([schema.items.id, *(f.column for f in schema.features.item), *texts]))
 
 

@@ -93,7 +93,10 @@ class ModelScorer:
         if candidates is None:
             shape = (len(requests), len(self.items))
             whole = CrossFeatureTensors(
-                _of_requests(cross.rate, shape), cross.support, _of_requests(cross.number, shape)
+                _of_requests(cross.rate, shape),
+                cross.support,
+                _of_requests(cross.number, shape),
+                _of_requests(cross.counts, shape),
             )
             scores = self.model.score_head.catalogue(query, self.items, whole.to(self.device))
             return scores[..., self.head].cpu()
@@ -102,7 +105,8 @@ class ModelScorer:
         blocks = []
         for first in range(0, len(item), self.chunk):
             c = slice(first, first + self.chunk)
-            some = CrossFeatureTensors(cross.rate[c], cross.support, cross.number[c]).to(self.device)
+            some = CrossFeatureTensors(cross.rate[c], cross.support, cross.number[c], cross.counts[c])
+            some = some.to(self.device)
             pairs = (request[c].to(self.device), item[c].to(self.device))
             scores = self.model.score_head(query, self.items, *pairs, some)
             blocks.append(scores[:, self.head].cpu())
@@ -119,11 +123,12 @@ class ModelScorer:
         if not head.reads:
             return CrossFeatureTensors.zeros(requests=len(requests), candidates=size)
         found = self.cross(requests, candidates)
-        rate, support, number = (torch.from_numpy(x) for x in found)
+        rate, support, number, counts = (torch.from_numpy(x) for x in found)
         return CrossFeatureTensors(
             rate if head.reads_rates else rate.new_empty(size, 0),
             support if head.reads_rates else support.new_empty(len(requests), 0),
             number if head.reads_numbers else number.new_empty(size, 0),
+            counts if head.reads_ratios else counts.new_empty(size, 0),
         )
 
 

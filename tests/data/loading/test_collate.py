@@ -104,7 +104,8 @@ def test_tensors(log: PreparedDataset) -> None:
     same(batch.weights, "weights", 1)
     same(batch.cross.rate, "cross.rate", 11)
     same(batch.cross.support, "cross.support", 11)
-    same(batch.cross.number, "cross.number", 2)
+    same(batch.cross.number, "cross.number", 3)
+    same(batch.cross.counts, "cross.counts", 6)
     same(batch.request_dense, "dense", 4)
     same(batch.event_age, "events.age", 1)
     assert batch.cross.support.shape == (6, 11)
@@ -173,7 +174,7 @@ def test_request_batch_and_item_batch_together_are_the_batch(log: PreparedDatase
     for half in (alone, items):
         assert half.labels.shape == (0, 2)
         assert half.cross.rate.shape == (0, 11)
-        assert half.cross.number.shape == (0, 2)
+        assert half.cross.number.shape == (0, 3)
         assert half.candidate_request().tolist() == []
         assert half.candidate_item.dtype == half.candidate_lengths.dtype == torch.int64
 

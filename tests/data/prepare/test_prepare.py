@@ -6,10 +6,13 @@ from math import log
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
 from interactrank.cross_features.text import hash63
+from interactrank.data import LoaderSettings, SearchLoader
+from interactrank.data.errors import DatasetError
 from interactrank.data.prepared.dataset import PreparedDataset
 from tests.data.logs import (
     DAY,
@@ -238,7 +241,7 @@ def test_lexical(rows: dict[str, Any]) -> None:
     # Of 3 titles 1 has red and 2 have shoe: idf ln(1 + 2.5 / 1.5) and ln(1 + 1.5 / 2.5). Words of a title:
     # 2, on average 4 / 3; tf part 1 / (1 + 1.2 * (0.25 + 0.75 * 2 / (4 / 3))).
     red, shoe, part = log(1 + 2.5 / 1.5), log(1 + 1.5 / 2.5), 1 / (1 + 1.2 * (0.25 + 0.75 * 1.5))
-    assert rows["r3"]["cross.number"][::2] == pytest.approx([part, part * shoe / (red + shoe), 0], rel=1e-4)
+    assert rows["r3"]["cross.number"][::3] == pytest.approx([part, part * shoe / (red + shoe), 0], rel=1e-4)
 
 
 def test_repeats(rows: dict[str, Any]) -> None:
@@ -341,7 +344,7 @@ def test_blocks_do_not_change_the_result(tmp_path: Path) -> None:
 
 def test_the_user_history_is_not_part_of_the_output(log_: PreparedDataset) -> None:
     assert sorted(p.name for p in log_.folder.iterdir()) == [
-        *("cross_features", "items.parquet", "manifest.json", "repeats"),
+        *("cross_features", "item_fields", "items.parquet", "manifest.json", "repeats"),
         *("test", "train", "validation", "vocabulary"),
     ]  # fmt: skip
 
@@ -355,3 +358,45 @@ def test_an_engagement_may_be_called_any(tmp_path: Path) -> None:
     events = [event("r", "u", "q", "a", 0, click=1), event("r", "u", "q", "b", 0, save=1)]
     log = prepared(tmp_path, events, [item("a"), item("b")], schema=wanted)
     assert requests(log)[0]["labels"] == [1, 0]
+
+
+# Impressions.
+
+READ = ("events.request=request_id", "events.split=split")
+RATES = (
+    "cross_features=[{kind: iqp, key: query, engagement: click, statistic: rate},"
+    " {kind: iqp, key: all, engagement: click, statistic: rate, of: brand}]"
+)
+
+
+@pytest.mark.parametrize("impressions", ["true", "listed"])
+def test_rates_of_impressions(tmp_path: Path, impressions: str) -> None:
+    """Item a is shown twice in r1 (once by mistake) and clicked, b is shown; with the column `listed`, the
+    click on c outside of a list is an engagement, but no impression. b and c are of one brand."""
+    wanted = minimal(f"events.impressions={impressions}", RATES, *READ)
+    events = [
+        event("r1", "u", "q", "a", 0, click=1) | {"listed": 1},
+        event("r1", "u", "q", "a", 0) | {"listed": 1},
+        event("r1", "u", "q", "b", 0) | {"listed": 2},
+        event("r2", "u", "q", "c", 10, click=1) | {"listed": None},
+        *(event("r3", "u", "q", i, 20) | {"listed": 1} for i in ("a", "b", "c")),
+    ]
+    items = [item("a") | {"brand": "x"}, item("b") | {"brand": "y"}, item("c") | {"brand": "Y "}]
+    log = prepared(tmp_path, events, items, schema=wanted)
+    of_c = 1 if impressions == "true" else 0  # impressions of c
+    rows = {r["request_id"]: np.reshape(r["cross.counts"], (-1, 4)).tolist() for r in requests(log)}
+    assert rows["r1"] == [[0, 0, 0, 0]] * 2  # one list's engagements never see each other
+    # engagements of (item, query), of the brand; impressions of (item, query), of the brand
+    assert rows["r3"] == [[1, 1, 1, 1], [0, 1, 1, 1 + of_c], [1, 1, of_c, 1 + of_c]]
+    loader = SearchLoader(log, "train", LoaderSettings(batch_requests=9), shuffle=False)
+    catalogue = log.cross.look_up(next(iter(loader.requests())).keys())
+    assert catalogue.counts[-3:].tolist() == rows["r3"]
+
+
+def test_a_field_that_items_lack(tmp_path: Path) -> None:
+    wanted = minimal("events.impressions=true", RATES, *READ)
+    events = [event("r1", "u", "q", "a", 0, click=1)]
+    with pytest.raises(DatasetError, match="no column 'brand'"):
+        prepared(tmp_path, events, [{"item_id": "a", "title": "thing"}], schema=wanted)
+    with pytest.raises(DatasetError, match="no item has a value in the column 'brand' of items"):
+        prepared(tmp_path / "2", events, [item("a") | {"brand": ""}], schema=wanted)

@@ -29,7 +29,7 @@ def test_cosine_counts_the_users_of_both_items(tmp_path: Path) -> None:
         schema=schema(features, "sequence.length=10"),
     )  # fmt: skip
     (found,) = SearchLoader(log, "train", LoaderSettings(batch_requests=99), shuffle=False).requests()
-    rate, support, _ = log.cross.look_up(found.keys())
+    rate, support, *_ = log.cross.look_up(found.keys())
 
     def users_of(wanted: set[str], n: int) -> int:
         """Users who had engaged with all of ``wanted`` before request n."""
@@ -72,7 +72,7 @@ def test_cosine_over_queries(tmp_path: Path, candidates: str) -> None:
         asked = Jagged(np.array(lists).ravel(), np.full(len(lists), 2))
     else:
         lists = [list(range(6))] * len(drawn)
-    rate, support, _ = log.cross.look_up(found.keys(), asked)
+    rate, support, *_ = log.cross.look_up(found.keys(), asked)
     row = 0
     for n, (u, _, q) in enumerate(drawn):
         before = drawn[: n - n % 24]  # an event each hour; the sequence ends with the day before
