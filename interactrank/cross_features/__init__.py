@@ -24,6 +24,7 @@ from interactrank.cross_features.requests import (
 )
 from interactrank.cross_features.text import hash63
 from interactrank.cross_features.text_keys import text_keys
+from interactrank.cross_features.touch import Touch, TouchSettings
 from interactrank.schema import CrossFeatureSettings
 
 __all__ = [
@@ -58,6 +59,8 @@ __all__ = [
     "RequestKeys",
     "StoreInputs",
     "StoreQuery",
+    "Touch",
+    "TouchSettings",
     "UserSequences",
     "check_feature",
     "engagement_rows",
@@ -75,3 +78,4 @@ register("iqp", EngagementRate)
 register("item_cosine", ItemCosine)
 register("query_cosine", QueryCosine)
 register("bm25", Bm25)
+register("touch", Touch)

@@ -102,6 +102,7 @@ def _facts(schema: SearchSchema, time: Int64s) -> RequestFacts:
         sequence_end=time,
         sequence_items=per_row([[0, 2], [0], [2, 3], []]),
         same_query_items=per_row([[0], [], [2], []]),
+        sessions=["1", "1", None, "2"],
     )
 
 

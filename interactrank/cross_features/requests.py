@@ -6,7 +6,7 @@ Shapes: R requests, C candidates, E engagements.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -31,6 +31,7 @@ class RequestFacts:
         sequence_end: [R] int64 milliseconds, at most ``time``: where the user's own past ends.
         sequence_items: distinct items of the user sequence.
         same_query_items: those of them that followed the same query.
+        sessions: the session of each request; None if that is not known.
     """
 
     queries: list[str]
@@ -40,6 +41,7 @@ class RequestFacts:
     sequence_end: Int64s
     sequence_items: Jagged
     same_query_items: Jagged
+    sessions: list[str | None] = field(default_factory=list)
 
     def __len__(self) -> int:
         return len(self.queries)

@@ -19,7 +19,7 @@ class CrossFeatureSettings(Config):
     """The base of a cross feature's settings; a subclass adds fields and says what is wrong with them."""
 
     kind: Name = Field(
-        description="which class computes it; iqp, item_cosine, query_cosine, bm25 or your own"
+        description="which class computes it; iqp, touch, item_cosine, query_cosine, bm25 or your own"
     )
 
     @property

@@ -160,6 +160,7 @@ class RawRequests:
             sequence_end=self.table["history_end"].to_numpy().astype(np.int64),
             sequence_items=_distinct(request, items.values, len(self)),
             same_query_items=_distinct(request[same], items.values[same], len(self)),
+            sessions=self.table["session"].to_pylist(),
         )
 
     @cached_property
