@@ -52,6 +52,7 @@ SCHEMA = SearchSchema.model_validate(
     }
 )
 STORES = list(dict.fromkeys(str(f.store) for f in features_of(SCHEMA)))
+KEYS = list(dict.fromkeys(name for f in features_of(SCHEMA) for name in f.key_names))
 Int64s = NDArray[np.int64]
 
 
@@ -111,7 +112,7 @@ class Engine:
             rows = self.random.permutation(np.concatenate([known, others]))
             at = torch.from_numpy(rows).to(self.device)
             one = np.ones(1, np.int64)
-            keys = {name: Jagged(query * one, one) for name in STORES}
+            keys = {name: Jagged(query * one, one) for name in KEYS}
             found.append(
                 Request(
                     self.queries[query],
@@ -128,7 +129,7 @@ class Engine:
         """[C] scores by the formula, counted one after the other: w <q, i> + sum of log rates."""
         dots = request.compact.double().cpu().numpy() @ request.vector.double().cpu().numpy().ravel()
         scores = DOT_WEIGHT * dots
-        query = request.keys.keys[STORES[0]].values[0]
+        query = request.keys.keys[KEYS[0]].values[0]
         for feature in features_of(SCHEMA):
             keys, items, times = self.events[STORES.index(str(feature.store))]
             found = items[(keys == query) & (times >= NOW - feature.settings.window_ms)]

@@ -57,8 +57,11 @@ def _other_losses() -> dict[str, float]:
     return {name: weight for name, weight in search.SMALL["loss"].items() if name != "pointwise_weight"}
 
 
+NO_RATES = "cross_features=[{kind: bm25, columns: [title]}]"
+
+
 def test_predictions__none_without_impressions(tmp_path: Path) -> None:
-    log = search.prepared(tmp_path, "events.impressions=false")
+    log = search.prepared(tmp_path, "events.impressions=false", NO_RATES)
     assert collect(log, "catalogue") == {}
 
 

@@ -84,11 +84,26 @@ def test_a_score_is_the_projection_of_the_dot_product_and_the_features(log: Prep
             unknown = b.cross.support[r] <= 0
             history = torch.where(unknown, m.score_head.project.default[: len(history)], history)
             flags = (unknown.float() @ m.score_head.project.flag_weight[:, : len(history)].t()).expand(2)
-            lexical = torch.log(b.cross.number[c] + 0.1)
-            cross = torch.cat([history, lexical])
+            numbers = torch.log(b.cross.number[c] + torch.tensor([0.1, 0.1, 1.0]))  # matches, then a count
+            ratios = log_ratios(m, *b.cross.counts[c].chunk(2))
+            cross = torch.cat([history, numbers, ratios])
             expected.append(weight[:, -1] * dots + weight[:, :-1] @ cross + flags + bias)
         start += length
     torch.testing.assert_close(m.score(b), torch.stack(expected))
+
+
+def log_ratios(m: InteractRank, engaged: torch.Tensor, shown: torch.Tensor) -> torch.Tensor:
+    """r = (E + k m) / (I + k) of the random log's three rates: by query, by category, and by item in tiles.
+
+    The first backs off to the third (all queries), that to none of the same engagement, nor does the second.
+    """
+    smoothing = m.score_head.ratio_smoothing
+    assert smoothing is not None
+    k, base = smoothing.log_strength.exp(), smoothing.base_logit.sigmoid()
+    item = (engaged[2] + k[2] * base[2]) / (shown[2] + k[2])
+    category = (engaged[1] + k[1] * base[1]) / (shown[1] + k[1])
+    query = (engaged[0] + k[0] * item) / (shown[0] + k[0])
+    return torch.stack([query, category, item]).log()
 
 
 def test_encoding_one_side_needs_nothing_of_the_other(log: PreparedDataset) -> None:
@@ -117,7 +132,10 @@ def test_a_score_depends_on_its_own_request_and_item_alone(log: PreparedDataset,
         candidates = replace(
             candidates,
             items=Jagged(candidates.items.values[order.numpy()], candidates.items.lengths),
-            **{n: getattr(candidates, n)[order.numpy()] for n in ("labels", "weights", "rate", "number")},
+            **{
+                n: getattr(candidates, n)[order.numpy()]
+                for n in ("labels", "weights", "rate", "number", "counts")
+            },
         )
         b = collate(some, candidates, log.items)
         pairs = zip(
@@ -146,10 +164,11 @@ def test_a_score_rises_with_the_dot_product(log: PreparedDataset) -> None:
     # Vectors from -q to q of the first head: their dot products with it rise.
     items = angles * query[0, 0]
     x, y = len(COLUMNS.rates), len(COLUMNS.numbers)
-    rate, lexical = torch.rand(1, x).expand(9, -1), torch.rand(1, y).expand(9, -1)
+    rate, number = torch.rand(1, x).expand(9, -1), torch.rand(1, y).expand(9, -1)
+    counts = torch.rand(1, 2 * len(COLUMNS.ratios)).expand(9, -1)
     for support in (torch.zeros(1, x), torch.full((1, x), 7.0)):
         request, item = torch.zeros(9, dtype=torch.long), torch.arange(9)
-        scores = m.score_head(query, items, request, item, CrossFeatureTensors(rate, support, lexical))
+        scores = m.score_head(query, items, request, item, CrossFeatureTensors(rate, support, number, counts))
         assert (scores[1:, 0] > scores[:-1, 0]).all()
 
 
@@ -157,12 +176,13 @@ def test_all_items_at_once_get_the_scores_of_the_pairs(log: PreparedDataset) -> 
     m = model(log)
     r, n, x, y = 3, 5, len(COLUMNS.rates), len(COLUMNS.numbers)
     query, items = torch.randn(r, 2, 8), torch.randn(n, 8)
-    rate, lexical = torch.rand(r, n, x), torch.rand(r, n, y)
+    rate, number = torch.rand(r, n, x), torch.rand(r, n, y)
+    counts = torch.rand(r, n, 2 * len(COLUMNS.ratios))
     support = torch.tensor([[0.0] * x, [1.0] * x, ([0.0, 5.0] * x)[:x]])
     request, item = torch.arange(r).repeat_interleave(n), torch.arange(n).repeat(r)
-    flat = CrossFeatureTensors(rate.flatten(0, 1), support, lexical.flatten(0, 1))
+    flat = CrossFeatureTensors(rate.flatten(0, 1), support, number.flatten(0, 1), counts.flatten(0, 1))
     pairs = m.score_head(query, items, request, item, flat)
-    whole = m.score_head.catalogue(query, items, CrossFeatureTensors(rate, support, lexical))
+    whole = m.score_head.catalogue(query, items, CrossFeatureTensors(rate, support, number, counts))
     torch.testing.assert_close(whole.flatten(0, 1), pairs)
 
 
@@ -175,7 +195,10 @@ def test_the_two_tower_reads_neither_sequence_nor_cross_features(log: PreparedDa
         b,
         event_age=torch.full_like(b.event_age, NAN),
         cross=CrossFeatureTensors(
-            *(torch.full_like(t, NAN) for t in (b.cross.rate, b.cross.support, b.cross.number))
+            *(
+                torch.full_like(t, NAN)
+                for t in (b.cross.rate, b.cross.support, b.cross.number, b.cross.counts)
+            )
         ),
     )
     assert torch.equal(m.score(planted), m.score(b))
@@ -186,25 +209,31 @@ def test_the_two_tower_reads_neither_sequence_nor_cross_features(log: PreparedDa
 
 def test_a_feature_that_is_left_out_is_not_read(log: PreparedDataset) -> None:
     names = COLUMNS.rate_names
-    out = [names[0], names[-1], COLUMNS.number_names[0]]
+    out = [names[0], names[-1], COLUMNS.number_names[0], COLUMNS.ratio_names[1]]
     m, b = model(log, exclude_features=out), batch(log)
     rate, support, number = b.cross.rate.clone(), b.cross.support.clone(), b.cross.number.clone()
     for column in (0, len(names) - 1):
         rate[:, column] = NAN
         support[:, column] = NAN
     number[:, 0] = NAN
-    planted = replace(b, cross=CrossFeatureTensors(rate, support, number))
+    counts = b.cross.counts.clone()
+    counts[:, [1, 1 + len(COLUMNS.ratios)]] = NAN
+    planted = replace(b, cross=CrossFeatureTensors(rate, support, number, counts))
     assert torch.equal(m.score(planted), m.score(b))
-    assert m.score_head.project.features == len(names) - 2 + len(COLUMNS.numbers) - 1
+    assert (
+        m.score_head.project.features == len(names) - 2 + len(COLUMNS.numbers) - 1 + len(COLUMNS.ratios) - 1
+    )
     other = b.cross.rate.clone()
     other[:, names.index("all_click")] += 0.1
     assert not torch.allclose(m.score(replace(b, cross=replace(b.cross, rate=other))), m.score(b))
 
 
 def test_a_kind_that_is_left_out_is_not_read(log: PreparedDataset) -> None:
-    m = model(log, exclude_features=["bm25"])
-    assert m.score_head.reads == COLUMNS.rate_names
+    assert not {"bm25", "bm25_trigrams"} & set(model(log, exclude_features=["bm25"]).score_head.reads)
+    m = model(log, exclude_features=["iqp", "bm25"])
+    assert m.score_head.reads == ["item_cosine_sequence", "item_cosine_same_query"]
     assert not m.score_head.reads_numbers
+    assert not m.score_head.reads_ratios
 
 
 def test_what_the_two_tower_leaves_out_matters_to_interactrank(log: PreparedDataset) -> None:
