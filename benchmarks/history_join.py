@@ -42,7 +42,7 @@ def store_form(log: PreparedDataset, requests: PreparedRequests) -> Form:
     columns = [j for j, name in enumerate(log.cross.columns.rate_names) if name in FEATURES]
 
     def step() -> Counts:
-        rate, support, _ = log.cross.look_up(keys, candidates, only=FEATURES)
+        rate, support, *_ = log.cross.look_up(keys, candidates, only=FEATURES)
         return rate[:, columns], support[:, columns]
 
     return step

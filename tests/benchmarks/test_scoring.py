@@ -43,7 +43,7 @@ def test_a_request_has_distinct_candidates_with_and_without_history(
     for request in requests:
         assert len(np.unique(request.candidates.values)) == SIZE
         assert torch.equal(request.compact, of.items[request.rows])
-        rate, support, _ = of.features.look_up(request.keys, request.candidates)
+        rate, support, *_ = of.features.look_up(request.keys, request.candidates)
         assert (rate[:, 0] > 0).sum() >= SIZE // 2 > 0
         assert (rate == 0).all(1).sum() > 0
         assert (support > 0).all()
