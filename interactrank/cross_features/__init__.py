@@ -1,6 +1,14 @@
 """Numbers of a (request, item) pair as of the request; a kind of one's own is a class that is registered."""
 
-from interactrank.cross_features.base import CrossFeature, CrossFeatureError, Found, Number, Rate, Ratio
+from interactrank.cross_features.base import (
+    Category,
+    CrossFeature,
+    CrossFeatureError,
+    Found,
+    Number,
+    Rate,
+    Ratio,
+)
 from interactrank.cross_features.bm25 import Bm25, Bm25Settings, match_of_words
 from interactrank.cross_features.contract import check_feature
 from interactrank.cross_features.count_store import NEVER, CountStore, EngagementCountStore
@@ -16,6 +24,7 @@ from interactrank.cross_features.query_cosine import QueryCosine, QueryCosineSet
 from interactrank.cross_features.registry import CrossColumns, features_of, register
 from interactrank.cross_features.requests import (
     EngagementRows,
+    GivenValues,
     LoggedRequests,
     RequestFacts,
     RequestKeys,
@@ -31,6 +40,7 @@ __all__ = [
     "NEVER",
     "Bm25",
     "Bm25Settings",
+    "Category",
     "CountStore",
     "CrossArrays",
     "CrossColumns",
@@ -44,6 +54,7 @@ __all__ = [
     "EngagementRows",
     "FieldLookup",
     "Found",
+    "GivenValues",
     "ItemCosine",
     "ItemCosineSettings",
     "ItemFields",

@@ -39,7 +39,7 @@ from interactrank.cross_features.requests import (
 )
 from interactrank.schema import CrossFeatureSettings
 
-__all__ = ["Column", "CrossFeature", "CrossFeatureError", "Found", "Number", "Rate", "Ratio"]
+__all__ = ["Category", "Column", "CrossFeature", "CrossFeatureError", "Found", "Number", "Rate", "Ratio"]
 
 
 class CrossFeatureError(UserError, ValueError):
@@ -90,7 +90,18 @@ class Ratio:
     base: float = 0.1
 
 
-Column = Rate | Number | Ratio
+@dataclass(frozen=True)
+class Category:
+    """A column of whole numbers 0..size - 1; the model learns what each of them adds to a score.
+
+    Args:
+        size: numbers in all; 0 stands for unknown.
+    """
+
+    size: int
+
+
+Column = Rate | Number | Ratio | Category
 
 
 class Found(NamedTuple):

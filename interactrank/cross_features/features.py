@@ -15,12 +15,20 @@ from urllib.parse import quote
 import numpy as np
 from numpy.typing import NDArray
 
-from interactrank.cross_features.base import CrossFeature, CrossFeatureError, Found, Number, Rate, Ratio
+from interactrank.cross_features.base import (
+    Category,
+    CrossFeature,
+    CrossFeatureError,
+    Found,
+    Number,
+    Rate,
+    Ratio,
+)
 from interactrank.cross_features.item_fields import ItemFields
 from interactrank.cross_features.jagged import Jagged
 from interactrank.cross_features.lookup import Lookup
 from interactrank.cross_features.registry import CrossColumns, features_of
-from interactrank.cross_features.requests import RequestFacts, RequestKeys
+from interactrank.cross_features.requests import GivenValues, RequestFacts, RequestKeys
 from interactrank.schema import SearchSchema
 
 __all__ = [
@@ -183,8 +191,15 @@ def key_names(features: list[CrossFeature[Any]]) -> dict[str, CrossFeature[Any]]
     return owners
 
 
-def keys_of(features: list[CrossFeature[Any]], requests: RequestFacts) -> RequestKeys:
+def keys_of(
+    features: list[CrossFeature[Any]], requests: RequestFacts, given: GivenValues | None = None
+) -> RequestKeys:
     """Return the keys under which requests are counted and looked up.
+
+    Args:
+        features: of the schema.
+        requests: R of them.
+        given: what came with their candidates.
 
     Raises:
         CrossFeatureError: a feature gives keys for another number of requests.
@@ -193,7 +208,7 @@ def keys_of(features: list[CrossFeature[Any]], requests: RequestFacts) -> Reques
     for name, feature in key_names(features).items():
         keys[name] = feature.request_keys(name, requests)
         _check_shape(feature, f"keys '{name}'", keys[name].lengths, len(requests), "a list for each request")
-    return RequestKeys(keys, requests.time, requests.sequence_end)
+    return RequestKeys(keys, requests.time, requests.sequence_end, given)
 
 
 def _check_shape(feature: CrossFeature[Any], what: str, found: Any, size: int, wanted: str) -> None:
@@ -211,13 +226,16 @@ def _check_values(feature: CrossFeature[Any], found: Found) -> None:
     if isinstance(column, Number) and column.may_be_unknown:
         allowed |= np.isnan(values)
     rule = "finite"
+    if isinstance(column, Category):
+        allowed &= (values >= 0) & (values < column.size) & (values == np.floor(values))
+        rule = f"whole numbers in 0..{column.size - 1}"
     if isinstance(column, Ratio):
         allowed &= values >= 0
         rule = "0 or more and finite, as counts are"
     if isinstance(column, Rate):
         allowed &= (values >= 0) & (values <= 1 + 1e-6)
         rule = "in 0..1, as rates are"
-    support = None if isinstance(column, Number) else found.support
+    support = None if isinstance(column, Number | Category) else found.support
     if support is not None and not (np.isfinite(support) & (support >= 0)).all():
         raise CrossFeatureError(f"cross feature '{feature.name}': its support must be 0 or more and finite")
     if not allowed.all():

@@ -83,6 +83,29 @@ class Lookup:
         """Return a look-up of the candidates' values of a column, one of ``settings.field_columns``."""
         return self.once(("fields", column), lambda: FieldLookup(self, self.item_fields[column]))
 
+    def given(self, feature: str) -> NDArray[np.float64]:
+        """Return [C] what came with each candidate as a candidate feature; NaN for one that has none."""
+        found = np.full(self.num_candidates, np.nan)
+        if self.requests.given is not None and feature in self.requests.given.values:
+            candidate, place = self.once("given", self._given)
+            found[candidate] = self.requests.given.values[feature][place]
+        return found
+
+    def _given(self) -> tuple[Int64s, Int64s]:
+        """Return the candidates that values are given for, and the places of those."""
+        assert self.requests.given is not None
+        items = self.requests.given.items
+        slots = row_of_each(items) * self.num_items + items.values
+        if self.candidates is None:
+            return slots, np.arange(len(slots))
+        order = np.argsort(slots)
+        wanted = self.request * self.num_items + self.item
+        at = np.searchsorted(slots[order], wanted)
+        known = at < len(slots)
+        known[known] = slots[order[at[known]]] == wanted[known]
+        candidate = np.flatnonzero(known)
+        return candidate, order[at[candidate]]
+
     def query(self, store: CountStore, keys: str, until: Until = "time") -> StoreQuery:
         """Return what the candidates meet in a store, under the request keys of the name ``keys``."""
         return self.once(

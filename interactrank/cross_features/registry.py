@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from interactrank.core.registry import Registry
-from interactrank.cross_features.base import CrossFeature, CrossFeatureError, Number, Rate, Ratio
+from interactrank.cross_features.base import Category, CrossFeature, CrossFeatureError, Number, Rate, Ratio
+from interactrank.cross_features.candidate import candidate_cross_features
 from interactrank.schema import CrossFeatureSettings, SearchSchema
 from interactrank.schema.cross_features import SETTINGS
 
@@ -52,12 +53,13 @@ def module_of(kind: str) -> str:
 
 
 def features_of(schema: SearchSchema) -> list[CrossFeature[Any]]:
-    """Return the cross features of a schema, in its order.
+    """Return the cross features of a schema, in its order, then the forms of its candidate features.
 
     Raises:
         CrossFeatureError: two kinds name the same store or the same keys.
     """
     features = [KINDS[settings.kind](settings) for settings in schema.cross_features]
+    features += candidate_cross_features(schema)
     owners: dict[tuple[str, str], str] = {}
     for feature in features:
         for what, name in [
@@ -84,7 +86,7 @@ class CrossColumns:
 
     Args:
         rates: the X features with support.
-        numbers: the Y numbers.
+        numbers: the Y numbers and categories.
         ratios: the Z features with engagements and impressions of each candidate.
     """
 
@@ -102,7 +104,7 @@ class CrossColumns:
         """Return the columns of some features."""
         return cls(
             tuple(f for f in features if isinstance(f.column, Rate)),
-            tuple(f for f in features if isinstance(f.column, Number)),
+            tuple(f for f in features if isinstance(f.column, Number | Category)),
             tuple(f for f in features if isinstance(f.column, Ratio)),
         )
 

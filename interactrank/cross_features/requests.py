@@ -16,7 +16,15 @@ from interactrank.cross_features.item_fields import ItemFields
 from interactrank.cross_features.jagged import Jagged
 from interactrank.cross_features.pair_index import Int64s, Ints
 
-__all__ = ["EngagementRows", "LoggedRequests", "RequestFacts", "RequestKeys", "StoreInputs", "UserSequences"]
+__all__ = [
+    "EngagementRows",
+    "GivenValues",
+    "LoggedRequests",
+    "RequestFacts",
+    "RequestKeys",
+    "StoreInputs",
+    "UserSequences",
+]
 
 
 @dataclass(frozen=True)
@@ -47,6 +55,18 @@ class RequestFacts:
         return len(self.queries)
 
 
+class GivenValues(NamedTuple):
+    """The candidate features of requests.
+
+    Args:
+        items: of each request, none twice, jagged [G].
+        values: candidate feature -> [G] float32: its number, or the code of its id; NaN where it has none.
+    """
+
+    items: Jagged
+    values: Mapping[str, NDArray[np.float32]]
+
+
 @dataclass(frozen=True)
 class RequestKeys:
     """What a look-up needs of R requests: it is stored with each prepared request.
@@ -55,11 +75,13 @@ class RequestKeys:
         keys: name -> int64 keys of each request, see :meth:`CrossFeature.request_keys`.
         time: [R] int64 milliseconds.
         sequence_end: [R] int64 milliseconds, at most ``time``.
+        given: what came with the candidates; None for nothing.
     """
 
     keys: Mapping[str, Jagged]
     time: Int64s
     sequence_end: Int64s
+    given: GivenValues | None = None
 
 
 class EngagementRows(NamedTuple):

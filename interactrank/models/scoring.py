@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from interactrank.batch import CrossFeatureTensors
-from interactrank.cross_features import CrossColumns, CrossFeature, Number, Rate, Ratio
+from interactrank.cross_features import Category, CrossColumns, CrossFeature, Number, Rate, Ratio
 from interactrank.models.settings import ModelSettings
 from interactrank.modules import CountSmoothing, CrossInteraction, RatioSmoothing, candidate_dots
 
@@ -38,13 +38,19 @@ class ScoreHead(nn.Module):
         use = settings.cross_features
         self.smoothing = None
         self.rates = _Columns([settings.reads(f.settings) for f in columns.rates])
-        self.numbers = _Columns([settings.reads(f.settings) for f in columns.numbers])
+        read = [settings.reads(f.settings) for f in columns.numbers]
+        category = [isinstance(f.column, Category) for f in columns.numbers]
+        self.numbers = _Columns([r and not c for r, c in zip(read, category, strict=True)])
+        self.categories = _Categories(
+            [f.column if r else None for f, r in zip(columns.numbers, read, strict=True)], heads=heads
+        )
         rates = [columns.rates[j] for j in self.rates.kept]
         numbers = [columns.numbers[j] for j in self.numbers.kept]
         ratios = [f for f in columns.ratios if settings.reads(f.settings)]
         kept = [settings.reads(f.settings) for f in columns.ratios]
         self.ratios = _Columns(kept * 2)  # engagements, then impressions
-        self.reads = [f.name for f in [*rates, *numbers, *ratios]]
+        named = [columns.numbers[j] for j in self.categories.kept]
+        self.reads = [f.name for f in [*rates, *numbers, *named, *ratios]]
         self.ratio_smoothing = _ratio_smoothing(ratios, settings)
         if rates:
             self.smoothing = CountSmoothing(
@@ -71,7 +77,7 @@ class ScoreHead(nn.Module):
     @property
     def reads_numbers(self) -> bool:
         """Whether numbers are read at all."""
-        return len(self.numbers) > 0
+        return len(self.numbers) + len(self.categories.kept) > 0
 
     @property
     def reads_ratios(self) -> bool:
@@ -124,7 +130,8 @@ class ScoreHead(nn.Module):
             rate, support = self.rates(rate), self.rates(support)
             parts.append(self.smoothing(rate, support, self.priors))
             missing.append(self.smoothing.missing(support))
-        if self.reads_numbers:
+        added = self.categories(number) if self.categories.kept else None
+        if len(self.numbers):
             number = self.numbers(number)
             parts.append(self.logarithm(number))
             missing.append(number.isnan() if self.may_be_unknown else _known(number))
@@ -132,6 +139,10 @@ class ScoreHead(nn.Module):
             engaged, shown = self.ratios(counts).chunk(2, -1)
             parts.append(self.ratio_smoothing(engaged, shown))
             missing.append(_known(engaged))
+        scores = self._project(dots, parts, missing)
+        return scores if added is None else scores + added
+
+    def _project(self, dots: Tensor, parts: list[Tensor], missing: list[Tensor]) -> Tensor:
         if not parts:
             return self.project(dots, dots.new_empty(*dots.shape[:-1], 0))
         if not (self.reads_rates or self.may_be_unknown):
@@ -187,6 +198,33 @@ class _Columns(nn.Module):
 
     def forward(self, values: Tensor) -> Tensor:
         return values if self.whole else values[..., self.columns]
+
+
+class _Categories(nn.Module):
+    """What the values of categories add to the scores: a learned number for each value and head, first 0.
+
+    Args:
+        columns: of the numbers; a category that is read, or anything else.
+        heads: H.
+    """
+
+    first: Tensor
+    columns: Tensor
+
+    def __init__(self, columns: Sequence[object], *, heads: int) -> None:
+        super().__init__()
+        self.kept = [j for j, c in enumerate(columns) if isinstance(c, Category)]
+        sizes = [c.size for c in columns if isinstance(c, Category)]
+        self.weight = nn.Parameter(torch.zeros(sum(sizes), heads)) if sizes else None
+        first = torch.tensor([0, *sizes[:-1]], dtype=torch.long).cumsum(0)
+        self.register_buffer("first", first, persistent=False)
+        self.register_buffer("columns", torch.tensor(self.kept, dtype=torch.long), persistent=False)
+
+    def forward(self, numbers: Tensor) -> Tensor:
+        """Return [..., H] from [..., Y] numbers."""
+        assert self.weight is not None
+        rows = numbers[..., self.columns].long() + self.first
+        return self.weight[rows].sum(-2)
 
 
 class _LogOffsets(nn.Module):

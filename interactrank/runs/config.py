@@ -9,11 +9,11 @@ from typing import Any
 import yaml
 from pydantic import Field
 
-import interactrank.cross_features  # noqa: F401 (registers the kinds that the package brings)
 from interactrank.core.overrides import apply_overrides
 from interactrank.core.search_space import nested
 from interactrank.core.settings import Config, ConfigError, Name, near, parse_config
 from interactrank.core.yaml_file import read_yaml
+from interactrank.cross_features import features_of  # registers the kinds that the package brings
 from interactrank.data.settings import LoaderSettings, PrepareSettings
 from interactrank.data.simulator import SimulationSettings
 from interactrank.evaluation.scorers.registry import BASELINES
@@ -116,6 +116,20 @@ class RunConfig(Config):
         return parse_config(RunConfig, values, f"settings of {model}")
 
     def _candidate_problems(self) -> list[str]:
+        found = []
+        if self.search.features.candidate and self.loader.negatives:
+            found.append(
+                "loader.negatives: drawn items have no candidate features, which gives them away; set it "
+                "to 0, or leave out schema.features.candidate"
+            )
+        if self.search.features.candidate and self.evaluation.candidates == "catalogue":
+            found.append(
+                "evaluation.candidates: items of the catalogue that were not shown have no candidate "
+                "features; rank the logged candidates, or leave out schema.features.candidate"
+            )
+        return [*found, *self._positive_only_problems()]
+
+    def _positive_only_problems(self) -> list[str]:
         if self.search.events.impressions:
             return []
         found = []
@@ -142,7 +156,7 @@ class RunConfig(Config):
         for name in self.models:
             if name in BASELINES:
                 found += [f"models: {problem}" for problem in BASELINES[name].problems(self.search)]
-        cross = [n for f in self.search.cross_features for n in (f.name, f.kind)]
+        cross = [n for f in features_of(self.search) for n in (f.name, f.settings.kind)]
         named = {
             "exclude_features": self.model.exclude_features,
             "cross_features.priors": self.model.cross_features.priors,

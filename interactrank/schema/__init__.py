@@ -1,5 +1,6 @@
 """What the columns of a search log mean: the one description that data, models and evaluation read."""
 
+from interactrank.schema.candidate_features import CandidateFeature
 from interactrank.schema.cross_features import CrossFeatureSettings
 from interactrank.schema.duration import parse_duration
 from interactrank.schema.search_schema import SearchSchema
@@ -15,6 +16,7 @@ from interactrank.schema.sections import (
 from interactrank.schema.tables import IdTable
 
 __all__ = [
+    "CandidateFeature",
     "CrossFeatureSettings",
     "EventColumns",
     "Feature",

@@ -23,6 +23,7 @@ def feature_problems(schema: SearchSchema) -> list[str]:
     """Check names, files and columns of the towers' features."""
     found = []
     names = [f.name for f in [*schema.features.request, *schema.features.item]]
+    names += [f.name for f in schema.features.candidate]
     for name in sorted({n for n in names if names.count(n) > 1}):
         found.append(f"features: '{name}' is defined more than once")
     late = _known_too_late(schema)
@@ -37,7 +38,23 @@ def feature_problems(schema: SearchSchema) -> list[str]:
     for f in schema.features.item:
         if f.file not in (None, "items"):
             found.append(f"features.item '{f.name}': an item feature comes from the items file, not {f.file}")
-    return found + _kind_problems(schema)
+    return found + _candidate_problems(schema, late) + _kind_problems(schema)
+
+
+def _candidate_problems(schema: SearchSchema, late: dict[str, str]) -> list[str]:
+    found = []
+    for f in schema.features.candidate:
+        if f.column in late:
+            found.append(
+                f"features.candidate '{f.name}': column '{f.column}' ({late[f.column]}) tells the outcome "
+                "or is not known when the search is made; a model that sees it cannot be used"
+            )
+    if schema.features.candidate and not schema.events.impressions:
+        found.append(
+            "features.candidate needs events.impressions: without them only the items that were engaged with "
+            "have a value, which gives them away"
+        )
+    return found
 
 
 def _kind_problems(schema: SearchSchema) -> list[str]:
@@ -137,6 +154,8 @@ def cross_feature_problems(schema: SearchSchema) -> list[str]:
         for problem in f.schema_problems(schema)
     ]
     names = [f.name for f in schema.cross_features]
+    names += [f"{f.name}_{form}" for f in schema.features.candidate for form in f.forms if form != "value"]
+    names += [f.name for f in schema.features.candidate]
     for name in sorted({n for n in names if names.count(n) > 1}):
         found.append(f"cross_features: '{name}' is defined more than once")
     return found

@@ -7,6 +7,7 @@ from typing import Literal
 from pydantic import Field
 
 from interactrank.core.settings import Config, Name
+from interactrank.schema.candidate_features import CandidateFeature
 
 __all__ = [
     "EventColumns",
@@ -98,10 +99,14 @@ class Feature(Config):
 
 
 class FeatureSet(Config):
-    """The inputs of the two towers."""
+    """The inputs of the two towers, and of the score."""
 
     request: list[Feature] = Field(default_factory=list, description="inputs of the query tower")
     item: list[Feature] = Field(min_length=1, description="inputs of the item tower")
+    candidate: list[CandidateFeature] = Field(
+        default_factory=list,
+        description="columns of the events file that belong to (request, item): a retrieval score, a price",
+    )
 
 
 class SequenceFeature(Config):

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from interactrank.batch.layout import BatchLayout
-from interactrank.cross_features import CrossColumns, Jagged, RequestKeys, features_of
+from interactrank.cross_features import CrossColumns, GivenValues, Jagged, RequestKeys, features_of
 from interactrank.cross_features.features import key_names
 from interactrank.data.arrow_lists import from_arrow
 from interactrank.data.extras import pa
@@ -31,6 +31,7 @@ from interactrank.data.prepared.columns import (
     LABELS,
     TIME,
     WEIGHTS,
+    candidate_column,
     keys_column,
 )
 from interactrank.data.prepared.items import ItemTable
@@ -150,11 +151,20 @@ class PreparedRequests:
         """Return some of the requests."""
         return PreparedRequests(self.table.take(rows), self.index[rows], self.layout, self.items)
 
+    def given(self) -> GivenValues | None:
+        """Return the candidate features of the logged candidates; None if the schema has none."""
+        features = self.layout.schema.features.candidate
+        if not features:
+            return None
+        values = {f.name: self.jagged(candidate_column(f.name)).values for f in features}
+        return GivenValues(self.positions(CANDIDATES), values)
+
     def keys(self) -> RequestKeys:
-        """Return what the cross features of other items depend on."""
+        """Return what the cross features of any items depend on."""
         names = key_names(features_of(self.layout.schema))
         return RequestKeys(
             {name: self.jagged(keys_column(name)) for name in names},
             self.table[TIME].to_numpy(),
             self.table[HISTORY_END].to_numpy(),
+            self.given(),
         )

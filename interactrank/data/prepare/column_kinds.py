@@ -73,11 +73,15 @@ def _features(
     db: duckdb.DuckDBPyConnection, log: Path, schema: SearchSchema
 ) -> Iterator[tuple[Feature, _File]]:
     files = {"items": _open(db, log, "items", item_columns(schema))}
-    files["events"] = _open(db, log, "events", event_columns(schema))
+    of_candidates = [f.column for f in schema.features.candidate]
+    files["events"] = _open(db, log, "events", [*event_columns(schema), *of_candidates])
     if schema.users is not None:
         files["users"] = _open(db, log, "users", user_columns(schema))
     for f in schema.features.item:
         yield f, files["items"]
+    for c in schema.features.candidate:
+        if c.kind == "number":
+            yield Feature(name=c.name, kind="number", column=c.column), files["events"]
     for f in schema.features.request:
         yield f, files["users" if f.file == "users" else "events"]
 

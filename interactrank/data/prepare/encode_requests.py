@@ -62,6 +62,8 @@ def encode_requests(
         names.EVENT_ACTION: to_arrow(Jagged(events.action, events.item.lengths), "int8"),
         names.EVENT_AGE: to_arrow(Jagged(events.age, events.item.lengths), "float32"),
     }
+    for name, values in block.given.values.items():
+        columns[names.candidate_column(name)] = to_arrow(Jagged(values, lengths), "float32")
     for segment in schema.segments:
         columns[names.segment_column(segment)] = pa.array(block.segment(segment), pa.string())
     for name, keys in block.keys.keys.items():

@@ -64,7 +64,7 @@ def prepare_log(log: Path, output: Path, schema: SearchSchema, settings: Prepare
         CrossFeatureError: a cross feature of one's own computes what it must not.
     """
     for feature in features_of(schema):
-        if not module_of(feature.settings.kind).startswith("interactrank."):
+        if not type(feature).__module__.startswith("interactrank."):
             check_feature(feature, schema)
     log, output = Path(log), Path(os.path.abspath(output))
     fingerprint = _fingerprint(log, schema, settings)

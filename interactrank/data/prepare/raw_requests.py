@@ -11,11 +11,13 @@ from numpy.typing import NDArray
 
 from interactrank.cross_features import (
     EngagementRows,
+    GivenValues,
     RequestFacts,
     RequestKeys,
     engagement_rows,
     features_of,
 )
+from interactrank.cross_features.candidate import candidate_codes
 from interactrank.cross_features.features import keys_of
 from interactrank.cross_features.item_fields import ItemFields
 from interactrank.cross_features.jagged import Jagged, per_row, row_of_each
@@ -24,8 +26,8 @@ from interactrank.data.extras import pa
 from interactrank.data.prepare.features import request_values, table_rows
 from interactrank.data.prepare.user_sequences import Events, UserSequences
 from interactrank.data.prepared.vocabulary import Vocabulary
+from interactrank.data.raw.staged_columns import candidate_column, engagement_time, request_column
 from interactrank.data.raw.staged_columns import engagement as engagement_column
-from interactrank.data.raw.staged_columns import engagement_time, request_column
 from interactrank.data.raw.staged_log import StagedLog
 from interactrank.schema import SearchSchema
 
@@ -166,7 +168,20 @@ class RawRequests:
     @cached_property
     def keys(self) -> RequestKeys:
         """Return what the cross features depend on."""
-        return keys_of(features_of(self.schema), self.facts)
+        return keys_of(features_of(self.schema), self.facts, self.given)
+
+    @cached_property
+    def given(self) -> GivenValues:
+        """Return the candidate features; a number that is not finite is unknown."""
+        values = {}
+        for f in self.schema.features.candidate:
+            column = self.candidates[candidate_column(f.name)]
+            if f.kind == "id":
+                values[f.name] = candidate_codes(f, column.to_pylist())
+            else:
+                found = np.asarray(column.to_numpy(), np.float32)
+                values[f.name] = np.where(np.isfinite(found), found, np.float32(np.nan))
+        return GivenValues(self.items, values)
 
     def segment(self, name: str) -> list[str | None]:
         """Return the value of a segment column for each request."""

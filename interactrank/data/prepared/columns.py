@@ -18,6 +18,7 @@ numbers, Z that are ratios, L events of the user sequence.
     cross.support    [float32] X
     cross.number     [float32] c*Y
     cross.counts     [float32] c*2*Z   engagements of each ratio, then impressions of each
+    candidate.*      [float32] c  each candidate feature: its number, NaN if unknown, or the code of its id
     events.item      [int32]  L    rows of the catalogue, newest event first
     events.query     [int64]  L    row of the event's query in its ID table
     events.action    [int8]   L    position of the engagement in the schema's list
@@ -56,6 +57,7 @@ __all__ = [
     "TRUE_PROBABILITY",
     "USER",
     "WEIGHTS",
+    "candidate_column",
     "columns_to_train",
     "feature_column",
     "keys_column",
@@ -98,6 +100,11 @@ def feature_column(name: str) -> str:
     return f"feature.{name}"
 
 
+def candidate_column(name: str) -> str:
+    """Return the column of a candidate feature."""
+    return f"candidate.{name}"
+
+
 def segment_column(name: str) -> str:
     """Return the column of a segment."""
     return f"segment.{name}"
@@ -121,5 +128,5 @@ def columns_to_train(names: list[str], *, for_other_items: bool) -> list[str]:
         ['labels', 'feature.word']
     """
     wanted = [*_TO_TRAIN, *(_FOR_OTHER_ITEMS if for_other_items else ())]
-    kinds = ("feature.", "events.", *(("keys.", "parts.") if for_other_items else ()))
+    kinds = ("feature.", "events.", *(("keys.", "candidate.") if for_other_items else ()))
     return [n for n in names if n in wanted or n.startswith(kinds)]

@@ -15,6 +15,7 @@ One row an event of the log, in the order of its files:
     event_time        BIGINT      milliseconds since 1970 of the engagement; NULL if it is not known
     shown             BOOLEAN     whether the row is an impression
     e_*               DOUBLE      count of each engagement
+    k_*               DOUBLE or VARCHAR  each candidate feature; NULL where it is not known
     c_*               as in file  the columns that request features and segments need
     malformed         VARCHAR     the first thing that is wrong with the row; NULL if nothing is
 """
@@ -29,7 +30,7 @@ from interactrank.data.extras import duckdb
 from interactrank.data.prepared.columns import SPLITS
 from interactrank.data.raw.files import columns_of, find_parquet
 from interactrank.data.raw.sql import milliseconds, number, quote, text
-from interactrank.data.raw.staged_columns import engagement, event_columns, request_column
+from interactrank.data.raw.staged_columns import candidate_column, engagement, event_columns, request_column
 from interactrank.schema import EventColumns, SearchSchema
 
 __all__ = ["EventCounts", "is_candidate", "stage_events"]
@@ -67,7 +68,11 @@ def stage_events(
     """
     e = schema.events
     files = find_parquet(log, "events")
-    types = columns_of(db, files, [*_columns_with_a_role(e), *event_columns(schema)])
+    types = columns_of(
+        db,
+        files,
+        [*_columns_with_a_role(e), *event_columns(schema), *(f.column for f in schema.features.candidate)],
+    )
     case = " ".join(f"WHEN {test} THEN {_literal(kind)}" for kind, test in _kinds_of_malformed(e))
     db.execute(
         f"""CREATE TABLE parsed AS
@@ -114,6 +119,10 @@ def _typed_columns(schema: SearchSchema, types: dict[str, str]) -> list[str]:
         *(
             f"CASE WHEN {quote(c)} IS NULL THEN 0 ELSE {number(c)} END AS {quote(engagement(n))}"
             for n, c in e.engagements.items()
+        ),
+        *(
+            f"{(number if f.kind == 'number' else text)(f.column)} AS {quote(candidate_column(f.name))}"
+            for f in schema.features.candidate
         ),
         *(f"{quote(c)} AS {quote(request_column(schema, c, 'events'))}" for c in event_columns(schema)),
     ]

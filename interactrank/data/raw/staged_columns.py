@@ -5,6 +5,7 @@ from __future__ import annotations
 from interactrank.schema import SearchSchema
 
 __all__ = [
+    "candidate_column",
     "engagement",
     "engagement_time",
     "event_columns",
@@ -23,6 +24,11 @@ def engagement(name: str) -> str:
 def engagement_time(name: str) -> str:
     """Return the column of ``candidates`` that says when an engagement happened first."""
     return f"t_{name}"
+
+
+def candidate_column(name: str) -> str:
+    """Return the column of ``candidates`` with a candidate feature of that name."""
+    return f"k_{name}"
 
 
 def item_column(schema: SearchSchema, column: str) -> str:
