@@ -14,7 +14,13 @@ from torch import Tensor, nn
 from interactrank.batch import CrossFeatureTensors
 from interactrank.cross_features import Category, CrossColumns, CrossFeature, Number, Rate, Ratio
 from interactrank.models.settings import ModelSettings
-from interactrank.modules import CountSmoothing, CrossInteraction, RatioSmoothing, candidate_dots
+from interactrank.modules import (
+    CountSmoothing,
+    CrossCorrection,
+    CrossInteraction,
+    RatioSmoothing,
+    candidate_dots,
+)
 
 
 class ScoreHead(nn.Module):
@@ -68,6 +74,14 @@ class ScoreHead(nn.Module):
             initial_dot_weight=settings.initial_dot_weight,
             initial_cross_weight=settings.initial_cross_weight,
         )
+        self.correction = None
+        if use.hidden_dims and self.project.features:
+            self.correction = CrossCorrection(
+                features=self.project.features,
+                heads=1 if settings.shared_projection else heads,
+                hidden_dims=use.hidden_dims,
+                dropout=use.dropout,
+            )
 
     @property
     def reads_rates(self) -> bool:
@@ -145,10 +159,12 @@ class ScoreHead(nn.Module):
     def _project(self, dots: Tensor, parts: list[Tensor], missing: list[Tensor]) -> Tensor:
         if not parts:
             return self.project(dots, dots.new_empty(*dots.shape[:-1], 0))
-        if not (self.reads_rates or self.may_be_unknown):
-            return self.project(dots, torch.cat(parts, -1))
-        rows = torch.broadcast_shapes(*(m.shape[:-1] for m in missing))
-        return self.project(dots, torch.cat(parts, -1), torch.cat([m.expand(*rows, -1) for m in missing], -1))
+        cross, unknown = torch.cat(parts, -1), None
+        if self.reads_rates or self.may_be_unknown:
+            rows = torch.broadcast_shapes(*(m.shape[:-1] for m in missing))
+            unknown = torch.cat([m.expand(*rows, -1) for m in missing], -1)
+        scores: Tensor = self.project(dots, cross, unknown)
+        return scores if self.correction is None else scores + self.correction(cross, unknown)
 
 
 def _known(values: Tensor) -> Tensor:

@@ -49,6 +49,11 @@ class CrossFeatureModelSettings(Config):
     prior_strength: float = Field(
         1.0, gt=0, description="engagements that a rate is first smoothed by; learned"
     )
+    hidden_dims: list[Annotated[int, Field(ge=1)]] = Field(
+        default_factory=list,
+        description="hidden layers of an MLP over the cross features, which is added to their projection",
+    )
+    dropout: float = Field(0.0, ge=0, lt=1, description="of those hidden layers")
     ratio_strength: float = Field(
         10.0, gt=0, description="impressions that a rate of impressions is first smoothed by; learned"
     )

@@ -3,6 +3,7 @@
 from interactrank.modules.batch_norm import WeightedBatchNorm
 from interactrank.modules.count_smoothing import CountSmoothing
 from interactrank.modules.cross import CrossInteraction, PositiveWeight
+from interactrank.modules.cross_correction import CrossCorrection
 from interactrank.modules.dcn import DCNv2
 from interactrank.modules.embeddings import TableConfig, embedding_bag_collection, embedding_collection
 from interactrank.modules.group_summary import GroupSummary
@@ -41,6 +42,7 @@ __all__ = [
     "AccidentalHits",
     "CountMinSketch",
     "CountSmoothing",
+    "CrossCorrection",
     "CrossInteraction",
     "DCNv2",
     "DenseLayer",

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from interactrank.modules import (
     MLP,
     CountSmoothing,
+    CrossCorrection,
     CrossInteraction,
     DCNv2,
     DenseLayer,
@@ -248,6 +249,10 @@ ZOO: dict[str, Entry] = {
     "RatioSmoothing": Entry(
         lambda: RatioSmoothing(wider=[-1, 0, 1], bases=[0.2] * 3),
         lambda rows: {"engaged": torch.rand(rows, 3) * 5, "shown": torch.rand(rows, 3) * 20},
+    ),
+    "CrossCorrection": Entry(
+        lambda: CrossCorrection(features=3, heads=2, hidden_dims=[4]),
+        lambda rows: {"cross": floats(rows, 3), "missing": torch.rand(rows, 3) > 0.5},
     ),
     "CrossInteraction": Entry(lambda: CrossInteraction(heads=2, features=3, shared=False), cross),
     "CrossInteraction average": Entry(

@@ -1,0 +1,59 @@
+import pytest
+import torch
+
+from interactrank.modules import CrossCorrection
+
+
+def test_it_starts_at_0_and_learns_a_product():
+    """A score that is the product of two features, which no affine form of them has."""
+    torch.manual_seed(0)
+    correct = CrossCorrection(features=2, heads=1, hidden_dims=[16])
+    x = torch.randn(512, 2)
+    wanted = x[:, :1] * x[:, 1:]
+    assert correct(x).abs().max() == 0
+    optimizer = torch.optim.Adam(correct.parameters(), lr=0.02)
+    for _ in range(300):
+        optimizer.zero_grad()
+        loss = (correct(x) - wanted).square().mean()
+        loss.backward()
+        optimizer.step()
+    best_affine = torch.linalg.lstsq(torch.cat([x, torch.ones(512, 1)], 1), wanted)
+    residual = (torch.cat([x, torch.ones(512, 1)], 1) @ best_affine.solution - wanted).square().mean()
+    assert loss < 0.2 * residual
+
+
+def test_the_value_of_an_unknown_feature_does_not_matter():
+    torch.manual_seed(0)
+    correct = CrossCorrection(features=2, heads=3).eval()
+    torch.nn.init.normal_(correct.out.weight)
+    x = torch.randn(4, 2)
+    missing = torch.tensor([[True, False]] * 4)
+    planted = x.clone()
+    planted[:, 0] = float("nan")
+    torch.testing.assert_close(correct(planted, missing), correct(x, missing), rtol=0, atol=0)
+    assert not torch.allclose(correct(x, missing), correct(x))
+
+
+def test_requests_by_items_are_pairs():
+    torch.manual_seed(0)
+    correct = CrossCorrection(features=2, heads=3).eval()
+    torch.nn.init.normal_(correct.out.weight)
+    x, missing = torch.randn(2, 5, 2), torch.tensor([True, False]).expand(2, 1, 2)
+    whole = correct(x, missing)
+    assert whole.shape == (2, 5, 3)
+    pairs = correct(x.flatten(0, 1), missing.expand(2, 5, 2).flatten(0, 1))
+    torch.testing.assert_close(whole.flatten(0, 1), pairs)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"features": 0}, "features is 0"),
+        ({"hidden_dims": []}, "layers is 0"),
+        ({"hidden_dims": [4, 0]}, r"hidden_dims\[1\] is 0"),
+        ({"dropout": 1.0}, "dropout is 1.0"),
+    ],
+)
+def test_bad_arguments(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        CrossCorrection(**({"features": 2, "heads": 1} | arguments))
