@@ -39,6 +39,8 @@ class SearchBatch(Pipelineable):
         weights: [C] float32, weight of each candidate in the loss.
         sampling_log_q: [C] float32, logarithm of the chance that the candidate was drawn as a negative; 0 for
             logged candidates.
+        fits_projection: [R] bool, whether the projection is fitted on the request or the towers are; None for
+            both (see :attr:`~interactrank.data.LoaderSettings.projection_share`).
     """
 
     sample_unit: ClassVar[str] = "requests"  # of the training loop's `requests_per_s`
@@ -60,6 +62,7 @@ class SearchBatch(Pipelineable):
     labels: Tensor
     weights: Tensor
     sampling_log_q: Tensor
+    fits_projection: Tensor | None = None
 
     @property
     def num_requests(self) -> int:

@@ -103,6 +103,13 @@ class LoaderSettings(Config):
         le=1,
         description="negatives are drawn in proportion to (times a candidate in training + 1)^power",
     )
+    projection_share: float = Field(
+        0.0,
+        ge=0,
+        lt=1,
+        description="the last share of the training requests fits the projection alone and the ones before "
+        "the towers alone; in the last of several epochs all fit the towers. 0: all fit both",
+    )
     shuffle_groups: int = Field(
         8, ge=1, description="row groups that are mixed with each other while training"
     )

@@ -80,7 +80,11 @@ class InteractRank(nn.Module):
         looked = self.tables(batch)
         query, item = self._query(batch, looked), self._item(batch, looked)
         request = batch.candidate_request()
-        return self.loss(batch, request, self._score(batch, query, item, request), query, item)
+        apart = batch.fits_projection if self.score_head.reads else None
+        if apart is None:
+            return self.loss(batch, request, self._score(batch, query, item, request), query, item)
+        scores = self.score_head.fitted_apart(query, item, request, batch.candidate_item, batch.cross, apart)
+        return self.loss(batch, request, scores, query, item, ~apart)
 
     def score(self, batch: SearchBatch) -> Tensor:
         """Return [C, H] float32 logits of the batch's candidates; labels are not read."""

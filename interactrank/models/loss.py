@@ -49,7 +49,13 @@ class RankingLoss(nn.Module):
             )
 
     def forward(
-        self, batch: SearchBatch, candidate_request: Tensor, scores: Tensor, query: Tensor, item: Tensor
+        self,
+        batch: SearchBatch,
+        candidate_request: Tensor,
+        scores: Tensor,
+        query: Tensor,
+        item: Tensor,
+        fits_towers: Tensor | None = None,
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """Return the loss of a batch, and what to report of it.
 
@@ -59,6 +65,7 @@ class RankingLoss(nn.Module):
             scores: [C, H] logits.
             query: [R, H, D].
             item: [I, D].
+            fits_towers: [R] bool, requests whose positives count in the sampled softmax; None for all.
 
         Returns:
             The scalar loss, and detached: ``scores`` and ``labels`` [C, H] and ``loss/<name>`` of each part,
@@ -82,12 +89,13 @@ class RankingLoss(nn.Module):
             parts["listwise"] = (mean_over_positive(losses, positive) * self.heads.weights).sum()
             total = total + s.listwise_weight * parts["listwise"]
         if self.sampled_softmax is not None:
+            labels = batch.labels
+            if fits_towers is not None:
+                labels = labels * fits_towers[candidate_request].unsqueeze(-1)
             losses = self.sampled_softmax(
-                query, item, batch.item_index, candidate_request, batch.candidate_item, batch.labels
+                query, item, batch.item_index, candidate_request, batch.candidate_item, labels
             )
-            parts["sampled_softmax"] = (
-                mean_over_positive(losses, batch.labels > 0) * self.heads.weights
-            ).sum()
+            parts["sampled_softmax"] = (mean_over_positive(losses, labels > 0) * self.heads.weights).sum()
             total = total + s.sampled_softmax_weight * parts["sampled_softmax"]
         reported = {f"loss/{name}": value.detach() for name, value in parts.items()}
         return total, {"scores": scores.detach(), "labels": batch.labels, **reported}

@@ -122,6 +122,34 @@ class ScoreHead(nn.Module):
         support = cross.support if len(cross.support) == 1 else cross.support[candidate_request]
         return self._score(dots, cross.rate, support, cross.number, cross.counts)
 
+    def fitted_apart(
+        self,
+        query: Tensor,
+        item: Tensor,
+        candidate_request: Tensor,
+        candidate_item: Tensor,
+        cross: CrossFeatureTensors,
+        fits_projection: Tensor,
+    ) -> Tensor:
+        """Score candidates as :meth:`forward` does, with gradients that keep towers and projection apart.
+
+        What the towers have learnt by heart about a request must not tell the projection how far to trust
+        them. So a request's loss reaches either the projection or, through the dot product, the towers.
+
+        Args:
+            query, item, candidate_request, candidate_item, cross: see :meth:`forward`.
+            fits_projection: [R] bool, which of the two.
+
+        Returns:
+            [C, H] float32 logits.
+        """
+        dots = candidate_dots(query, item, candidate_request, candidate_item)
+        support = cross.support if len(cross.support) == 1 else cross.support[candidate_request]
+        fixed = dots.detach()
+        of_projection = self._score(fixed, cross.rate, support, cross.number, cross.counts)
+        of_towers = of_projection.detach() + self.project.dot_weight().detach() * (dots - fixed)
+        return torch.where(fits_projection[candidate_request].unsqueeze(-1), of_projection, of_towers)
+
     def catalogue(self, query: Tensor, item: Tensor, cross: CrossFeatureTensors) -> Tensor:
         """Score all items for all requests, without an index for each pair.
 

@@ -350,3 +350,48 @@ def test_attention_without_a_feature_to_ask_with(log: PreparedDataset) -> None:
     assert m.sequence.embedder.attention is None
     with pytest.raises(ValueError, match="without pooling and without attention"):
         InteractRank(layout=layout, settings=model(log, sequence={"pooling": False}).settings)
+
+
+def grads(m: InteractRank, b: SearchBatch) -> dict[str, float]:
+    """Sum of the absolute gradients of the towers (with tables and sequence) and of the projection."""
+    m.zero_grad()
+    m(b)[0].backward()
+    sizes: dict[str, float] = {"towers": 0.0, "projection": 0.0}
+    for name, p in m.named_parameters():
+        if p.grad is not None and "temperature" not in name:
+            part = "projection" if name.startswith("score_head") else "towers"
+            sizes[part] += p.grad.abs().sum().item()
+    return sizes
+
+
+def test_a_request_fits_either_the_towers_or_the_projection(log: PreparedDataset) -> None:
+    m, b = model(log).train(), batch(log)
+    everyone = torch.ones(b.num_requests, dtype=torch.bool)
+    joint = grads(m, b)
+    assert min(joint.values()) > 0
+    late = grads(m, replace(b, fits_projection=everyone))
+    assert late["towers"] == 0 < late["projection"]
+    early = grads(m, replace(b, fits_projection=~everyone))
+    assert early["projection"] == 0 < early["towers"]
+
+
+def test_fitting_apart_changes_gradients_and_not_the_loss(log: PreparedDataset) -> None:
+    m, b = model(log, loss={"listwise_weight": 1.0, "sampled_softmax_weight": 0.0}), batch(log)
+    some = torch.arange(b.num_requests) % 2 == 0
+    torch.testing.assert_close(m(replace(b, fits_projection=some))[0], m(b)[0])
+
+
+def test_the_positives_of_the_projections_requests_do_not_teach_the_towers(log: PreparedDataset) -> None:
+    """The sampled softmax is averaged over the other requests' positives alone."""
+    m, b = model(log), batch(log)
+    first = torch.arange(b.num_requests) == 0
+    others = b.labels * ~first[b.candidate_request()].unsqueeze(-1)
+    apart = m(replace(b, fits_projection=first))[1]["loss/sampled_softmax"]
+    torch.testing.assert_close(apart, m(replace(b, labels=others))[1]["loss/sampled_softmax"])
+
+
+def test_a_two_tower_has_no_projection_to_fit_apart(log: PreparedDataset) -> None:
+    m = model(log, use_cross_features=False, use_sequence=False)
+    b = batch(log)
+    everyone = torch.ones(b.num_requests, dtype=torch.bool)
+    assert grads(m, replace(b, fits_projection=everyone)) == grads(m, b)

@@ -28,8 +28,20 @@ NONE = np.empty(0, np.int64)
 NO_EVENTS = BatchEvents(NONE, NONE, NONE, NONE, np.empty(0, np.float32))
 
 
-def collate(requests: PreparedRequests, candidates: Candidates, items: ItemTable) -> SearchBatch:
-    """Return one batch; an item that several candidates name is there once."""
+def collate(
+    requests: PreparedRequests,
+    candidates: Candidates,
+    items: ItemTable,
+    fits_projection: NDArray[np.bool_] | None = None,
+) -> SearchBatch:
+    """Return one batch; an item that several candidates name is there once.
+
+    Args:
+        requests: R of them.
+        candidates: theirs.
+        items: the catalogue.
+        fits_projection: [R] see :class:`~interactrank.batch.SearchBatch`.
+    """
     rows, candidate_item = np.unique(candidates.items.values, return_inverse=True)
     return _batch(
         requests.layout,
@@ -44,6 +56,7 @@ def collate(requests: PreparedRequests, candidates: Candidates, items: ItemTable
         labels=_tensor(candidates.labels),
         weights=_tensor(candidates.weights),
         sampling_log_q=_tensor(candidates.log_q),
+        fits_projection=fits_projection,
     )
 
 
@@ -80,6 +93,7 @@ def _batch(
     rate: NDArray[np.float32],
     number: NDArray[np.float32],
     counts: NDArray[np.float32],
+    fits_projection: NDArray[np.bool_] | None = None,
     **candidates: torch.Tensor,
 ) -> SearchBatch:
     num_requests = 0 if requests is None else len(requests)
@@ -116,6 +130,7 @@ def _batch(
         event_action=torch.from_numpy(events.action.astype(np.int64)),
         event_age=_tensor(events.age),
         cross=CrossFeatureTensors(_tensor(rate), _tensor(support), _tensor(number), _tensor(counts)),
+        fits_projection=None if fits_projection is None else torch.from_numpy(fits_projection),
         **candidates,
     )
 

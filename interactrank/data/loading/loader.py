@@ -59,7 +59,9 @@ class SearchLoader:
         world_size: int = 1,
         shuffle: bool = True,
         only: Collection[str] | None = None,
+        epochs: int = 1,
     ) -> None:
+        self.epochs = epochs
         self.dataset, self.split, self.settings, self.shuffle = dataset, split, settings, shuffle
         self.rank, self.world_size = rank, world_size
         self._layout = dataset.layout
@@ -132,7 +134,16 @@ class SearchLoader:
                 rest = () if ranges is None else (ranges[0][0],)
                 seed = (self.settings.seed, self.rank, epoch, step, *rest)
                 candidates = self._sampler.add(requests, candidates, seed)
-            yield collate(requests, candidates, self.dataset.items)
+            yield collate(requests, candidates, self.dataset.items, self._fits_projection(requests, epoch))
+
+    def _fits_projection(self, requests: PreparedRequests, epoch: int) -> Any:
+        """Return [R] whether the projection is fitted on each request; requests are numbered by time."""
+        share = self.settings.projection_share
+        if not share or self.split != "train":
+            return None
+        first = int((1 - share) * self.num_requests)
+        refit = self.epochs > 1 and epoch >= self.epochs - 1
+        return np.zeros(len(requests), bool) if refit else requests.index >= first
 
     def _requests(
         self, epoch: int, start: int, ranges: Ranges | None, columns: list[str]

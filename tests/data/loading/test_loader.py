@@ -201,3 +201,30 @@ def test_nothing_is_read_before_the_first_batch_is_asked_for(log: PreparedDatase
     assert isinstance(next(epoch), SearchBatch)
     epoch.close()  # type: ignore[attr-defined]
     assert threads() == 0
+
+
+# Which requests fit the projection.
+
+
+def fitting(batches: Iterator[SearchBatch]) -> list[int]:
+    """Requests that fit the projection; each batch says so of all its requests."""
+    return sorted(
+        i
+        for b in batches
+        for i, fits in zip(b.request_index.tolist(), b.fits_projection.tolist(), strict=True)
+        if fits
+    )
+
+
+def test_the_last_requests_fit_the_projection(log: PreparedDataset) -> None:
+    """The last 30 % of 53 requests, which are numbered by time, are 37..52."""
+    assert fitting(loader(log, projection_share=0.3).epoch(0)) == list(range(37, 53))
+    mine = [loader(log, projection_share=0.3, rank=r, ranks=2).epoch(0) for r in (0, 1)]
+    assert sorted(i for batches in mine for i in fitting(batches)) == list(range(37, 53))
+    assert next(iter(loader(log).epoch(0))).fits_projection is None
+
+
+def test_in_the_last_of_several_epochs_all_fit_the_towers(log: PreparedDataset) -> None:
+    settings = LoaderSettings(batch_requests=4, projection_share=0.3)
+    three = SearchLoader(log, "train", settings, epochs=3)
+    assert [len(fitting(three.epoch(n))) for n in (0, 1, 2)] == [16, 16, 0]
