@@ -11,6 +11,20 @@ from interactrank.core.settings import Config, Name
 _LARGEST_K = 1_000_000
 
 
+class LambdaMartSettings(Config):
+    """The trees of the baseline ``lambdamart``."""
+
+    trees: int = Field(500, ge=1, description="most trees; fewer once the last requests gain nothing")
+    patience: int = Field(30, ge=1, description="trees without a gain before it stops")
+    learning_rate: float = Field(0.05, gt=0, le=1)
+    leaves: int = Field(15, ge=2, le=4096, description="most leaves of a tree")
+    min_candidates: int = Field(50, ge=1, description="least candidates of a leaf")
+    feature_share: float = Field(0.7, gt=0, le=1, description="columns that a tree may use")
+    l2: float = Field(5.0, ge=0, description="penalty on the leaves' values")
+    negatives: int = Field(50, ge=1, description="items drawn for each request of a log without impressions")
+    seed: int = Field(0, ge=0)
+
+
 class EvaluationSettings(Config):
     """The split and candidates to rank, and what to report."""
 
@@ -25,6 +39,7 @@ class EvaluationSettings(Config):
     resamples: int = Field(2000, ge=100, description="of the bootstrap intervals")
     seed: int = 0
     by_user: bool = Field(False, description="resample users instead of requests")
+    lambdamart: LambdaMartSettings = Field(default_factory=lambda: LambdaMartSettings())
     block_scores: int = Field(500_000, ge=1, description="candidates scored at a time")
 
     def problems(self) -> list[str]:

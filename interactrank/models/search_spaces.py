@@ -39,6 +39,8 @@ INTERACTRANK_SPACE: Mapping[str, Domain] = {
     "model.initial_dot_weight": Range(low=1e-4, high=10.0, log=True),
     "model.initial_cross_weight": Range(low=0.1, high=3.0, log=True),
     "model.cross_features.prior_strength": Range(low=1.0, high=100.0, log=True),
+    "model.cross_features.hidden_dims": [[], [16], [32]],
+    "loader.projection_share": [0.0, 0.2, 0.4],
 }
 
 TWO_TOWER_SPACE: Mapping[str, Domain] = {

@@ -57,7 +57,8 @@ class RunConfig(Config):
     models: tuple[str, ...] = Field(
         ("interactrank", "two_tower", "bm25"),
         min_length=1,
-        description="models to train and compare: interactrank, two_tower, a variant; bm25, counts; yours",
+        description="models to train and compare: interactrank, two_tower, a variant; bm25, counts, ctr, "
+        "touched, lambdamart; yours",
     )
     ranks: int = Field(2, ge=1, description="processes that `interactrank run` trains with on this machine")
 

@@ -2,9 +2,12 @@
 
 from interactrank.evaluation.scorers.bm25 import Bm25Scorer
 from interactrank.evaluation.scorers.counts import CountScorer
+from interactrank.evaluation.scorers.ctr import CtrScorer
+from interactrank.evaluation.scorers.lambdamart import LambdaMartScorer
 from interactrank.evaluation.scorers.model import CrossBlock, ModelScorer
 from interactrank.evaluation.scorers.protocol import ProbabilityScorer, Scorer
 from interactrank.evaluation.scorers.registry import BASELINES, Baseline, register_baseline
+from interactrank.evaluation.scorers.touched import TouchedScorer
 from interactrank.evaluation.scorers.true_probability import TrueProbabilityScorer
 
 __all__ = [
@@ -13,9 +16,12 @@ __all__ = [
     "Bm25Scorer",
     "CountScorer",
     "CrossBlock",
+    "CtrScorer",
+    "LambdaMartScorer",
     "ModelScorer",
     "ProbabilityScorer",
     "Scorer",
+    "TouchedScorer",
     "TrueProbabilityScorer",
     "register_baseline",
 ]

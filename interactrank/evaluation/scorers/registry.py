@@ -14,12 +14,15 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from interactrank.core.registry import Registry
-from interactrank.core.search_space import Domain
+from interactrank.core.search_space import Domain, Range
 from interactrank.cross_features import match_of_words, rate_of_query
 from interactrank.data.prepared.dataset import PreparedDataset
 from interactrank.evaluation.scorers.bm25 import Bm25Scorer
 from interactrank.evaluation.scorers.counts import CountScorer
+from interactrank.evaluation.scorers.ctr import CtrScorer, rate_of_item
+from interactrank.evaluation.scorers.lambdamart import LambdaMartScorer
 from interactrank.evaluation.scorers.protocol import Scorer
+from interactrank.evaluation.scorers.touched import TouchedScorer, recency_of_touch
 from interactrank.evaluation.settings import EvaluationSettings
 from interactrank.schema import SearchSchema
 
@@ -95,5 +98,58 @@ register_baseline(
         title="C(p, q) / C(q)",
         factory=lambda dataset, settings: CountScorer(dataset),
         problems=_counts_problems,
+    )
+)
+
+
+def _ctr_problems(schema: SearchSchema) -> list[str]:
+    if rate_of_item(schema) is not None:
+        return []
+    return [
+        "ctr needs a cross feature of kind iqp with key all and statistic rate, without window and segment"
+    ]
+
+
+def _touched_problems(schema: SearchSchema) -> list[str]:
+    if recency_of_touch(schema) is not None:
+        return []
+    return ["touched needs a cross feature of kind touch with statistic recency"]
+
+
+def _head_of(dataset: PreparedDataset, settings: EvaluationSettings) -> int:
+    names = dataset.schema.head_names
+    return 0 if settings.head is None else names.index(settings.head)
+
+
+register_baseline(
+    Baseline(
+        name="ctr",
+        title="click-through rate",
+        factory=lambda dataset, settings: CtrScorer(dataset, _head_of(dataset, settings)),
+        problems=_ctr_problems,
+    )
+)
+register_baseline(
+    Baseline(
+        name="touched",
+        title="touched last, then rate",
+        factory=lambda dataset, settings: TouchedScorer(dataset, _head_of(dataset, settings)),
+        problems=_touched_problems,
+    )
+)
+register_baseline(
+    Baseline(
+        name="lambdamart",
+        title="LambdaMART",
+        factory=lambda dataset, settings: LambdaMartScorer(
+            dataset, _head_of(dataset, settings), settings.lambdamart
+        ),
+        search_space={
+            "evaluation.lambdamart.learning_rate": Range(low=0.01, high=0.2, log=True),
+            "evaluation.lambdamart.leaves": [4, 7, 15, 31, 63],
+            "evaluation.lambdamart.min_candidates": [10, 50, 200, 1000],
+            "evaluation.lambdamart.feature_share": Range(low=0.3, high=1.0),
+            "evaluation.lambdamart.l2": Range(low=0.1, high=100.0, log=True),
+        },
     )
 )
