@@ -25,6 +25,7 @@ All of them derive from :class:`UserError` and from the built-in error that fits
             PlanError               the embedding tables do not fit the cluster
         StoppedError                a signal stopped the ranks of a job; start it again
         TrainingError               model, data, settings and ranks do not fit together
+        TuningError                 no trial of a tuning could be measured
         WeightsError                a file of weights cannot be used for this model
 """
 
