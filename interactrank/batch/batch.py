@@ -39,6 +39,8 @@ class SearchBatch(Pipelineable):
         weights: [C] float32, weight of each candidate in the loss.
         sampling_log_q: [C] float32, logarithm of the chance that the candidate was drawn as a negative; 0 for
             logged candidates.
+        position: [C] int64, the place at which each candidate was shown, 1 the top, 0 unknown; None if the
+            log has none. Read while training alone.
         fits_projection: [R] bool, whether the projection is fitted on the request or the towers are; None for
             both (see :attr:`~interactrank.data.LoaderSettings.projection_share`).
     """
@@ -62,6 +64,7 @@ class SearchBatch(Pipelineable):
     labels: Tensor
     weights: Tensor
     sampling_log_q: Tensor
+    position: Tensor | None = None
     fits_projection: Tensor | None = None
 
     @property

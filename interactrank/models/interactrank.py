@@ -22,6 +22,7 @@ from interactrank.models.sequence import SequenceEncoder
 from interactrank.models.settings import ModelSettings
 from interactrank.models.tables import Looked, SearchTables
 from interactrank.models.towers import SideEncoder
+from interactrank.modules import PositionBias
 
 
 class InteractRank(nn.Module):
@@ -66,6 +67,9 @@ class InteractRank(nn.Module):
             num_items=layout.num_items,
             settings=settings,
         )
+        self.position_bias = None
+        if settings.position_biases and schema.events.position is not None:
+            self.position_bias = PositionBias(positions=settings.position_biases)
         self.loss = RankingLoss(head_weights=[h.weight for h in schema.heads], settings=settings.loss)
 
     def forward(self, batch: SearchBatch) -> tuple[Tensor, dict[str, Tensor]]:
@@ -82,9 +86,13 @@ class InteractRank(nn.Module):
         request = batch.candidate_request()
         apart = batch.fits_projection if self.score_head.reads else None
         if apart is None:
-            return self.loss(batch, request, self._score(batch, query, item, request), query, item)
-        scores = self.score_head.fitted_apart(query, item, request, batch.candidate_item, batch.cross, apart)
-        return self.loss(batch, request, scores, query, item, ~apart)
+            scores, fits_towers = self._score(batch, query, item, request), None
+        else:
+            pairs = (query, item, request, batch.candidate_item)
+            scores, fits_towers = self.score_head.fitted_apart(*pairs, batch.cross, apart), ~apart
+        if self.position_bias is not None and batch.position is not None:
+            scores = scores + self.position_bias(batch.position).unsqueeze(-1)
+        return self.loss(batch, request, scores, query, item, fits_towers)
 
     def score(self, batch: SearchBatch) -> Tensor:
         """Return [C, H] float32 logits of the batch's candidates; labels are not read."""

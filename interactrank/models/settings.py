@@ -103,6 +103,12 @@ class ModelSettings(Config):
     sequence: SequenceSettings = Field(default_factory=lambda: SequenceSettings())
     cross_features: CrossFeatureModelSettings = Field(default_factory=lambda: CrossFeatureModelSettings())
     shared_projection: bool = Field(True, description="one cross-interaction projection for all heads")
+    position_biases: int = Field(
+        0,
+        ge=0,
+        description="positions whose bias is learned and left out of the final score; 0: none; needs "
+        "events.position",
+    )
     initial_dot_weight: float = Field(5.0, gt=0)
     initial_cross_weight: float = 0.3
     table_std: float = Field(0.05, gt=0, description="standard deviation of the first table weights")

@@ -26,6 +26,7 @@ from interactrank.modules.mask_net import ParallelMaskNet
 from interactrank.modules.mlp import MLP, DenseLayer, LowRankLinear
 from interactrank.modules.norm import DenseVectorNorm, normalize_heads
 from interactrank.modules.numeric import NumericNorm, NumericStats
+from interactrank.modules.position_bias import PositionBias
 from interactrank.modules.ratio_smoothing import RatioSmoothing
 from interactrank.modules.scores import candidate_dots, metamodel_score, mix_heads
 from interactrank.modules.sequence import (
@@ -61,6 +62,7 @@ __all__ = [
     "NumericNorm",
     "NumericStats",
     "ParallelMaskNet",
+    "PositionBias",
     "PositiveWeight",
     "PriorityLabels",
     "QueryCrossAttention",

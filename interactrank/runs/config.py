@@ -169,6 +169,8 @@ class RunConfig(Config):
         for table in self.training.sharding:
             if table not in self.search.tables:
                 found.append(f"training.sharding: no table '{table}'{near(table, self.search.tables)}")
+        if self.model.position_biases and self.search.events.position is None:
+            found.append("model.position_biases: needs schema.events.position, the place of an impression")
         layers, heads = self.model.sequence.transformer_layers, self.model.sequence.transformer_heads
         for table in sorted(self.search.sequence_tables & set(self.search.tables)):
             dim = self.search.tables[table].dim

@@ -395,3 +395,15 @@ def test_a_two_tower_has_no_projection_to_fit_apart(log: PreparedDataset) -> Non
     b = batch(log)
     everyone = torch.ones(b.num_requests, dtype=torch.bool)
     assert grads(m, replace(b, fits_projection=everyone)) == grads(m, b)
+
+
+def test_a_position_matters_while_training_alone(log: PreparedDataset) -> None:
+    m = model(log, position_biases=3).train()
+    assert m.position_bias is not None
+    b = replace(batch(log), position=torch.ones(batch(log).num_candidates, dtype=torch.long))
+    lower = replace(b, position=torch.full_like(b.candidate_item, 2))
+    bias = m.position_bias.later[0].item()
+    torch.testing.assert_close(m(lower)[1]["scores"], m(b)[1]["scores"] + bias)
+    m.eval()
+    assert torch.equal(m.score(lower), m.score(b))
+    assert model(log).position_bias is None

@@ -28,6 +28,7 @@ from interactrank.modules import (
     NumericNorm,
     NumericStats,
     ParallelMaskNet,
+    PositionBias,
     PositiveWeight,
     PriorityLabels,
     QueryCrossAttention,
@@ -249,6 +250,9 @@ ZOO: dict[str, Entry] = {
     "RatioSmoothing": Entry(
         lambda: RatioSmoothing(wider=[-1, 0, 1], bases=[0.2] * 3),
         lambda rows: {"engaged": torch.rand(rows, 3) * 5, "shown": torch.rand(rows, 3) * 20},
+    ),
+    "PositionBias": Entry(
+        lambda: PositionBias(positions=4), lambda rows: {"position": torch.arange(rows) % 7}
     ),
     "CrossCorrection": Entry(
         lambda: CrossCorrection(features=3, heads=2, hidden_dims=[4]),

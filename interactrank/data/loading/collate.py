@@ -56,6 +56,7 @@ def collate(
         labels=_tensor(candidates.labels),
         weights=_tensor(candidates.weights),
         sampling_log_q=_tensor(candidates.log_q),
+        position=candidates.position,
         fits_projection=fits_projection,
     )
 
@@ -93,6 +94,7 @@ def _batch(
     rate: NDArray[np.float32],
     number: NDArray[np.float32],
     counts: NDArray[np.float32],
+    position: NDArray[np.int64] | None = None,
     fits_projection: NDArray[np.bool_] | None = None,
     **candidates: torch.Tensor,
 ) -> SearchBatch:
@@ -130,6 +132,7 @@ def _batch(
         event_action=torch.from_numpy(events.action.astype(np.int64)),
         event_age=_tensor(events.age),
         cross=CrossFeatureTensors(_tensor(rate), _tensor(support), _tensor(number), _tensor(counts)),
+        position=None if position is None else torch.from_numpy(np.ascontiguousarray(position)),
         fits_projection=None if fits_projection is None else torch.from_numpy(fits_projection),
         **candidates,
     )

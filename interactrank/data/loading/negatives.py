@@ -69,6 +69,9 @@ class NegativeSampler:
             join(candidates.number, found.number),
             join(candidates.counts, found.counts),
             join(candidates.log_q, self.log_q[items]),
+            None
+            if candidates.position is None
+            else join(candidates.position, np.zeros(len(items), np.int64)),
         )
 
     def _draw(

@@ -29,6 +29,7 @@ from interactrank.data.prepared.columns import (
     EVENT_QUERY,
     HISTORY_END,
     LABELS,
+    POSITION,
     TIME,
     WEIGHTS,
     candidate_column,
@@ -67,6 +68,7 @@ class Candidates:
         rate: [C, X] cross features that are rates.
         number: [C, Y] other cross features.
         counts: [C, 2 Z] engagements, then impressions, of cross features that are ratios.
+        position: [C] where the candidate was shown, 0 unknown; None if the log has no positions.
         log_q: [C] logarithm of the chance that the candidate is there; 0 for logged candidates.
     """
 
@@ -77,6 +79,7 @@ class Candidates:
     number: NDArray[np.float32]
     counts: NDArray[np.float32]
     log_q: NDArray[np.float32]
+    position: NDArray[np.int64] | None = None
 
 
 @dataclass(frozen=True)
@@ -131,6 +134,7 @@ class PreparedRequests:
             self.matrix(CROSS_NUMBER, len(columns.numbers)),
             self.matrix(CROSS_COUNTS, 2 * len(columns.ratios)),
             np.zeros(len(items.values), np.float32),
+            self.jagged(POSITION).values.astype(np.int64) if schema.events.position else None,
         )
 
     def events(self) -> BatchEvents:

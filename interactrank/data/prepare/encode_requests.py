@@ -73,6 +73,10 @@ def encode_requests(
             rows = table_rows(f, request_values(schema, f, block.table), vocabularies[f.table])
             columns[names.feature_column(f.name)] = to_arrow(rows, "int64")
     columns[names.DENSE] = to_arrow(list_rows(_dense(block)), "float32")
+    if schema.events.position:
+        place = block.candidates["position"].to_numpy()
+        known = np.where(np.isfinite(place) & (place >= 1), place, 0).astype(np.int32)
+        columns[names.POSITION] = to_arrow(Jagged(known, lengths), "int32")
     if schema.events.true_probability:
         chance = block.candidates["true_probability"].to_numpy().astype(np.float32)
         columns[names.TRUE_PROBABILITY] = to_arrow(Jagged(chance, lengths), "float32")

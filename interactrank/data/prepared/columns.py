@@ -14,6 +14,7 @@ numbers, Z that are ratios, L events of the user sequence.
     candidates       [int32]  c    rows of the catalogue
     labels           [float32] c*H
     weights          [float32] c
+    position         [int32] c    where it was shown, 1 the top, 0 unknown; only if the log has it
     cross.rate       [float32] c*X
     cross.support    [float32] X
     cross.number     [float32] c*Y
@@ -48,6 +49,7 @@ __all__ = [
     "ITEMS_FILE",
     "ITEM_ID",
     "LABELS",
+    "POSITION",
     "QUERY",
     "REQUEST_ID",
     "SPLITS",
@@ -76,6 +78,7 @@ DENSE = "dense"
 CANDIDATES = "candidates"
 LABELS = "labels"
 WEIGHTS = "weights"
+POSITION = "position"
 CROSS_RATE = "cross.rate"
 CROSS_SUPPORT = "cross.support"
 CROSS_NUMBER = "cross.number"
@@ -91,7 +94,17 @@ ITEMS_FILE = "items.parquet"
 ITEM_ID = "id"
 TRAIN_COUNT = "train_count"
 
-_TO_TRAIN = (CANDIDATES, LABELS, WEIGHTS, CROSS_RATE, CROSS_SUPPORT, CROSS_NUMBER, CROSS_COUNTS, DENSE)
+_TO_TRAIN = (
+    CANDIDATES,
+    LABELS,
+    WEIGHTS,
+    POSITION,
+    CROSS_RATE,
+    CROSS_SUPPORT,
+    CROSS_NUMBER,
+    CROSS_COUNTS,
+    DENSE,
+)
 _FOR_OTHER_ITEMS = (TIME, HISTORY_END, EXCLUDED, TRUE_PROBABILITY)
 
 

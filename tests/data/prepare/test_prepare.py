@@ -400,3 +400,7 @@ def test_a_field_that_items_lack(tmp_path: Path) -> None:
         prepared(tmp_path, events, [{"item_id": "a", "title": "thing"}], schema=wanted)
     with pytest.raises(DatasetError, match="no item has a value in the column 'brand' of items"):
         prepared(tmp_path / "2", events, [item("a") | {"brand": ""}], schema=wanted)
+
+
+def test_positions(rows: dict[str, Any]) -> None:
+    assert [rows[r]["position"] for r in ("r1", "r2", "r3")] == [[1, 2], [0], [1, 2, 3]]
