@@ -80,6 +80,7 @@ class ScoreHead(nn.Module):
                 features=self.project.features,
                 heads=1 if settings.shared_projection else heads,
                 hidden_dims=use.hidden_dims,
+                context=len(rates),
                 dropout=use.dropout,
             )
 
@@ -181,10 +182,10 @@ class ScoreHead(nn.Module):
             engaged, shown = self.ratios(counts).chunk(2, -1)
             parts.append(self.ratio_smoothing(engaged, shown))
             missing.append(_known(engaged))
-        scores = self._project(dots, parts, missing)
+        scores = self._project(dots, parts, missing, support)
         return scores if added is None else scores + added
 
-    def _project(self, dots: Tensor, parts: list[Tensor], missing: list[Tensor]) -> Tensor:
+    def _project(self, dots: Tensor, parts: list[Tensor], missing: list[Tensor], support: Tensor) -> Tensor:
         if not parts:
             return self.project(dots, dots.new_empty(*dots.shape[:-1], 0))
         cross, unknown = torch.cat(parts, -1), None
@@ -192,7 +193,10 @@ class ScoreHead(nn.Module):
             rows = torch.broadcast_shapes(*(m.shape[:-1] for m in missing))
             unknown = torch.cat([m.expand(*rows, -1) for m in missing], -1)
         scores: Tensor = self.project(dots, cross, unknown)
-        return scores if self.correction is None else scores + self.correction(cross, unknown)
+        if self.correction is None:
+            return scores
+        context = torch.log1p(support) if self.reads_rates else None
+        return scores + self.correction(cross, unknown, context)
 
 
 def _known(values: Tensor) -> Tensor:

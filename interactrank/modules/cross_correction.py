@@ -1,6 +1,6 @@
 """CrossCorrection: what an affine projection of cross features cannot say.
 
-Shapes: C candidates, F cross features, H heads.
+Shapes: C candidates, F cross features, X facts of the request, H heads.
 """
 
 from collections.abc import Sequence
@@ -21,10 +21,13 @@ class CrossCorrection(nn.Module):
     rises with it, and a serving engine needs the correction only where a candidate has a history. It starts
     at 0, so that the model begins as the affine one.
 
+    Facts of the request, such as how much history its query has, let it weigh features by request.
+
     Args:
         features: F.
         heads: H.
         hidden_dims: columns of the hidden layers.
+        context: X.
         dropout: share of the hidden columns set to zero while training.
 
     Raises:
@@ -39,16 +42,22 @@ class CrossCorrection(nn.Module):
     """
 
     def __init__(
-        self, *, features: int, heads: int, hidden_dims: Sequence[int] = (16,), dropout: float = 0.0
+        self,
+        *,
+        features: int,
+        heads: int,
+        hidden_dims: Sequence[int] = (16,),
+        context: int = 0,
+        dropout: float = 0.0,
     ) -> None:
         super().__init__()
         require_positive(features=features, heads=heads, layers=len(hidden_dims))
         require_positive(**{f"hidden_dims[{n}]": dim for n, dim in enumerate(hidden_dims)})
         require_rate(dropout=dropout)
-        self.features = features
-        self.norm = WeightedBatchNorm(features=features)
+        self.features, self.context = features, context
+        self.norm = WeightedBatchNorm(features=features + context)
         layers: list[nn.Module] = []
-        width = 2 * features
+        width = 2 * features + context
         for dim in hidden_dims:
             layers += [nn.Linear(width, dim), nn.ReLU(), nn.Dropout(dropout)]
             width = dim
@@ -57,11 +66,13 @@ class CrossCorrection(nn.Module):
         nn.init.zeros_(self.out.weight)
         nn.init.zeros_(self.out.bias)
 
-    def forward(self, cross: Tensor, missing: Tensor | None = None) -> Tensor:
+    def forward(self, cross: Tensor, missing: Tensor | None = None, context: Tensor | None = None) -> Tensor:
         """Correct.
 
         Args:
             cross: [..., F] cross features as the projection reads them.
+            context: [..., X] facts of each candidate's request; may be one for several candidates. None for
+                X = 0.
             missing: [..., F] bool, True where a feature is unknown, whatever its value; None if none is.
 
         Returns:
@@ -76,6 +87,9 @@ class CrossCorrection(nn.Module):
             unknown = missing.expand(cross.shape).reshape(-1, self.features)
             flags = unknown.to(dtype)
             rows = torch.where(unknown, 0, rows)
+        if context is not None:
+            facts = context.to(dtype).expand(*cross.shape[:-1], self.context).reshape(-1, self.context)
+            rows = torch.cat([rows, facts], -1)
         with torch.autocast(cross.device.type, enabled=False):  # 1e-4 next to 1 needs float32
             corrected = self.out(self.hidden(torch.cat([self.norm(rows), flags], -1)))
         return corrected.reshape(*cross.shape[:-1], corrected.shape[-1])

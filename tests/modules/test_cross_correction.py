@@ -45,6 +45,17 @@ def test_requests_by_items_are_pairs():
     torch.testing.assert_close(whole.flatten(0, 1), pairs)
 
 
+def test_facts_of_the_request_weigh_the_features():
+    """One fact may stand for several candidates of its request."""
+    torch.manual_seed(0)
+    correct = CrossCorrection(features=2, heads=1, context=1).eval()
+    torch.nn.init.normal_(correct.out.weight)
+    x, facts = torch.randn(2, 5, 2), torch.tensor([[[0.0]], [[3.0]]])
+    whole = correct(x, None, facts)
+    torch.testing.assert_close(whole[1], correct(x[1], None, torch.full((5, 1), 3.0)))
+    assert not torch.allclose(whole[1], correct(x[1], None, torch.zeros(5, 1)))
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

@@ -255,8 +255,12 @@ ZOO: dict[str, Entry] = {
         lambda: PositionBias(positions=4), lambda rows: {"position": torch.arange(rows) % 7}
     ),
     "CrossCorrection": Entry(
-        lambda: CrossCorrection(features=3, heads=2, hidden_dims=[4]),
-        lambda rows: {"cross": floats(rows, 3), "missing": torch.rand(rows, 3) > 0.5},
+        lambda: CrossCorrection(features=3, heads=2, hidden_dims=[4], context=2),
+        lambda rows: {
+            "cross": floats(rows, 3),
+            "missing": torch.rand(rows, 3) > 0.5,
+            "context": floats(rows, 2),
+        },
     ),
     "CrossInteraction": Entry(lambda: CrossInteraction(heads=2, features=3, shared=False), cross),
     "CrossInteraction average": Entry(
