@@ -21,7 +21,9 @@ class CrossCorrection(nn.Module):
     rises with it, and a serving engine needs the correction only where a candidate has a history. It starts
     at 0, so that the model begins as the affine one.
 
-    Facts of the request, such as how much history its query has, let it weigh features by request.
+    Facts of the request, such as how much history its query has, shift the weights of the features: the
+    correction gets x (G z) for normalised features x and facts z, with a learned matrix G that is 0 at first.
+    That is affine in x again, with weights that are computed once a request.
 
     Args:
         features: F.
@@ -63,6 +65,9 @@ class CrossCorrection(nn.Module):
             width = dim
         self.hidden = nn.Sequential(*layers)
         self.out = nn.Linear(width, heads)
+        self.shift = nn.Linear(context, features * heads, bias=False) if context else None
+        if self.shift is not None:
+            nn.init.zeros_(self.shift.weight)
         nn.init.zeros_(self.out.weight)
         nn.init.zeros_(self.out.bias)
 
@@ -91,5 +96,11 @@ class CrossCorrection(nn.Module):
             facts = context.to(dtype).expand(*cross.shape[:-1], self.context).reshape(-1, self.context)
             rows = torch.cat([rows, facts], -1)
         with torch.autocast(cross.device.type, enabled=False):  # 1e-4 next to 1 needs float32
-            corrected = self.out(self.hidden(torch.cat([self.norm(rows), flags], -1)))
+            normal = self.norm(rows)
+            corrected = self.out(self.hidden(torch.cat([normal, flags], -1)))
+            if self.shift is not None:
+                features, facts = normal.split([self.features, self.context], -1)
+                known = features * (1 - flags)
+                weights = self.shift(facts).unflatten(-1, (-1, self.features))
+                corrected = corrected + (weights * known.unsqueeze(-2)).sum(-1)
         return corrected.reshape(*cross.shape[:-1], corrected.shape[-1])

@@ -45,6 +45,19 @@ def test_requests_by_items_are_pairs():
     torch.testing.assert_close(whole.flatten(0, 1), pairs)
 
 
+def test_facts_shift_the_weights_by_hand():
+    """Normal features (2, -1), normal fact 3, G = (1, 10): the weights are (3, 30), the shift 6 - 30."""
+    correct = CrossCorrection(features=2, heads=1, context=1).eval()
+    assert correct.shift is not None
+    correct.norm.eps = 0.0
+    with torch.no_grad():
+        correct.shift.weight.copy_(torch.tensor([[1.0], [10.0]]))
+    x, facts = torch.tensor([[2.0, -1.0]]), torch.tensor([[3.0]])
+    assert correct(x, None, facts).item() == pytest.approx(-24)
+    unknown = torch.tensor([[False, True]])
+    assert correct(x, unknown, facts).item() == pytest.approx(6)
+
+
 def test_facts_of_the_request_weigh_the_features():
     """One fact may stand for several candidates of its request."""
     torch.manual_seed(0)
