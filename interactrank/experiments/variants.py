@@ -66,12 +66,14 @@ def ablation_grid(config: RunConfig) -> list[Variant]:
         counts: C(p, q) / C(q)
         plain_two_tower: two-tower
         plus_sequence: + user sequence
+        plus_sampled_softmax: + sampled softmax (weight 1)
+        plus_log_q: + logQ
         plus_iqp_query: + IQP of the query (all time)
         full: + IQP back-off (words, all, user, item cosine, query cosine) = full
         full_without_sequence: full - user sequence
+        full_without_sampled_softmax: full - sampled softmax (weight 1)
+        full_without_log_q: full - logQ
         full_with_mask_net: full + MaskNet
-        full_with_sampled_softmax: full + sampled softmax (weight 0.01)
-        full_with_log_q: full + sampled softmax (weight 0.01) + logQ
         full_with_lexical: full + lexical match
     """
     parts = Parts(config)
@@ -130,7 +132,8 @@ def _steps_back(variant: Variant, names: Sequence[str]) -> bool:
 
 def _baselines(config: RunConfig) -> list[Variant]:
     """Return the registered baselines that the schema allows, each compared with the first."""
-    possible = [baseline for baseline in BASELINES.values() if not baseline.problems(config.search)]
+    rules = [b for b in BASELINES.values() if not b.search_space]  # a fitted one is a rival, not a rung
+    possible = [baseline for baseline in rules if not baseline.problems(config.search)]
     first = [None, *(possible[0].name for _ in possible[1:])]
     return [
         Variant(baseline.name, baseline.title, "baseline", before, {})

@@ -44,8 +44,8 @@ def test_parts_that_it_does_not_use_are_tested_by_adding_them():
 
 
 def test_a_model_that_stands_under_another_name():
-    """Last.fm uses no lexical features: without IQP it is the two-tower with the sequence."""
-    assert pairs(load_config(SHIPPED["lastfm"]))[4] == ("full", "plus_sequence")
+    """Last.fm uses no lexical features: without IQP it is the two-tower with sequence and softmax."""
+    assert pairs(load_config(SHIPPED["lastfm"]))[4] == ("full", "plus_log_q")
 
 
 def test_log_q_where_the_softmax_is_the_only_loss():

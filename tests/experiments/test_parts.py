@@ -122,7 +122,7 @@ def test_what_the_schema_lacks_is_neither_used_nor_offered():
 
 
 def test_what_is_left_out_by_name_is_not_offered():
-    left_out = ["query_click", "query_save", "query_click_1d", "query_only_click", *BM25]
+    left_out = ["query_click", "query_save", "query_click_1d", "query_only_click", "query_click_rate", *BM25]
     parts = Parts(config(f"model.exclude_features=[{', '.join(left_out)}]"))
     assert {"iqp_query", "lexical"}.isdisjoint([*parts.used, *parts.offered])
     assert parts.changes(parts.used) == {}
