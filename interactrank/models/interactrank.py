@@ -85,14 +85,10 @@ class InteractRank(nn.Module):
         query, item = self._query(batch, looked), self._item(batch, looked)
         request = batch.candidate_request()
         apart = batch.fits_projection if self.score_head.reads else None
-        if apart is None:
-            scores, fits_towers = self._score(batch, query, item, request), None
-        else:
-            pairs = (query, item, request, batch.candidate_item)
-            scores, fits_towers = self.score_head.fitted_apart(*pairs, batch.cross, apart), ~apart
+        scores = self.score_head(query, item, request, batch.candidate_item, batch.cross, apart)
         if self.position_bias is not None and batch.position is not None:
             scores = scores + self.position_bias(batch.position).unsqueeze(-1)
-        return self.loss(batch, request, scores, query, item, fits_towers)
+        return self.loss(batch, request, scores, query, item, apart)
 
     def score(self, batch: SearchBatch) -> Tensor:
         """Return [C, H] float32 logits of the batch's candidates; labels are not read."""

@@ -55,7 +55,7 @@ class RankingLoss(nn.Module):
         scores: Tensor,
         query: Tensor,
         item: Tensor,
-        fits_towers: Tensor | None = None,
+        fits_projection: Tensor | None = None,
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """Return the loss of a batch, and what to report of it.
 
@@ -65,7 +65,8 @@ class RankingLoss(nn.Module):
             scores: [C, H] logits.
             query: [R, H, D].
             item: [I, D].
-            fits_towers: [R] bool, requests whose positives count in the sampled softmax; None for all.
+            fits_projection: [R] bool, requests whose positives do not count in the sampled softmax; None for
+                none.
 
         Returns:
             The scalar loss, and detached: ``scores`` and ``labels`` [C, H] and ``loss/<name>`` of each part,
@@ -90,8 +91,8 @@ class RankingLoss(nn.Module):
             total = total + s.listwise_weight * parts["listwise"]
         if self.sampled_softmax is not None:
             labels = batch.labels
-            if fits_towers is not None:
-                labels = labels * fits_towers[candidate_request].unsqueeze(-1)
+            if fits_projection is not None:
+                labels = labels * ~fits_projection[candidate_request].unsqueeze(-1)
             losses = self.sampled_softmax(
                 query, item, batch.item_index, candidate_request, batch.candidate_item, labels
             )

@@ -106,8 +106,13 @@ class ScoreHead(nn.Module):
         candidate_request: Tensor,
         candidate_item: Tensor,
         cross: CrossFeatureTensors,
+        fits_projection: Tensor | None = None,
     ) -> Tensor:
         """Score candidates.
+
+        With ``fits_projection`` the gradients keep towers and projection apart, and the scores are the same.
+        What the towers have learnt by heart about a request must not tell the projection how far to trust
+        them. So a request's loss reaches either the projection or, through the dot product, the towers.
 
         Args:
             query: [R, H, D].
@@ -115,37 +120,15 @@ class ScoreHead(nn.Module):
             candidate_request: [C] in 0..R-1.
             candidate_item: [C] in 0..I-1.
             cross: rates, numbers and counts [C, *], supports [R, *].
+            fits_projection: [R] bool, which of the two; None for both.
 
         Returns:
             [C, H] float32 logits.
         """
         dots = candidate_dots(query, item, candidate_request, candidate_item)
         support = cross.support if len(cross.support) == 1 else cross.support[candidate_request]
-        return self._score(dots, cross.rate, support, cross.number, cross.counts)
-
-    def fitted_apart(
-        self,
-        query: Tensor,
-        item: Tensor,
-        candidate_request: Tensor,
-        candidate_item: Tensor,
-        cross: CrossFeatureTensors,
-        fits_projection: Tensor,
-    ) -> Tensor:
-        """Score candidates as :meth:`forward` does, with gradients that keep towers and projection apart.
-
-        What the towers have learnt by heart about a request must not tell the projection how far to trust
-        them. So a request's loss reaches either the projection or, through the dot product, the towers.
-
-        Args:
-            query, item, candidate_request, candidate_item, cross: see :meth:`forward`.
-            fits_projection: [R] bool, which of the two.
-
-        Returns:
-            [C, H] float32 logits.
-        """
-        dots = candidate_dots(query, item, candidate_request, candidate_item)
-        support = cross.support if len(cross.support) == 1 else cross.support[candidate_request]
+        if fits_projection is None:
+            return self._score(dots, cross.rate, support, cross.number, cross.counts)
         fixed = dots.detach()
         of_projection = self._score(fixed, cross.rate, support, cross.number, cross.counts)
         of_towers = of_projection.detach() + self.project.dot_weight().detach() * (dots - fixed)
