@@ -9,13 +9,12 @@ picture lies next to the file, under its name with .png, it is shown above the t
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 from pathlib import Path
 
 from interactrank.experiments.page import markdown
-from tools.readme_table import replace_block
+from tools.readme_table import replace_from_file
 
 
 def block(result: Path, page: Path) -> str:
@@ -32,16 +31,5 @@ def block(result: Path, page: Path) -> str:
     return f"![What each part adds]({os.path.relpath(picture, page.parent)})\n\n{text}"
 
 
-def main() -> None:
-    """Replace the block of a page."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("result", type=Path)
-    parser.add_argument("page", type=Path)
-    parser.add_argument("name")
-    options = parser.parse_args()
-    text = block(options.result, options.page)
-    options.page.write_text(replace_block(options.page.read_text(), text, options.name))
-
-
 if __name__ == "__main__":
-    main()
+    replace_from_file(__doc__, block)

@@ -9,7 +9,6 @@ a picture lies next to the file, under its name with .png, it is shown above the
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 from collections.abc import Mapping, Sequence
@@ -17,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from interactrank.core.markdown import bold, markdown_table
-from tools.readme_table import replace_block
+from tools.readme_table import replace_from_file
 
 HEADS = ["us a candidate p50", "p90", "look-up", "one more", "us a request", "operations"]
 
@@ -51,16 +50,5 @@ def _cells(row: Mapping[str, Any]) -> Sequence[str]:
     return [bold(row["model"], bool(row["on the frontier"])), quality, *numbers, *whole]
 
 
-def main() -> None:
-    """Replace the block of a page."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("result", type=Path)
-    parser.add_argument("page", type=Path)
-    parser.add_argument("name")
-    options = parser.parse_args()
-    text = block(options.result, options.page)
-    options.page.write_text(replace_block(options.page.read_text(), text, options.name))
-
-
 if __name__ == "__main__":
-    main()
+    replace_from_file(__doc__, block)

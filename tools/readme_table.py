@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -74,6 +75,22 @@ def replace_block(page: str, text: str, name: str = "demo") -> str:
     if not begin or not end:
         raise ValueError(f"the page has no {first} ... {last}")
     return f"{before}{first}\n{text}\n{last}{after}"
+
+
+def replace_from_file(description: str | None, block: Callable[[Path, Path], str]) -> None:
+    """Run a tool: RESULT PAGE NAME replaces the block of that name in the page.
+
+    Args:
+        description: of the tool, for its help.
+        block: the text, of the result's and the page's path.
+    """
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("result", type=Path)
+    parser.add_argument("page", type=Path)
+    parser.add_argument("name")
+    options = parser.parse_args()
+    text = block(options.result, options.page)
+    options.page.write_text(replace_block(options.page.read_text(), text, options.name))
 
 
 def main() -> None:

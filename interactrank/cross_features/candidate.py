@@ -30,7 +30,7 @@ class CandidateSettings(CrossFeatureSettings):
     @property
     def name(self) -> str:
         """Such as ``price_centred``; the value and the id are called as the feature."""
-        return self.feature.name if self.form in ("value", "id") else f"{self.feature.name}_{self.form}"
+        return self.feature.columns[self.form]
 
 
 class Candidate(CrossFeature[CandidateSettings]):
@@ -58,10 +58,11 @@ class Candidate(CrossFeature[CandidateSettings]):
 
 def candidate_cross_features(schema: SearchSchema) -> list[Candidate]:
     """Return the forms of a schema's candidate features, in order."""
-    forms = [
-        (f, form) for f in schema.features.candidate for form in (f.forms if f.kind == "number" else ["id"])
+    return [
+        Candidate(CandidateSettings.model_validate({"feature": f, "form": form}))
+        for f in schema.features.candidate
+        for form in f.columns
     ]
-    return [Candidate(CandidateSettings(feature=f, form=form)) for f, form in forms]
 
 
 def candidate_codes(feature: CandidateFeature, values: Sequence[Any]) -> NDArray[np.float32]:

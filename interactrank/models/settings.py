@@ -51,7 +51,8 @@ class CrossFeatureModelSettings(Config):
     )
     hidden_dims: list[Annotated[int, Field(ge=1)]] = Field(
         default_factory=list,
-        description="hidden layers of an MLP over the cross features, which is added to their projection",
+        description="hidden layers of an MLP over the cross features; it is added to their projection, with "
+        "weights that depend on how much history the request's keys have",
     )
     dropout: float = Field(0.0, ge=0, lt=1, description="of those hidden layers")
     ratio_strength: float = Field(

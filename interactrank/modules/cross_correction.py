@@ -57,7 +57,8 @@ class CrossCorrection(nn.Module):
         require_positive(**{f"hidden_dims[{n}]": dim for n, dim in enumerate(hidden_dims)})
         require_rate(dropout=dropout)
         self.features, self.context = features, context
-        self.norm = WeightedBatchNorm(features=features + context)
+        self.norm = WeightedBatchNorm(features=features)
+        self.norm_context = WeightedBatchNorm(features=context) if context else None
         layers: list[nn.Module] = []
         width = 2 * features + context
         for dim in hidden_dims:
@@ -76,31 +77,34 @@ class CrossCorrection(nn.Module):
 
         Args:
             cross: [..., F] cross features as the projection reads them.
-            context: [..., X] facts of each candidate's request; may be one for several candidates. None for
-                X = 0.
             missing: [..., F] bool, True where a feature is unknown, whatever its value; None if none is.
+            context: [..., X] facts of each candidate's request. One that stands for several candidates
+                ([1, X], [R, 1, X]) is weighed once. None for X = 0.
 
         Returns:
             [..., H] to add to the scores; float32, or float64 with such weights.
         """
         require_width(self, cross, self.features, what="cross")
         dtype = wide(self.out.weight.dtype)
-        rows = cross.to(dtype).reshape(-1, self.features)
-        if missing is None:
-            flags = torch.zeros_like(rows)
-        else:
-            unknown = missing.expand(cross.shape).reshape(-1, self.features)
-            flags = unknown.to(dtype)
-            rows = torch.where(unknown, 0, rows)
-        if context is not None:
-            facts = context.to(dtype).expand(*cross.shape[:-1], self.context).reshape(-1, self.context)
-            rows = torch.cat([rows, facts], -1)
+        cross = cross.to(dtype)
+        flags = torch.zeros_like(cross)
+        if missing is not None:
+            flags = missing.expand(cross.shape).to(dtype)
+            cross = torch.where(missing, 0, cross)
         with torch.autocast(cross.device.type, enabled=False):  # 1e-4 next to 1 needs float32
-            normal = self.norm(rows)
-            corrected = self.out(self.hidden(torch.cat([normal, flags], -1)))
-            if self.shift is not None:
-                features, facts = normal.split([self.features, self.context], -1)
-                known = features * (1 - flags)
-                weights = self.shift(facts).unflatten(-1, (-1, self.features))
-                corrected = corrected + (weights * known.unsqueeze(-2)).sum(-1)
-        return corrected.reshape(*cross.shape[:-1], corrected.shape[-1])
+            normal = _over_rows(self.norm, cross)
+            if self.shift is None or self.norm_context is None or context is None:
+                return self._mlp(normal, flags)
+            facts = _over_rows(self.norm_context, context.to(dtype))
+            weights = self.shift(facts).unflatten(-1, (-1, self.features))
+            shifted = (weights * (normal * (1 - flags)).unsqueeze(-2)).sum(-1)
+            return self._mlp(normal, facts.expand(*cross.shape[:-1], -1), flags) + shifted
+
+    def _mlp(self, *columns: Tensor) -> Tensor:
+        corrected: Tensor = self.out(self.hidden(torch.cat(columns, -1)))
+        return corrected
+
+
+def _over_rows(norm: WeightedBatchNorm, x: Tensor) -> Tensor:
+    """Normalise the last axis of a tensor of any shape."""
+    return norm(x.reshape(-1, norm.in_dim)).reshape(x.shape)

@@ -36,6 +36,19 @@ class CandidateFeature(Config):
         1000, ge=2, le=MAX_VALUES, description="of an id: numbers that are learned; values are hashed to them"
     )
 
+    @property
+    def columns(self) -> dict[str, str]:
+        """The form of each column of the score that the feature has -> its name; the form of an id is ``id``.
+
+        Example::
+
+            >>> CandidateFeature(name="price", kind="number", column="price", forms=("value", "rank")).columns
+            {'value': 'price', 'rank': 'price_rank'}
+        """
+        if self.kind == "id":
+            return {"id": self.name}
+        return {form: self.name if form == "value" else f"{self.name}_{form}" for form in self.forms}
+
     def problems(self) -> list[str]:
         """Return what is wrong: a form twice, or what goes with the other kind."""
         found = []

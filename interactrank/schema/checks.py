@@ -154,8 +154,7 @@ def cross_feature_problems(schema: SearchSchema) -> list[str]:
         for problem in f.schema_problems(schema)
     ]
     names = [f.name for f in schema.cross_features]
-    names += [f"{f.name}_{form}" for f in schema.features.candidate for form in f.forms if form != "value"]
-    names += [f.name for f in schema.features.candidate]
+    names += [name for f in schema.features.candidate for name in f.columns.values()]
     for name in sorted({n for n in names if names.count(n) > 1}):
         found.append(f"cross_features: '{name}' is defined more than once")
     return found

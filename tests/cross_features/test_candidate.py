@@ -149,6 +149,14 @@ def test_columns_that_do_not_fit(tmp_path: Path) -> None:
         log(tmp_path / "2", PRICE, price="cheap")
 
 
+def test_an_id_takes_no_name_but_its_own() -> None:
+    """A number called as a form that an id does not have is another feature."""
+    other = PRICE | {"name": "source_rank", "forms": ["value"]}
+    assert [f.name for f in features_of(schema(SOURCE, other))] == ["source", "source_rank"]
+    with pytest.raises(ConfigError, match="'price_rank' is defined more than once"):
+        schema(PRICE, PRICE | {"name": "price_rank", "forms": ["value"]})
+
+
 def test_values_are_between_0_and_the_most() -> None:
     with pytest.raises(ValueError, match="values"):
         CandidateFeature(name="x", kind="id", column="x", values=1)

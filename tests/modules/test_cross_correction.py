@@ -49,7 +49,8 @@ def test_facts_shift_the_weights_by_hand():
     """Normal features (2, -1), normal fact 3, G = (1, 10): the weights are (3, 30), the shift 6 - 30."""
     correct = CrossCorrection(features=2, heads=1, context=1).eval()
     assert correct.shift is not None
-    correct.norm.eps = 0.0
+    assert correct.norm_context is not None
+    correct.norm.eps = correct.norm_context.eps = 0.0
     with torch.no_grad():
         correct.shift.weight.copy_(torch.tensor([[1.0], [10.0]]))
     x, facts = torch.tensor([[2.0, -1.0]]), torch.tensor([[3.0]])
@@ -66,6 +67,7 @@ def test_facts_of_the_request_weigh_the_features():
     x, facts = torch.randn(2, 5, 2), torch.tensor([[[0.0]], [[3.0]]])
     whole = correct(x, None, facts)
     torch.testing.assert_close(whole[1], correct(x[1], None, torch.full((5, 1), 3.0)))
+    torch.testing.assert_close(whole[1], correct(x[1], None, torch.full((1, 1), 3.0)))
     assert not torch.allclose(whole[1], correct(x[1], None, torch.zeros(5, 1)))
 
 

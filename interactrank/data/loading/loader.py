@@ -44,6 +44,7 @@ class SearchLoader:
         rank, world_size: which share of the requests this process reads.
         shuffle: whether epochs differ in their order; off, requests come in order of time.
         only: cross features that the model reads; the others are 0 in drawn negatives. None: all.
+        epochs: of the training; in the last of several, all requests fit the towers (``projection_share``).
 
     Raises:
         DatasetError: the split has fewer requests than there are ranks, or a file is damaged.
@@ -61,9 +62,8 @@ class SearchLoader:
         only: Collection[str] | None = None,
         epochs: int = 1,
     ) -> None:
-        self.epochs = epochs
         self.dataset, self.split, self.settings, self.shuffle = dataset, split, settings, shuffle
-        self.rank, self.world_size = rank, world_size
+        self.rank, self.world_size, self.epochs = rank, world_size, epochs
         self._layout = dataset.layout
         self._files = []
         self._groups: list[_Group] = []

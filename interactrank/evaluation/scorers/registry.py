@@ -17,6 +17,7 @@ from interactrank.core.registry import Registry
 from interactrank.core.search_space import Domain, Range
 from interactrank.cross_features import match_of_words, rate_of_query
 from interactrank.data.prepared.dataset import PreparedDataset
+from interactrank.evaluation.checks import head_index
 from interactrank.evaluation.scorers.bm25 import Bm25Scorer
 from interactrank.evaluation.scorers.counts import CountScorer
 from interactrank.evaluation.scorers.ctr import CtrScorer, rate_of_item
@@ -72,16 +73,9 @@ def register_baseline(baseline: Baseline) -> Baseline:
     return BASELINES.add(baseline.name, baseline)
 
 
-def _bm25_problems(schema: SearchSchema) -> list[str]:
-    if match_of_words(schema) is not None:
-        return []
-    return ["bm25 needs a cross feature of kind bm25 with analyzer words in the schema"]
-
-
-def _counts_problems(schema: SearchSchema) -> list[str]:
-    if rate_of_query(schema) is not None:
-        return []
-    return ["counts needs a cross feature of kind iqp with key query, without window and segment"]
+def _needs(find: Callable[[SearchSchema], object], what: str) -> Callable[[SearchSchema], list[str]]:
+    """Return the check that a schema has what ``find`` looks for."""
+    return lambda schema: [] if find(schema) is not None else [what]
 
 
 register_baseline(
@@ -89,7 +83,9 @@ register_baseline(
         name="bm25",
         title="BM25",
         factory=lambda dataset, settings: Bm25Scorer(dataset),
-        problems=_bm25_problems,
+        problems=_needs(
+            match_of_words, "bm25 needs a cross feature of kind bm25 with analyzer words in the schema"
+        ),
     )
 )
 register_baseline(
@@ -97,44 +93,32 @@ register_baseline(
         name="counts",
         title="C(p, q) / C(q)",
         factory=lambda dataset, settings: CountScorer(dataset),
-        problems=_counts_problems,
+        problems=_needs(
+            rate_of_query,
+            "counts needs a cross feature of kind iqp with key query, without window and segment",
+        ),
     )
 )
-
-
-def _ctr_problems(schema: SearchSchema) -> list[str]:
-    if rate_of_item(schema) is not None:
-        return []
-    return [
-        "ctr needs a cross feature of kind iqp with key all and statistic rate, without window and segment"
-    ]
-
-
-def _touched_problems(schema: SearchSchema) -> list[str]:
-    if recency_of_touch(schema) is not None:
-        return []
-    return ["touched needs a cross feature of kind touch with statistic recency"]
-
-
-def _head_of(dataset: PreparedDataset, settings: EvaluationSettings) -> int:
-    names = dataset.schema.head_names
-    return 0 if settings.head is None else names.index(settings.head)
-
-
 register_baseline(
     Baseline(
         name="ctr",
         title="click-through rate",
-        factory=lambda dataset, settings: CtrScorer(dataset, _head_of(dataset, settings)),
-        problems=_ctr_problems,
+        factory=lambda dataset, settings: CtrScorer(dataset, head_index(dataset, settings)),
+        problems=_needs(
+            rate_of_item,
+            "ctr needs a cross feature of kind iqp with key all and statistic rate, "
+            "without window or segment",
+        ),
     )
 )
 register_baseline(
     Baseline(
         name="touched",
         title="touched last, then rate",
-        factory=lambda dataset, settings: TouchedScorer(dataset, _head_of(dataset, settings)),
-        problems=_touched_problems,
+        factory=lambda dataset, settings: TouchedScorer(dataset, head_index(dataset, settings)),
+        problems=_needs(
+            recency_of_touch, "touched needs a cross feature of kind touch with statistic recency"
+        ),
     )
 )
 register_baseline(
@@ -142,7 +126,7 @@ register_baseline(
         name="lambdamart",
         title="LambdaMART",
         factory=lambda dataset, settings: LambdaMartScorer(
-            dataset, _head_of(dataset, settings), settings.lambdamart
+            dataset, head_index(dataset, settings), settings.lambdamart
         ),
         search_space={
             "evaluation.lambdamart.learning_rate": Range(low=0.01, high=0.2, log=True),
