@@ -21,7 +21,7 @@ from interactrank.data.prepared import columns as names
 from interactrank.data.prepared.vocabulary import Vocabulary
 from interactrank.data.raw.staged_columns import request_column
 
-__all__ = ["encode_requests"]
+__all__ = ["encode_query_side", "encode_requests"]
 
 
 def encode_requests(
@@ -41,12 +41,10 @@ def encode_requests(
         train_frequency: how often queries were searched in training.
         repeats: what each user engaged with after each query; None if repeats are ranked, too.
     """
-    schema, lengths, events = block.schema, block.candidate_lengths, block.events
+    schema, lengths = block.schema, block.candidate_lengths
     found = cross.look_up(block.keys, block.items, check=True)
-    columns: dict[str, Any] = {
+    columns = encode_query_side(block, vocabularies) | {
         names.REQUEST_ID: block.table["request_id"],
-        names.TIME: pa.array(block.time),
-        names.HISTORY_END: block.table["history_end"],
         names.QUERY: pa.array(block.queries),
         names.USER: block.table["user"],
         names.TRAIN_FREQUENCY: pa.array(train_frequency.of(block.queries), pa.int32()),
@@ -57,22 +55,11 @@ def encode_requests(
         names.CROSS_SUPPORT: to_arrow(list_rows(found.support), "float32"),
         names.CROSS_NUMBER: to_arrow(list_rows(found.number, lengths), "float32"),
         names.CROSS_COUNTS: to_arrow(list_rows(found.counts, lengths), "float32"),
-        names.EVENT_ITEM: to_arrow(events.item, "int32"),
-        names.EVENT_QUERY: to_arrow(Jagged(events.query, events.item.lengths), "int64"),
-        names.EVENT_ACTION: to_arrow(Jagged(events.action, events.item.lengths), "int8"),
-        names.EVENT_AGE: to_arrow(Jagged(events.age, events.item.lengths), "float32"),
     }
     for name, values in block.given.values.items():
         columns[names.candidate_column(name)] = to_arrow(Jagged(values, lengths), "float32")
     for segment in schema.segments:
         columns[names.segment_column(segment)] = pa.array(block.segment(segment), pa.string())
-    for name, keys in block.keys.keys.items():
-        columns[names.keys_column(name)] = to_arrow(keys, "int64")
-    for f in schema.features.request:
-        if f.table is not None:
-            rows = table_rows(f, request_values(schema, f, block.table), vocabularies[f.table])
-            columns[names.feature_column(f.name)] = to_arrow(rows, "int64")
-    columns[names.DENSE] = to_arrow(list_rows(_dense(block)), "float32")
     if schema.events.position:
         place = block.candidates["position"].to_numpy()
         known = np.where(np.isfinite(place) & (place >= 1), place, 0).astype(np.int32)
@@ -83,6 +70,32 @@ def encode_requests(
     if repeats is not None:
         columns[names.EXCLUDED] = to_arrow(_excluded(block, repeats), "int32")
     return pa.table(columns)
+
+
+def encode_query_side(block: RawRequests, vocabularies: Mapping[str, Vocabulary]) -> dict[str, pa.Array]:
+    """Return the columns that need no candidates: what the query tower and the cross features read.
+
+    Args:
+        block: the requests, of a log or live.
+        vocabularies: of each ID table.
+    """
+    schema, events = block.schema, block.events
+    columns: dict[str, Any] = {
+        names.TIME: pa.array(block.time),
+        names.HISTORY_END: block.table["history_end"],
+        names.EVENT_ITEM: to_arrow(events.item, "int32"),
+        names.EVENT_QUERY: to_arrow(Jagged(events.query, events.item.lengths), "int64"),
+        names.EVENT_ACTION: to_arrow(Jagged(events.action, events.item.lengths), "int8"),
+        names.EVENT_AGE: to_arrow(Jagged(events.age, events.item.lengths), "float32"),
+    }
+    for name, keys in block.keys.keys.items():
+        columns[names.keys_column(name)] = to_arrow(keys, "int64")
+    for f in schema.features.request:
+        if f.table is not None:
+            rows = table_rows(f, request_values(schema, f, block.table), vocabularies[f.table])
+            columns[names.feature_column(f.name)] = to_arrow(rows, "int64")
+    columns[names.DENSE] = to_arrow(list_rows(_dense(block)), "float32")
+    return columns
 
 
 def _dense(block: RawRequests) -> NDArray[np.float32]:

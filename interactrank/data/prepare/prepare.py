@@ -36,9 +36,10 @@ from interactrank.data.prepare.raw_requests import RequestBlocks
 from interactrank.data.prepare.remarks import log_remarks
 from interactrank.data.prepare.splits import write_splits
 from interactrank.data.prepare.stores import build_stores
-from interactrank.data.prepare.user_events import build_user_sequences
+from interactrank.data.prepare.user_events import build_user_sequences, write_users
 from interactrank.data.prepare.vocabularies import count_vocabularies
 from interactrank.data.prepared.manifest import FORMAT, read_manifest
+from interactrank.data.prepared.users import SEQUENCES
 from interactrank.data.prepared.vocabulary import Vocabulary
 from interactrank.data.raw.files import find_parquet
 from interactrank.data.raw.sql import first_line
@@ -116,7 +117,8 @@ def _write_dataset(
     numbers |= {
         f.name: request_statistics(log, schema, f) for f in schema.features.request if f.kind == "number"
     }
-    sequences = build_user_sequences(work / "user_sequences", log, schema, vocabularies)
+    sequences = build_user_sequences(output / SEQUENCES, log, schema, vocabularies)
+    write_users(output, log)
     query_vocabulary = _query_vocabulary(schema, vocabularies)
     fields = write_item_fields(output, items, schema)
     blocks = RequestBlocks(log, schema, settings.block_requests, sequences, query_vocabulary, fields)

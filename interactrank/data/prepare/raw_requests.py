@@ -24,7 +24,7 @@ from interactrank.cross_features.jagged import Jagged, per_row, row_of_each
 from interactrank.cross_features.text import hash63, normalize
 from interactrank.data.extras import pa
 from interactrank.data.prepare.features import request_values, table_rows
-from interactrank.data.prepare.user_sequences import Events, UserSequences
+from interactrank.data.prepared.user_sequences import Events, UserSequences
 from interactrank.data.prepared.vocabulary import Vocabulary
 from interactrank.data.raw.staged_columns import candidate_column, engagement_time, request_column
 from interactrank.data.raw.staged_columns import engagement as engagement_column

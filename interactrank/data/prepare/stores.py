@@ -18,7 +18,7 @@ from interactrank.cross_features import (
 from interactrank.cross_features.features import STORES
 from interactrank.data.extras import pa, pq
 from interactrank.data.prepare.raw_requests import RequestBlocks
-from interactrank.data.prepare.user_sequences import UserSequences
+from interactrank.data.prepared.user_sequences import UserSequences
 from interactrank.data.raw.staged_log import StagedLog
 
 __all__ = ["REPEATS", "build_stores"]

@@ -9,14 +9,15 @@ import numpy as np
 
 from interactrank.cross_features.pair_index import Ints
 from interactrank.data.prepare.features import staged_values, table_rows
-from interactrank.data.prepare.user_sequences import UserSequences
+from interactrank.data.prepared.user_sequences import UserSequences
+from interactrank.data.prepared.users import Users
 from interactrank.data.prepared.vocabulary import Vocabulary
 from interactrank.data.raw.sql import quote
 from interactrank.data.raw.staged_columns import engagement, engagement_time, request_column
 from interactrank.data.raw.staged_log import StagedLog
 from interactrank.schema import SearchSchema
 
-__all__ = ["build_user_sequences"]
+__all__ = ["build_user_sequences", "write_users"]
 
 
 def build_user_sequences(
@@ -45,6 +46,13 @@ def build_user_sequences(
 
     users = log.db.execute("SELECT count(*) FROM user_rows").fetchone()[0]
     return UserSequences.build(folder, blocks(), users)
+
+
+def write_users(folder: Path, log: StagedLog) -> None:
+    """Write who the users are into a dataset's folder, so that live requests find their sequences."""
+    batches = log.batches('SELECT "user" FROM user_rows ORDER BY rowid')
+    users = (user for batch in batches for user in batch["user"].to_pylist())
+    Users.write(folder, users, log.table("SELECT * FROM users") if log.has_users else None)
 
 
 def _user_events(schema: SearchSchema, query_column: str) -> str:

@@ -18,6 +18,7 @@ from interactrank.data.extras import pa, pq
 from interactrank.data.prepared.columns import QUERY, SPLITS
 from interactrank.data.prepared.items import ItemTable
 from interactrank.data.prepared.manifest import FORMAT, read_manifest
+from interactrank.data.prepared.users import Users
 from interactrank.data.prepared.vocabulary import Vocabulary
 from interactrank.schema import SearchSchema
 
@@ -104,6 +105,11 @@ class PreparedDataset:
     def cross(self) -> CrossFeatures:
         """Return what computes the cross features of any candidates."""
         return CrossFeatures.open(self.folder, self.schema, int(self.manifest["items"]))
+
+    @cached_property
+    def users(self) -> Users:
+        """Return the users, whose sequences live requests are read with."""
+        return Users(self.folder)
 
     def vocabulary(self, table: str) -> Vocabulary:
         """Return how values become rows of an ID table."""

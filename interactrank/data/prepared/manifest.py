@@ -8,7 +8,7 @@ from typing import Any
 
 __all__ = ["FORMAT", "read_manifest"]
 
-FORMAT = 5
+FORMAT = 6
 
 
 def read_manifest(folder: Path) -> dict[str, Any] | None:

@@ -29,12 +29,14 @@ class StagedLog:
         db: connection with the tables ``requests``, ``candidates`` and ``items``.
         events: rows of the events files, and those that were left out.
         num_items, num_requests: rows of ``items`` and ``requests``.
+        has_users: whether there is a table ``users``.
     """
 
     db: duckdb.DuckDBPyConnection
     events: EventCounts
     num_items: int
     num_requests: int
+    has_users: bool = False
 
     def batches(self, sql: str, size: int = 65_536) -> Iterator[pa.RecordBatch]:
         """Yield the rows of a query, with one record batch in memory at a time."""
@@ -79,7 +81,7 @@ def stage_log(log: Path, schema: SearchSchema, settings: PrepareSettings, work: 
     except BaseException:
         db.close()
         raise
-    return StagedLog(db, events, num_items, num_requests)
+    return StagedLog(db, events, num_items, num_requests, has_users)
 
 
 def _connect(settings: PrepareSettings, work: Path) -> duckdb.DuckDBPyConnection:

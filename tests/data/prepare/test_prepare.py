@@ -342,10 +342,10 @@ def test_blocks_do_not_change_the_result(tmp_path: Path) -> None:
         assert str(requests(one, split)) == str(requests(many, split))
 
 
-def test_the_user_history_is_not_part_of_the_output(log_: PreparedDataset) -> None:
+def test_what_lies_in_a_dataset(log_: PreparedDataset) -> None:
     assert sorted(p.name for p in log_.folder.iterdir()) == [
         *("cross_features", "item_fields", "items.parquet", "manifest.json", "repeats"),
-        *("test", "train", "validation", "vocabulary"),
+        *("test", "train", "users", "validation", "vocabulary"),
     ]  # fmt: skip
 
 

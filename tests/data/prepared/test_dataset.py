@@ -55,7 +55,7 @@ def test_not_a_prepared_dataset(tmp_path: Path, text: str | None) -> None:
 def test_another_format(log: PreparedDataset) -> None:
     path = log.folder / "manifest.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | {"format": 2}))
-    with pytest.raises(DatasetError, match=r"has format 2, not 5; prepare the log again"):
+    with pytest.raises(DatasetError, match=r"has format 2, not 6; prepare the log again"):
         PreparedDataset(log.folder)
 
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from interactrank.data.prepare.user_sequences import UserSequences
+from interactrank.data.prepared.user_sequences import UserSequences
 
 HOUR = 3_600_000
 events = st.lists(st.tuples(st.integers(0, 3), st.integers(0, 8), st.integers(0, 9)), max_size=20)
