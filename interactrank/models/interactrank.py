@@ -9,6 +9,7 @@ Shapes: R requests, I distinct items, C candidates, H heads, D embedding dim.
 from __future__ import annotations
 
 import math
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -36,7 +37,12 @@ class InteractRank(nn.Module):
         layout: where the features of the schema lie in a batch, and the rows of each ID table.
         settings: sizes and choices.
         table_device: where the ID tables are; ``meta`` for those that are made when they are sharded.
+
+    Attributes:
+        Head: the class of what makes scores of the towers' vectors and the cross features.
     """
+
+    Head: ClassVar[type[ScoreHead]] = ScoreHead
 
     def __init__(
         self, *, layout: BatchLayout, settings: ModelSettings, table_device: torch.device | None = None
@@ -61,7 +67,7 @@ class InteractRank(nn.Module):
         self.item_tower = SideEncoder(
             layout=layout, side="item", settings=settings.item_tower, heads=1, dim=settings.dim
         )
-        self.score_head = ScoreHead(
+        self.score_head = self.Head(
             heads=self.heads,
             columns=CrossColumns.of(schema),
             num_items=layout.num_items,
@@ -84,7 +90,7 @@ class InteractRank(nn.Module):
         looked = self.tables(batch)
         query, item = self._query(batch, looked), self._item(batch, looked)
         request = batch.candidate_request()
-        apart = batch.fits_projection if self.score_head.reads else None
+        apart = batch.fits_projection if self.score_head.fits_apart else None
         scores = self.score_head(query, item, request, batch.candidate_item, batch.cross, apart)
         if self.position_bias is not None and batch.position is not None:
             scores = scores + self.position_bias(batch.position).unsqueeze(-1)

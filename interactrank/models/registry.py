@@ -17,8 +17,16 @@ import torch
 from interactrank.batch import BatchLayout
 from interactrank.core.registry import Registry
 from interactrank.core.search_space import Domain
+from interactrank.models.early_interaction import EarlyInteraction
 from interactrank.models.interactrank import InteractRank
-from interactrank.models.search_spaces import INTERACTRANK_SPACE, TWO_TOWER_SPACE, training_space
+from interactrank.models.late_interaction import LateInteraction
+from interactrank.models.search_spaces import (
+    EARLY_INTERACTION_SPACE,
+    INTERACTRANK_SPACE,
+    LATE_INTERACTION_SPACE,
+    TWO_TOWER_SPACE,
+    training_space,
+)
 from interactrank.models.settings import ModelSettings
 
 __all__ = ["MODELS", "ModelFamily", "build_model", "register_model"]
@@ -86,5 +94,21 @@ register_model(
         title="two-tower",
         settings=ModelSettings.two_tower,
         search_space=TWO_TOWER_SPACE,
+    )
+)
+register_model(
+    ModelFamily(
+        name="early_interaction",
+        title="early interaction",
+        build=EarlyInteraction,
+        search_space=EARLY_INTERACTION_SPACE,
+    )
+)
+register_model(
+    ModelFamily(
+        name="late_interaction",
+        title="late interaction",
+        build=LateInteraction,
+        search_space=LATE_INTERACTION_SPACE,
     )
 )

@@ -7,6 +7,7 @@ that are rates, Y that are numbers and Z that are ratios.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -21,6 +22,22 @@ from interactrank.modules import (
     RatioSmoothing,
     candidate_dots,
 )
+
+
+class CrossInputs(NamedTuple):
+    """Cross features as they enter the score.
+
+    Args:
+        values: [..., F]; None without any.
+        unknown: [..., F] bool, which are not known; None if all are.
+        context: [..., X] how much history the request's keys have; None without rates.
+        added: [..., H] what categories add to the scores; None without any.
+    """
+
+    values: Tensor | None
+    unknown: Tensor | None
+    context: Tensor | None
+    added: Tensor | None
 
 
 class ScoreHead(nn.Module):
@@ -85,6 +102,11 @@ class ScoreHead(nn.Module):
             )
 
     @property
+    def fits_apart(self) -> bool:
+        """Whether requests fit either the towers or the projection, as ``loader.projection_share`` says."""
+        return bool(self.reads)
+
+    @property
     def reads_rates(self) -> bool:
         """Whether rates are read at all."""
         return len(self.rates) > 0
@@ -125,12 +147,13 @@ class ScoreHead(nn.Module):
         Returns:
             [C, H] float32 logits.
         """
-        dots = candidate_dots(query, item, candidate_request, candidate_item)
+        dots = self.dots(query, item, candidate_request, candidate_item)
         support = cross.support if len(cross.support) == 1 else cross.support[candidate_request]
+        read = self._read(cross.rate, support, cross.number, cross.counts)
         if fits_projection is None:
-            return self._score(dots, cross.rate, support, cross.number, cross.counts)
+            return self._score(dots, read)
         fixed = dots.detach()
-        of_projection = self._score(fixed, cross.rate, support, cross.number, cross.counts)
+        of_projection = self._score(fixed, read)
         of_towers = of_projection.detach() + self.project.dot_weight().detach() * (dots - fixed)
         return torch.where(fits_projection[candidate_request].unsqueeze(-1), of_projection, of_towers)
 
@@ -145,11 +168,19 @@ class ScoreHead(nn.Module):
         Returns:
             [R, N, H] float32 logits.
         """
-        dots = (query.float() @ item.float().t()).transpose(1, 2)
-        return self._score(dots, cross.rate, cross.support.unsqueeze(1), cross.number, cross.counts)
+        read = self._read(cross.rate, cross.support.unsqueeze(1), cross.number, cross.counts)
+        return self._score(self.all_dots(query, item), read)
 
-    def _score(self, dots: Tensor, rate: Tensor, support: Tensor, number: Tensor, counts: Tensor) -> Tensor:
-        """Return [..., H] scores; ``support`` may be one for several candidates."""
+    def dots(self, query: Tensor, item: Tensor, candidate_request: Tensor, candidate_item: Tensor) -> Tensor:
+        """Return [C, H] dot products of the towers' vectors; arguments are those of :meth:`forward`."""
+        return candidate_dots(query, item, candidate_request, candidate_item)
+
+    def all_dots(self, query: Tensor, item: Tensor) -> Tensor:
+        """Return [R, N, H] dot products; arguments are those of :meth:`catalogue`."""
+        return (query.float() @ item.float().t()).transpose(1, 2)
+
+    def _read(self, rate: Tensor, support: Tensor, number: Tensor, counts: Tensor) -> CrossInputs:
+        """Return the cross features as they enter the score; a support may be that of several candidates."""
         parts: list[Tensor] = []
         missing: list[Tensor] = []
         if self.smoothing is not None:
@@ -165,21 +196,22 @@ class ScoreHead(nn.Module):
             engaged, shown = self.ratios(counts).chunk(2, -1)
             parts.append(self.ratio_smoothing(engaged, shown))
             missing.append(_known(engaged))
-        scores = self._project(dots, parts, missing, support)
-        return scores if added is None else scores + added
-
-    def _project(self, dots: Tensor, parts: list[Tensor], missing: list[Tensor], support: Tensor) -> Tensor:
-        if not parts:
-            return self.project(dots, dots.new_empty(*dots.shape[:-1], 0))
-        cross, unknown = torch.cat(parts, -1), None
-        if self.reads_rates or self.may_be_unknown:
+        unknown = None
+        if parts and (self.reads_rates or self.may_be_unknown):
             rows = torch.broadcast_shapes(*(m.shape[:-1] for m in missing))
             unknown = torch.cat([m.expand(*rows, -1) for m in missing], -1)
-        scores: Tensor = self.project(dots, cross, unknown)
-        if self.correction is None:
-            return scores
         context = torch.log1p(support) if self.reads_rates else None
-        return scores + self.correction(cross, unknown, context)
+        return CrossInputs(torch.cat(parts, -1) if parts else None, unknown, context, added)
+
+    def _score(self, dots: Tensor, read: CrossInputs) -> Tensor:
+        """Return [..., H] scores."""
+        if read.values is None:
+            scores: Tensor = self.project(dots, dots.new_empty(*dots.shape[:-1], 0))
+        else:
+            scores = self.project(dots, read.values, read.unknown)
+        if self.correction is not None:
+            scores = scores + self.correction(read.values, read.unknown, read.context)
+        return scores if read.added is None else scores + read.added
 
 
 def _known(values: Tensor) -> Tensor:

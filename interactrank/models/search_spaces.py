@@ -11,7 +11,14 @@ from collections.abc import Mapping
 
 from interactrank.core.search_space import Domain, Range
 
-__all__ = ["INTERACTRANK_SPACE", "TWO_TOWER_SPACE", "tower_space", "training_space"]
+__all__ = [
+    "EARLY_INTERACTION_SPACE",
+    "INTERACTRANK_SPACE",
+    "LATE_INTERACTION_SPACE",
+    "TWO_TOWER_SPACE",
+    "tower_space",
+    "training_space",
+]
 
 
 def training_space() -> dict[str, Domain]:
@@ -47,4 +54,15 @@ TWO_TOWER_SPACE: Mapping[str, Domain] = {
     **tower_space(),
     # The dot product is the whole score: it is never less than the default.
     "model.initial_dot_weight": Range(low=5.0, high=30.0, log=True),
+}
+
+EARLY_INTERACTION_SPACE: Mapping[str, Domain] = {
+    **{name: domain for name, domain in INTERACTRANK_SPACE.items() if name != "loader.projection_share"},
+    "model.interaction.hidden_dims": [[32], [64, 32], [128, 64]],
+    "model.interaction.dropout": Range(low=0.0, high=0.5),
+}
+
+LATE_INTERACTION_SPACE: Mapping[str, Domain] = {
+    **INTERACTRANK_SPACE,
+    "model.interaction.vectors": [2, 4, 8],
 }

@@ -65,6 +65,20 @@ class CrossFeatureModelSettings(Config):
     )
 
 
+class InteractionSettings(Config):
+    """How query and item meet in the models ``early_interaction`` and ``late_interaction``."""
+
+    hidden_dims: list[Annotated[int, Field(ge=1)]] = Field(
+        default_factory=lambda: [64, 32],
+        min_length=1,
+        description="hidden layers of early_interaction's MLP over a candidate",
+    )
+    dropout: float = Field(0.0, ge=0, lt=1, description="of those hidden layers")
+    vectors: int = Field(
+        4, ge=2, description="vectors that late_interaction cuts a tower's vector into; they divide model.dim"
+    )
+
+
 class LossSettings(Config):
     """Weights of the parts of the loss; a part of weight 0 is not computed."""
 
@@ -103,6 +117,7 @@ class ModelSettings(Config):
     )
     sequence: SequenceSettings = Field(default_factory=lambda: SequenceSettings())
     cross_features: CrossFeatureModelSettings = Field(default_factory=lambda: CrossFeatureModelSettings())
+    interaction: InteractionSettings = Field(default_factory=lambda: InteractionSettings())
     shared_projection: bool = Field(True, description="one cross-interaction projection for all heads")
     position_biases: int = Field(
         0,

@@ -1,0 +1,65 @@
+"""LateInteraction: several vectors a side, of which the best matches count, instead of one dot product.
+
+Items still lie ready before the request. IntTower, arXiv 2210.09890, section 3.2 (FE-Block). It matches the
+vectors of all layers of the query tower, this model those of the last one. The maximum over vectors is that
+of ColBERT, arXiv 2004.12832, section 3.2.
+
+Shapes: R requests, I items, C candidates, N items of a catalogue, H heads, D embedding dim, K vectors.
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+
+from interactrank.models.interactrank import InteractRank
+from interactrank.models.scoring import ScoreHead
+from interactrank.models.settings import ModelSettings
+
+__all__ = ["LateInteraction", "LateInteractionHead"]
+
+
+class LateInteractionHead(ScoreHead):
+    """The score of :class:`ScoreHead` with sum_k max_j <q_k, i_j> in the place of the dot product.
+
+    q_k and i_j are the K pieces of D / K columns of the towers' vectors.
+
+    Args:
+        settings: of the model.
+        others: of :class:`ScoreHead`.
+
+    Raises:
+        ValueError: the vectors of the settings do not divide D.
+    """
+
+    def __init__(self, *, settings: ModelSettings, **others: Any) -> None:
+        super().__init__(settings=settings, **others)
+        self.vectors = settings.interaction.vectors
+        if settings.dim % self.vectors:
+            raise ValueError(
+                f"model.interaction.vectors is {self.vectors}; it must divide model.dim, {settings.dim}."
+            )
+
+    def dots(self, query: Tensor, item: Tensor, candidate_request: Tensor, candidate_item: Tensor) -> Tensor:
+        """Return [C, H] sums of the best matches."""
+        q = query.float().unflatten(-1, (self.vectors, -1)).index_select(0, candidate_request)
+        i = item.float().unflatten(-1, (self.vectors, -1)).index_select(0, candidate_item)
+        matches = torch.einsum("chkd,cjd->chkj", q, i)
+        return matches.amax(-1).sum(-1)
+
+    def all_dots(self, query: Tensor, item: Tensor) -> Tensor:
+        """Return [R, N, H] sums of the best matches; memory is K times that of the result."""
+        q = query.float().unflatten(-1, (self.vectors, -1))
+        i = item.float().unflatten(-1, (self.vectors, -1))
+        total = q.new_zeros(len(query), query.shape[1], len(item))
+        for k in range(self.vectors):
+            total = total + torch.einsum("rhd,njd->rhnj", q[:, :, k], i).amax(-1)
+        return total.transpose(1, 2)
+
+
+class LateInteraction(InteractRank):
+    """InteractRank with :class:`LateInteractionHead`."""
+
+    Head: ClassVar[type[ScoreHead]] = LateInteractionHead
