@@ -36,6 +36,7 @@ SCRIPTS: dict[str, tuple[str, ...]] = {
     "evaluation": HARNESS,
     "scoring": HARNESS,
     "frontier": (),
+    "epochs": (),
     "overhead": HARNESS,
     "ranks": HARNESS,
     "end_to_end": (*HARNESS, "--block", "20"),

@@ -62,6 +62,9 @@ class CheckpointStore:
         keep: number of newest checkpoints that stay.
         background: whether :meth:`save` returns when the state is copied, and writes while training goes on.
 
+    Attributes:
+        protected: step of a checkpoint that stays, however old it becomes; None for none.
+
     Example::
 
         with CheckpointStore("run/checkpoints") as checkpoints:
@@ -76,6 +79,7 @@ class CheckpointStore:
         self.folder = Path(folder)
         self.keep = keep
         self.background = background
+        self.protected: int | None = None
         self._staging = Staging()
         self._group: dist.ProcessGroup | None = None
         self._thread: threading.Thread | None = None
@@ -104,6 +108,10 @@ class CheckpointStore:
         for name in damaged:
             logger.warning("%s is incomplete (no %s) and ignored; delete it", self.folder / name, MANIFEST)
         return found[-1] if found else None
+
+    def path(self, step: int) -> Path:
+        """Return the folder of the checkpoint of ``step``, whether it is there or not."""
+        return self.folder / f"step_{step:010d}"
 
     def _list(self) -> tuple[list[Path], list[str]]:
         found = manifests.complete_checkpoints(self.folder)
@@ -143,7 +151,7 @@ class CheckpointStore:
         """
         self.wait()
         world = current_world()
-        final = self.folder / f"step_{step:010d}"
+        final = self.path(step)
         temporary = self.folder / f".unfinished_{final.name}"
         run_on_rank0("preparing the checkpoint's folder", lambda: self._make_directory(temporary))
         with raise_on_all_ranks("looking for the checkpoint's folder"):
@@ -280,6 +288,7 @@ class CheckpointStore:
         for theirs in all_gather_objects(writer.digests, group):
             files.update(theirs)
         manifest = Manifest(facts, dict(sorted(files.items())))
+        protected = None if self.protected is None else self.path(self.protected)
 
         def finish() -> None:
             manifest.write(temporary, seal=True)
@@ -288,7 +297,8 @@ class CheckpointStore:
             os.rename(temporary, final)
             fsync(self.folder)
             for old in manifests.complete_checkpoints(self.folder)[: -self.keep]:
-                _remove(old)
+                if old != protected:
+                    _remove(old)
 
         run_on_rank0("finishing the checkpoint", finish, group)
 

@@ -1,4 +1,4 @@
-"""LateInteraction: several vectors a side, of which the best matches count, instead of one dot product.
+"""LateInteraction: the best matches of several vectors a side instead of one dot product.
 
 Items still lie ready before the request. IntTower, arXiv 2210.09890, section 3.2 (FE-Block). It matches the
 vectors of all layers of the query tower, this model those of the last one. The maximum over vectors is that

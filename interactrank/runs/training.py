@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from interactrank.core.files import atomic_write_text
+from interactrank.core.settings import ConfigError, near
 from interactrank.data.errors import DatasetError
 from interactrank.data.loading.loader import SearchLoader
 from interactrank.data.prepared.dataset import PreparedDataset
@@ -15,7 +16,8 @@ from interactrank.distributed.collectives import run_on_rank0
 from interactrank.distributed.world import current_world, process_group
 from interactrank.evaluation.evaluator import evaluate, head_index
 from interactrank.evaluation.metric_frame import frame_means
-from interactrank.evaluation.metrics import headline
+from interactrank.evaluation.metrics import headline, higher_is_better
+from interactrank.evaluation.metrics.registry import columns
 from interactrank.evaluation.scorers import ModelScorer
 from interactrank.models import InteractRank, build_model
 from interactrank.models.tables import collection_name, table_bytes
@@ -82,10 +84,12 @@ def validation(config: RunConfig, dataset: PreparedDataset, ranks: int) -> Valid
     """Return a function that measures a model on validation requests; None if the config asks for none.
 
     Raises:
+        ConfigError: validations do not measure what early stopping looks at, or its mode is another.
         DatasetError: there is not one validation request a rank.
     """
     if config.training.validate_every is None:
         return None
+    _check_early_stopping(config)
     settings = config.evaluation.model_copy(update={"split": "validation"})
     requests = dataset.num_requests("validation")
     if requests < ranks:
@@ -104,3 +108,21 @@ def validation(config: RunConfig, dataset: PreparedDataset, ranks: int) -> Valid
         return {name: mean for name, (mean, _) in means.items()}
 
     return validate
+
+
+def _check_early_stopping(config: RunConfig) -> None:
+    stopping = config.training.early_stopping
+    if stopping is None:
+        return
+    known = headline(columns(config.evaluation.ks))
+    if stopping.metric not in known:
+        raise ConfigError(
+            f"training.early_stopping.metric: '{stopping.metric}' is not measured while training"
+            f"{near(stopping.metric, known)}"
+        )
+    mode = "min" if higher_is_better(stopping.metric) is False else "max"
+    if stopping.mode != mode:
+        raise ConfigError(
+            f"training.early_stopping.mode: {stopping.metric} is good when it is "
+            f"{'large' if mode == 'max' else 'small'}; set {mode}, or leave it out"
+        )

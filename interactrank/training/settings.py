@@ -9,6 +9,7 @@ from pydantic import Field
 
 from interactrank.core.settings import Config
 from interactrank.sharding.settings import ShardingSettings, betas_problems
+from interactrank.training.early_stopping import EarlyStopping
 
 __all__ = ["DenseOptimizer", "LearningRateSchedule", "TrainingSettings"]
 
@@ -103,6 +104,11 @@ class TrainingSettings(ShardingSettings):
         description="steps between validations; also at the end",
         json_schema_extra={"resume": "free"},
     )
+    early_stopping: EarlyStopping | None = Field(
+        None,
+        description="stop when a validation metric no longer becomes better; the best checkpoint stays and "
+        "gives the model",
+    )
     checkpoint_every: int | None = Field(
         None,
         ge=1,
@@ -132,8 +138,12 @@ class TrainingSettings(ShardingSettings):
     )
 
     def problems(self) -> list[str]:
-        """Return what is wrong between steps and warm-up, and in the sharding settings."""
+        """Return what is wrong between steps, warm-up and validations, and in the sharding settings."""
         found = super().problems()
+        if self.early_stopping is not None and self.validate_every is None:
+            found.append(
+                "early_stopping: needs validations to look at; set validate_every to the steps between them"
+            )
         warmup = self.schedule.warmup_steps
         if self.steps is not None and warmup >= self.steps:
             found.append(

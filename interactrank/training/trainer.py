@@ -43,7 +43,7 @@ class TrainingResult:
     """The end of a run.
 
     Attributes:
-        step: steps done, over all starts.
+        step: steps done, over all starts; with early stopping that of the best validation.
         metrics: rows of ``metrics.jsonl``.
         dmp: the sharded model; usable while the process group is open.
     """
@@ -65,7 +65,7 @@ def train(
     """Train ``model``; call it on every rank, within ``with process_group():``.
 
     ``output_dir`` gets ``metrics.jsonl``, ``plan.json``, ``checkpoints/``, ``model.safetensors`` and, if
-    asked, ``tensorboard/``.
+    asked, ``tensorboard/``. With ``early_stopping`` the model is that of the best validation.
 
     Args:
         model: batch -> (loss, outputs): any module with TorchRec collections. The loss is the mean over the
@@ -102,10 +102,11 @@ def train(
         with metrics, session.checkpoints, show as progress:
             _Loop(session, settings, validate, metrics, progress, stop).run()
             session.checkpoints.wait()
+            step = _restore_best(session, settings, metrics.rows)
         for line in managed_totals(metrics.rows):
             logger.info(line)
         save_model(session.dmp, output / "model.safetensors")
-    return TrainingResult(max(total, start), metrics.rows, session.dmp)
+    return TrainingResult(max(total, start) if step is None else step, metrics.rows, session.dmp)
 
 
 @dataclass
@@ -122,7 +123,9 @@ class _Loop:
     agreement: Agreement = field(default_factory=Agreement)
 
     def run(self) -> None:
-        """Run the remaining steps, or those until a rank is asked to stop."""
+        """Run the remaining steps, or those until a rank is asked to stop or validations become no better."""
+        if self._is_over():
+            return
         for segment in self.session.data.segments(
             self.settings.validate_every, self.settings.checkpoint_every
         ):
@@ -131,6 +134,8 @@ class _Loop:
                 if step < segment.last and step % self.settings.log_every == 0:
                     self._write(self._row(step))
             self._end_segment(segment)
+            if self._is_over():
+                break
         self.session.pipeline.detach()  # the trained model can be called like any other
 
     def _step(self, step: int, segment: Segment) -> None:
@@ -157,6 +162,10 @@ class _Loop:
                 metrics = self.validate(model, step)
             row |= {f"validation/{name}": float(value) for name, value in metrics.items()}
         self._write(row)
+        if self._is_best_or_last(step):
+            if not saving:
+                check_finite_state(session.dmp, step)
+            saving = True
         if saving:
             session.save(step)
         if segment.stopped and step < session.data.total:
@@ -166,6 +175,22 @@ class _Loop:
                 "resume"
             )
         self.window.restart_clock()
+
+    def _is_best_or_last(self, step: int) -> bool:
+        """Return whether early stopping needs a checkpoint of a step, and protect that of the best one.
+
+        The best step always has one, and the newest one is never older: so a run that is killed resumes after
+        the best validation that it knows of.
+        """
+        if self.settings.early_stopping is None:
+            return False
+        progress = self.settings.early_stopping.progress(self.metrics.rows)
+        self.session.checkpoints.protected = progress.best_step or None
+        return step == progress.best_step or progress.is_over
+
+    def _is_over(self) -> bool:
+        stopping = self.settings.early_stopping
+        return stopping is not None and stopping.progress(self.metrics.rows).is_over
 
     def _row(self, step: int) -> MetricsRow:
         """Return the metrics of the steps since the last row; raise if a loss among them is not finite."""
@@ -183,6 +208,19 @@ class _Loop:
 
     def _due(self, step: int, every: int | None) -> bool:
         return step == self.session.data.total or (every is not None and step % every == 0)
+
+
+def _restore_best(session: Session, settings: TrainingSettings, rows: list[MetricsRow]) -> int | None:
+    """Load the checkpoint of the best validation, and return its step; None without early stopping."""
+    if settings.early_stopping is None:
+        return None
+    progress = settings.early_stopping.progress(rows)
+    session.checkpoints.load(session.checkpoints.path(progress.best_step), session.dmp, session.optimizer)
+    logger.info(
+        "the model is that of step %d: %s %.4f, the best validation",
+        *(progress.best_step, settings.early_stopping.metric, progress.best),
+    )
+    return progress.best_step
 
 
 def _check(settings: TrainingSettings, loader: Loader, validate: Validate | None) -> None:
