@@ -2,7 +2,7 @@
 
     python -m benchmarks.epochs --config examples/configs/ranklens.yaml --data path/to/log --name ranklens
 
-Each model is trained anew for each number of epochs with the settings of the config, whose schedule ends with
+Each model is trained again for each number of epochs with the settings of the config, whose schedule ends with
 the last epoch, and ranks the last fifth of the training requests, which it is not trained on. Test requests
 are not looked at. Further arguments are overrides of the config. Without a config it is a small demo.
 """
@@ -36,7 +36,7 @@ def measure(
     """Return number of epochs -> model -> metric -> ``value``, ``low`` and ``high``."""
     found = {}
     for epochs in options.epochs:
-        given = [f"training.epochs={epochs}", f"models=[{', '.join(options.models)}]", *overrides]
+        given = [*overrides, f"training.epochs={epochs}", f"models=[{', '.join(options.models)}]"]
         run_models(load_config(options.config, given), options.data, folder)
         found[epochs] = json.loads((folder / "metrics.json").read_text())["models"]
     return found
