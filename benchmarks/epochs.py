@@ -1,4 +1,4 @@
-"""Does a longer training ruin a model? The ranking metric on the validation period after so many epochs.
+"""Does a longer training ruin a model? The ranking metric on the validation period by number of epochs.
 
     python -m benchmarks.epochs --config examples/configs/ranklens.yaml --data path/to/log --name ranklens
 
