@@ -33,7 +33,7 @@ from interactrank.data.raw.sql import milliseconds, number, quote, text
 from interactrank.data.raw.staged_columns import candidate_column, engagement, event_columns, request_column
 from interactrank.schema import EventColumns, SearchSchema
 
-__all__ = ["EventCounts", "is_candidate", "stage_events"]
+__all__ = ["EventCounts", "columns_with_a_role", "is_candidate", "stage_events", "stage_parsed"]
 
 NOT_BLANK = r"[^\s\p{Z}]"
 
@@ -71,9 +71,17 @@ def stage_events(
     types = columns_of(
         db,
         files,
-        [*_columns_with_a_role(e), *event_columns(schema), *(f.column for f in schema.features.candidate)],
+        [*columns_with_a_role(e), *event_columns(schema), *(f.column for f in schema.features.candidate)],
     )
-    case = " ".join(f"WHEN {test} THEN {_literal(kind)}" for kind, test in _kinds_of_malformed(e))
+    stage_parsed(db, files, schema, types)
+    return _count(db, files[0], schema, strict)
+
+
+def stage_parsed(
+    db: duckdb.DuckDBPyConnection, files: list[str], schema: SearchSchema, types: dict[str, str]
+) -> None:
+    """Make the table of files whose columns have the given DuckDB types; nothing is counted or refused."""
+    case = " ".join(f"WHEN {test} THEN {_literal(kind)}" for kind, test in _kinds_of_malformed(schema.events))
     db.execute(
         f"""CREATE TABLE parsed AS
         SELECT p.* EXCLUDE (item_id, timed), CASE {case} END AS malformed
@@ -82,7 +90,6 @@ def stage_events(
               LEFT JOIN items i ON i.id = r.item_id) p""",
         [files],
     )
-    return _count(db, files[0], schema, strict)
 
 
 def is_candidate(schema: SearchSchema) -> str:
@@ -90,7 +97,8 @@ def is_candidate(schema: SearchSchema) -> str:
     return "malformed IS NULL" + ("" if schema.events.impressions else f" AND ({_engaged(schema)})")
 
 
-def _columns_with_a_role(e: EventColumns) -> list[str]:
+def columns_with_a_role(e: EventColumns) -> list[str]:
+    """Return the columns that the section ``events`` of a schema names."""
     roles = [e.item, e.query, e.time, e.user, e.request, e.event_time, e.session, e.split, e.position]
     return [
         c for c in [*roles, e.impression_column, e.true_probability, *e.engagements.values()] if c is not None

@@ -24,7 +24,7 @@ from interactrank.data.raw.staged_columns import event_columns, request_column
 from interactrank.data.settings import PrepareSettings
 from interactrank.schema import SearchSchema
 
-__all__ = ["request_id", "stage_requests"]
+__all__ = ["request_id", "sequence_end", "stage_ordered", "stage_requests"]
 
 
 def request_id(schema: SearchSchema, table: str = "parsed") -> str:
@@ -42,12 +42,12 @@ def stage_requests(
     Raises:
         DatasetError: no request is trained on.
     """
-    count = _stage_ordered(db, schema, has_users)
+    count = stage_ordered(db, schema, has_users)
     db.execute('CREATE TABLE user_rows AS SELECT DISTINCT "user" FROM ordered WHERE "user" IS NOT NULL')
     db.execute(
         f"""CREATE TABLE requests AS
         SELECT o.* EXCLUDE (split), o.rowid AS request, coalesce(u.rowid, -1) AS user_row,
-            {split_of(schema, settings, count)} AS split, {_sequence_end(schema)} AS history_end
+            {split_of(schema, settings, count)} AS split, {sequence_end(schema)} AS history_end
         FROM ordered o LEFT JOIN user_rows u USING ("user") ORDER BY o.rowid"""
     )
     db.execute("DROP TABLE ordered")
@@ -59,7 +59,7 @@ def stage_requests(
     return count
 
 
-def _stage_ordered(db: duckdb.DuckDBPyConnection, schema: SearchSchema, has_users: bool) -> int:
+def stage_ordered(db: duckdb.DuckDBPyConnection, schema: SearchSchema, has_users: bool) -> int:
     """Make the table ``ordered``: requests in order, without what depends on other requests."""
     context = [quote(request_column(schema, c, "events")) for c in event_columns(schema)]
     firsts = ", ".join(f"arg_min({c}, row) AS {c}" for c in ["query", '"user"', "session", "split", *context])
@@ -72,7 +72,7 @@ def _stage_ordered(db: duckdb.DuckDBPyConnection, schema: SearchSchema, has_user
     return int(db.execute("SELECT count(*) FROM ordered").fetchone()[0])
 
 
-def _sequence_end(schema: SearchSchema) -> str:
+def sequence_end(schema: SearchSchema) -> str:
     """Return SQL for the moment before which events belong to the user sequence of a request."""
     boundary = schema.sequence.end if schema.sequence else "request"
     if boundary == "session":
