@@ -2,8 +2,8 @@
 
     python -m benchmarks.epochs --config examples/configs/ranklens.yaml --data path/to/log --name ranklens
 
-Each model is trained again for each number of epochs with the settings of the config, whose schedule ends with
-the last epoch, and ranks the last fifth of the training requests, which it is not trained on. Test requests
+Each model is trained again for each number of epochs with the settings of the config. The schedule ends with
+the last epoch. It ranks the last fifth of the training requests, which it is not trained on. Test requests
 are not looked at. Further arguments are overrides of the config. Without a config it is a small demo.
 """
 

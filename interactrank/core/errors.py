@@ -4,6 +4,7 @@ All of them derive from :class:`UserError` and from the built-in error that fits
 
     UserError
         AblationError               no model of an ablation could be trained
+        ArtifactError               an export cannot be written or opened
         CheckpointError             a checkpoint is missing, damaged or of another model
         ConfigError                 settings are wrong; lists every mistake
         CrossFeatureError           a cross feature computes what it must not
@@ -20,6 +21,7 @@ All of them derive from :class:`UserError` and from the built-in error that fits
         ProcessGroupError           the ranks of a job cannot form a process group as they were started
         RankError                   another rank failed; quotes its error
         RegistryError               a metric, baseline or model of that name is unknown or taken
+        RequestError                a request to the pre-ranker cannot be ranked
         RunDirectoryError           a directory does not hold the model that is asked for
         ShardingError               tables, settings and ranks do not go together
             PlanError               the embedding tables do not fit the cluster

@@ -35,6 +35,8 @@ class EarlyInteractionHead(ScoreHead):
         others: of :class:`ScoreHead`.
     """
 
+    separable: ClassVar[bool] = False
+
     def __init__(self, *, heads: int, settings: ModelSettings, **others: Any) -> None:
         super().__init__(heads=heads, settings=settings, **others)
         features, dims = self.project.features, settings.interaction.hidden_dims

@@ -34,6 +34,8 @@ class LateInteractionHead(ScoreHead):
         ValueError: the vectors of the settings do not divide D.
     """
 
+    separable: ClassVar[bool] = False
+
     def __init__(self, *, settings: ModelSettings, **others: Any) -> None:
         super().__init__(settings=settings, **others)
         self.vectors = settings.interaction.vectors

@@ -7,7 +7,7 @@ that are rates, Y that are numbers and Z that are ratios.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -40,6 +40,24 @@ class CrossInputs(NamedTuple):
     added: Tensor | None
 
 
+class ScoreParts(NamedTuple):
+    """What a score without its dot product is made of; the sum of all is that score.
+
+    Args:
+        names: of the F columns.
+        features: [C, H, F] what each column adds.
+        categories: [C, H] what ids that came with the candidates add.
+        correction: [C, H] of the network over all cross features.
+        bias: [H].
+    """
+
+    names: list[str]
+    features: Tensor
+    categories: Tensor
+    correction: Tensor
+    bias: Tensor
+
+
 class ScoreHead(nn.Module):
     """score = w <query, item> + v [rates, numbers, ratios] + c for every candidate (paper, section 3).
 
@@ -55,6 +73,8 @@ class ScoreHead(nn.Module):
     """
 
     priors: Tensor
+    separable: ClassVar[bool] = True
+    """Whether a score is w <query, item> plus what cross features add, so that item vectors can be served."""
 
     def __init__(self, *, heads: int, columns: CrossColumns, num_items: int, settings: ModelSettings) -> None:
         super().__init__()
@@ -74,6 +94,7 @@ class ScoreHead(nn.Module):
         self.ratios = _Columns(kept * 2)  # engagements, then impressions
         named = [columns.numbers[j] for j in self.categories.kept]
         self.reads = [f.name for f in [*rates, *numbers, *named, *ratios]]
+        self._names = [[f.name for f in of] for of in (rates, numbers, ratios)]
         self.ratio_smoothing = _ratio_smoothing(ratios, settings)
         if rates:
             self.smoothing = CountSmoothing(
@@ -178,6 +199,32 @@ class ScoreHead(nn.Module):
     def all_dots(self, query: Tensor, item: Tensor) -> Tensor:
         """Return [R, N, H] dot products; arguments are those of :meth:`catalogue`."""
         return (query.float() @ item.float().t()).transpose(1, 2)
+
+    def rest(self, cross: CrossFeatureTensors) -> Tensor:
+        """Return [C, H] scores without the dot product: what cross features and the bias add.
+
+        Args:
+            cross: rates, numbers and counts [C, *], supports [C, *] or [1, *].
+        """
+        read = self._read(cross.rate, cross.support, cross.number, cross.counts)
+        return self._score(cross.rate.new_zeros(len(cross.rate), self.project.heads), read)
+
+    def rest_parts(self, cross: CrossFeatureTensors) -> ScoreParts:
+        """Return what :meth:`rest` is made of; arguments are the same."""
+        read = self._read(cross.rate, cross.support, cross.number, cross.counts)
+        heads, size = self.project.heads, len(cross.rate)
+        none = cross.rate.new_zeros(size, heads)
+        rates, numbers, ratios = self._names
+        names = [*(self.smoothing.names(rates) if self.smoothing else []), *numbers, *ratios]
+        if read.values is None:
+            features = none.new_empty(size, heads, 0)
+        else:
+            features = self.project.contributions(read.values, read.unknown)
+        correction = none
+        if self.correction is not None:
+            correction = self.correction(read.values, read.unknown, read.context).expand(size, heads)
+        _, bias = self.project.projection()
+        return ScoreParts(names, features, none if read.added is None else read.added, correction, bias)
 
     def _read(self, rate: Tensor, support: Tensor, number: Tensor, counts: Tensor) -> CrossInputs:
         """Return the cross features as they enter the score; a support may be that of several candidates."""

@@ -182,6 +182,27 @@ class CrossInteraction(nn.Module):
                 scores = scores + missing.to(dtype) @ self.flag_weight.t()
         return scores
 
+    def contributions(self, cross: Tensor, missing: Tensor | None = None) -> Tensor:
+        """Return what each feature adds to the scores: their sum over features, w dot and c make a score.
+
+        Args:
+            cross: [C, F] cross features; not changed.
+            missing: [C, F] bool, as in :meth:`forward`.
+
+        Returns:
+            [C, H, F].
+        """
+        dtype = wide(self.bias.dtype)
+        cross = cross.to(dtype)
+        if missing is None and self.missing == "average":
+            missing = cross == 0
+        if missing is not None:
+            cross = torch.where(missing, self._stand_in(cross, missing), cross)
+        parts = cross.unsqueeze(-2) * self.cross_weight
+        if missing is not None and self.missing == "learned":
+            parts = parts + missing.to(dtype).unsqueeze(-2) * self.flag_weight
+        return parts.expand(*parts.shape[:-2], self.heads, -1)
+
     def projection(self) -> tuple[Tensor, Tensor]:
         """Return ([H, F + 1] weights with the dot product's last, [H] bias), for a serving engine."""
         weight = torch.cat([self.cross_weight, self.dot_weight().unsqueeze(-1)], dim=-1)

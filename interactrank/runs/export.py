@@ -1,20 +1,31 @@
-"""The catalogue through a trained model, on every rank."""
+"""A trained model for serving: an export that a server opens, or the vectors of the catalogue alone."""
 
 from __future__ import annotations
 
+import json
 import logging
+import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from interactrank.core.progress import progress_bar
+from interactrank.core.settings import ConfigError, near
+from interactrank.data.prepared.dataset import PreparedDataset
 from interactrank.distributed.collectives import raise_on_all_ranks
 from interactrank.distributed.world import process_group
-from interactrank.runs.config import RunConfig
+from interactrank.evaluation.evaluator import head_index
+from interactrank.runs.config import RunConfig, load_config
 from interactrank.runs.datasets import open_dataset
-from interactrank.runs.run_directory import log_overridden, open_model
+from interactrank.runs.run_directory import RunDirectoryError, log_overridden, open_model, read_spec
+from interactrank.serving.artifact import Version
+from interactrank.serving.export import export_model
 from interactrank.serving.item_embeddings import export_items
+from interactrank.serving.item_vectors import Precision
+from interactrank.serving.pre_ranker import PreRanker
+from interactrank.serving.verify import verify
 
-__all__ = ["export_item_embeddings"]
+__all__ = ["export_item_embeddings", "export_trained"]
 
 logger = logging.getLogger(__name__)
 
@@ -54,3 +65,80 @@ def export_item_embeddings(config: RunConfig, data: Path, model_dir: Path, outpu
             )
         logger.info("embedded %s items of %s numbers each: %s", manifest["items"], manifest["dim"], output)
         return manifest
+
+
+def export_trained(
+    model_dir: Path,
+    output: Path,
+    *,
+    data: Path | None = None,
+    precision: Precision = "float32",
+    head_weights: Mapping[str, float] | None = None,
+    verify_requests: int = 0,
+    replace_newer: bool = False,
+) -> Version:
+    """Export a trained model with everything that ranking by it needs.
+
+    Args:
+        model_dir: run directory of the model.
+        output: folder of the export.
+        data: the dataset that it was trained on; next to ``model_dir``, under the name ``prepared``, when
+            left out.
+        precision: of the item vectors.
+        head_weights: head -> its weight in the score; the head that evaluation ranks by when left out.
+        verify_requests: requests that are replayed afterwards.
+        replace_newer: serve it even if the version that is served has later events.
+
+    Returns:
+        The version.
+
+    Raises:
+        RunDirectoryError: ``model_dir`` holds no trained model of this dataset.
+        ArtifactError: the model cannot be exported, or ``output`` is something else than an export.
+        ConfigError: there is no such head.
+    """
+    if not (model_dir / "config.yaml").exists():
+        raise RunDirectoryError(f"'{model_dir}' holds no trained model; name the run directory of one")
+    config = load_config(model_dir / "config.yaml")
+    dataset = PreparedDataset(data or model_dir.parent / "prepared")
+    name, model = open_model(model_dir, dataset)
+    spec = read_spec(model_dir)
+    assert spec is not None
+    heads = dataset.schema.head_names
+    weights = dict(head_weights or {heads[head_index(dataset, config.evaluation)]: 1.0})
+    for head in weights:
+        if head not in heads:
+            raise ConfigError(f"--head: no head '{head}'{near(head, heads)}")
+    facts = {
+        "model": {"name": name, "settings": spec.settings["model"], "metrics": _metrics(model_dir, name)},
+        "head_weights": weights,
+        "plugins": list(config.plugins),
+        "command": " ".join(["interactrank", *(a for a in sys.argv[1:] if not a.startswith("/"))]),
+    }
+    version = export_model(
+        model,
+        dataset,
+        output,
+        weights=model_dir / "model.safetensors",
+        facts=facts,
+        precision=precision,
+        replace_newer=replace_newer,
+    )
+    if verify_requests:
+        found = verify(PreRanker(version), model, dataset, verify_requests)
+        version.note("verify", found)
+        logger.info(
+            "%d %s requests: scores differ by %.2g at most; %.4f of the %d best are the same",
+            *(found["requests"], found["split"], found["largest_difference"], found["overlap"], found["k"]),
+        )
+    logger.info("exported %s items as %s: %s", f"{version.facts['items']:,}", version.name, output)
+    return version
+
+
+def _metrics(model_dir: Path, name: str) -> dict[str, Any]:
+    """Return metric -> value of the report next to the model's directory, if there is one."""
+    try:
+        found = json.loads((model_dir.parent / "metrics.json").read_text())["models"][name]
+        return {metric: of["value"] for metric, of in found.items()}
+    except (OSError, ValueError, KeyError, TypeError):
+        return {}

@@ -123,3 +123,21 @@ def test_history_missing_feeds_the_layer():
     rate, support = torch.tensor([[0.1, 0.0]]), torch.tensor([[20.0, 0.0]])
     scores = layer(torch.zeros(1, 1), transform(rate, support), transform.missing(support))
     assert scores.isfinite().all()
+
+
+@pytest.mark.parametrize("missing", ["learned", "average", "zero"])
+@pytest.mark.parametrize("shared", [True, False])
+def test_contributions__add_up_to_the_score(missing: str, shared: bool) -> None:
+    torch.manual_seed(0)
+    layer = CrossInteraction(heads=2, features=3, shared=shared, missing=missing).eval()
+    with torch.no_grad():
+        for parameter in layer.parameters():
+            parameter.add_(torch.randn_like(parameter))
+    dots, cross = torch.randn(5, 2), torch.randn(5, 3)
+    cross[0, 1] = 0.0
+    unknown = None if missing == "average" else torch.rand(5, 3) < 0.5
+    _, bias = layer.projection()
+    parts = layer.contributions(cross, unknown)
+    assert parts.shape == (5, 2, 3)
+    total = parts.sum(-1) + layer.dot_weight() * dots + bias
+    torch.testing.assert_close(total, layer(dots, cross, unknown))

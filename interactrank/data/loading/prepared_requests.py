@@ -35,7 +35,7 @@ from interactrank.data.prepared.columns import (
     candidate_column,
     keys_column,
 )
-from interactrank.data.prepared.items import ItemTable
+from interactrank.data.prepared.items import Items
 
 __all__ = ["BatchEvents", "Candidates", "PreparedRequests"]
 
@@ -96,7 +96,7 @@ class PreparedRequests:
     table: pa.Table
     index: NDArray[np.int64]
     layout: BatchLayout
-    items: ItemTable
+    items: Items
 
     def __len__(self) -> int:
         return int(self.table.num_rows)

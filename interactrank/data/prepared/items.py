@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +17,16 @@ from interactrank.data.arrow_lists import from_arrow
 from interactrank.data.extras import pq
 from interactrank.data.prepared.columns import DENSE, ITEM_ID, ITEMS_FILE, TRAIN_COUNT, feature_column
 
-__all__ = ["ItemTable"]
+__all__ = ["ItemTable", "Items"]
+
+
+class Items(Protocol):
+    """What requests need to know of a catalogue: how many items, and the ids of those in user sequences."""
+
+    def __len__(self) -> int: ...
+
+    def first(self, feature: str, rows: Ints) -> Int64s:
+        """Return the first ID table row of a feature of some items."""
 
 
 @dataclass(frozen=True)

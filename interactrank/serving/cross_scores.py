@@ -1,0 +1,85 @@
+"""CrossScores: what cross features add to the scores of a request's candidates.
+
+Shapes: N items of the catalogue, C candidates, H heads.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from interactrank.batch import CrossFeatureTensors
+from interactrank.cross_features import CrossFeatures, Jagged, RequestKeys
+from interactrank.cross_features.pair_index import Int64s
+from interactrank.models.scoring import ScoreHead
+from interactrank.serving.ranking import Explanation
+
+__all__ = ["CrossScores"]
+
+
+class CrossScores:
+    """Adds the cross features of one request to the dot products.
+
+    Args:
+        head: the one function of scores.
+        cross: looks cross features up.
+    """
+
+    def __init__(self, head: ScoreHead, cross: CrossFeatures) -> None:
+        self.head, self.cross = head, cross
+        self._reads = frozenset(head.reads)
+
+    @torch.inference_mode()
+    def add_to(self, dots: Tensor, keys: RequestKeys, rows: Int64s | None, weights: Tensor) -> None:
+        """Add to the weighted dot products of candidates what else their scores are made of.
+
+        Args:
+            dots: [C] or [N] float32; changed.
+            keys: of one request.
+            rows: [C] of the catalogue; None for all.
+            weights: [H] of the heads.
+        """
+        dots += self.head.rest(self._look_up(keys, rows)) @ weights
+
+    @torch.inference_mode()
+    def explain(self, dots: Tensor, keys: RequestKeys, rows: Int64s, weights: Tensor) -> list[Explanation]:
+        """Return the parts of the scores of some candidates; arguments are those of :meth:`add_to`."""
+        cross = self._look_up(keys, rows)
+        parts = self.head.rest_parts(cross)
+        features = torch.einsum("chf,h->cf", parts.features, weights)
+        correction, categories = parts.correction @ weights, parts.categories @ weights
+        bias = float(parts.bias @ weights)
+        raw, support = self._raw(cross)
+        return [
+            Explanation(
+                dot=float(dots[n]),
+                features=dict(zip(parts.names, features[n].tolist(), strict=True)),
+                correction=float(correction[n]),
+                categories=float(categories[n]),
+                bias=bias,
+                raw={name: float(column[n]) for name, column in raw.items()},
+                support={name: float(column[min(n, len(column) - 1)]) for name, column in support.items()},
+            )
+            for n in range(len(rows))
+        ]
+
+    def _look_up(self, keys: RequestKeys, rows: Int64s | None) -> CrossFeatureTensors:
+        candidates = None if rows is None else Jagged(rows, np.array([len(rows)]))
+        found = self.cross.look_up(keys, candidates, only=self._reads)
+        return CrossFeatureTensors(*(torch.from_numpy(x) for x in found))
+
+    def _raw(self, cross: CrossFeatureTensors) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        """Return the columns of the features that are read, by name, and what they rest on."""
+        of = self.cross.columns
+        raw, support = {}, {}
+        for j, f in enumerate(of.rates):
+            raw[f.name], support[f.name] = cross.rate[:, j], cross.support[:, j]
+        for j, f in enumerate(of.numbers):
+            raw[f.name] = cross.number[:, j]
+        for j, f in enumerate(of.ratios):
+            raw[f.name], support[f.name] = cross.counts[:, j], cross.counts[:, j + len(of.ratios)]
+        return (
+            {name: v for name, v in raw.items() if name in self._reads},
+            {name: v for name, v in support.items() if name in self._reads},
+        )

@@ -1,0 +1,267 @@
+"""PreRanker: an export in process: ranks candidates, or the whole catalogue, as evaluation does.
+
+Shapes: R requests, N items of the catalogue, C candidates, D embedding dim, H heads.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from interactrank.checkpoint.weights import load_model
+from interactrank.core.settings import near, parse_config
+from interactrank.cross_features import CrossFeatures, GivenValues, Jagged, RequestKeys
+from interactrank.cross_features.pair_index import Int64s, Ints
+from interactrank.data.loading.collate import request_batch
+from interactrank.data.loading.prepared_requests import PreparedRequests
+from interactrank.data.prepared.users import Users
+from interactrank.data.prepared.vocabulary import Vocabulary
+from interactrank.models import InteractRank, ModelSettings, build_model
+from interactrank.serving.artifact import EVENT_IDS, IDS, VECTORS, WEIGHTS, Version
+from interactrank.serving.candidates import CandidateReader, Candidates
+from interactrank.serving.cross_scores import CrossScores
+from interactrank.serving.errors import RequestError
+from interactrank.serving.filters import Filters
+from interactrank.serving.item_ids import ItemIds
+from interactrank.serving.item_vectors import ItemVectors
+from interactrank.serving.live_requests import LiveRequests
+from interactrank.serving.ranking import Explanation, Ranking
+from interactrank.serving.selection import top_k
+
+__all__ = ["PreRanker"]
+
+Mask = NDArray[np.bool_]
+
+
+class PreRanker:
+    """Ranks with one version of an export. It only reads, so threads may share it.
+
+    Args:
+        version: opened.
+        unknown_items: what becomes of candidates that the catalogue does not have: ``skip`` ignores them and
+            names them in the result.
+
+    Example::
+
+        ranker = PreRanker.open("exports/demo")
+        best = ranker.rank({"query": "red shoes", "user_id": "u7", "country": "de"}, k=100)
+        best.ids, best.scores
+    """
+
+    def __init__(self, version: Version, *, unknown_items: Literal["skip", "error"] = "skip") -> None:
+        self.version = version
+        folder, layout = version.folder, version.layout
+        self.schema, self.layout = version.schema, layout
+        self.ids = ItemIds.open(folder / IDS)
+        self.vectors = ItemVectors.open(folder / VECTORS)
+        self.model = _open_model(version)
+        self.cross = CrossFeatures.open(folder, self.schema, len(self.ids))
+        self.filters = Filters(folder, self.ids)
+        self.head_weights = dict(version.facts["head_weights"])
+        self._candidates = CandidateReader(self.schema, self.ids, unknown_items)
+        self._scores = CrossScores(self.model.score_head, self.cross)
+        self._live = LiveRequests(
+            layout,
+            vocabularies={
+                name: Vocabulary.open(table, folder / "vocabulary" / f"{name}.parquet")
+                for name, table in self.schema.tables.items()
+            },
+            users=Users(folder),
+            items=_Catalogue(len(self.ids), folder / EVENT_IDS),
+            item_rows=self.ids.rows,
+            item_fields=self.cross.fields or {},
+        )
+
+    @classmethod
+    def open(cls, artifact: str | Path, *, unknown_items: Literal["skip", "error"] = "skip") -> PreRanker:
+        """Open the version of an export that is served.
+
+        Args:
+            artifact: what ``interactrank export`` wrote.
+            unknown_items: see above.
+
+        Raises:
+            ArtifactError: it is not an export, or is damaged or of another format.
+        """
+        return cls(Version.current(Path(artifact)), unknown_items=unknown_items)
+
+    def rank(
+        self,
+        request: Mapping[str, Any],
+        candidates: Sequence[str] | Ints | None = None,
+        k: int = 1000,
+        *,
+        where: Mask | None = None,
+        features: Mapping[str, Sequence[Any]] | None = None,
+        head_weights: Mapping[str, float] | None = None,
+        explain: bool = False,
+    ) -> Ranking:
+        """Rank one request.
+
+        Args:
+            request: see :class:`~interactrank.serving.live_requests.LiveRequests`.
+            candidates: item ids, or an array of rows of the catalogue; None for the whole catalogue. One that
+                is named twice counts once.
+            k: results at most.
+            where: [N] which items may be results, of :meth:`Filters.mask`; None for all.
+            features: candidate feature -> a value for each candidate, None where it is not known; each that
+                the model reads.
+            head_weights: head -> its weight in the score; those of the export when left out.
+            explain: give the parts of each result's score.
+
+        Raises:
+            RequestError: the request or its candidates cannot be ranked; names what is wrong.
+        """
+        return self.rank_many(
+            [request],
+            [candidates],
+            k,
+            where=where,
+            features=None if features is None else [features],
+            head_weights=head_weights,
+            explain=explain,
+        )[0]
+
+    def rank_many(
+        self,
+        requests: Sequence[Mapping[str, Any]],
+        candidates: Sequence[Sequence[str] | Ints | None] | None = None,
+        k: int = 1000,
+        *,
+        where: Mask | None = None,
+        features: Sequence[Mapping[str, Sequence[Any]]] | None = None,
+        head_weights: Mapping[str, float] | None = None,
+        explain: bool = False,
+    ) -> list[Ranking]:
+        """Rank R requests, whose query side is computed in one go; arguments are lists of :meth:`rank`'s."""
+        live = self._live.read(requests)
+        weights = self._weights(head_weights)
+        queries = self._queries(live.requests, weights)
+        found = []
+        for n in range(len(requests)):
+            of = self._candidates.read(
+                None if candidates is None else candidates[n], None if features is None else features[n]
+            )
+            keys = _key_of(live.keys, n)
+            keys = RequestKeys(keys.keys, keys.time, keys.sequence_end, of.given)
+            found.append(self._rank(queries[n], keys, of, k, where, weights, explain))
+        return found
+
+    def scores(
+        self, requests: PreparedRequests, rows: Int64s | None = None, heads: Mapping[str, float] | None = None
+    ) -> Tensor:
+        """Return [R, N] or [R, C] float32 scores of prepared requests.
+
+        Args:
+            requests: of a dataset that the model was trained on.
+            rows: [C] of the catalogue, the same for all requests; None for all N.
+            heads: head -> its weight; those of the export when left out.
+        """
+        weights = self._weights(heads)
+        queries, keys = self._queries(requests, weights), requests.keys()
+        chosen = None if rows is None else torch.from_numpy(rows)
+        return torch.stack(
+            [self._score(queries[n], _key_of(keys, n), rows, chosen, weights) for n in range(len(requests))]
+        )
+
+    def _rank(
+        self,
+        query: Tensor,
+        keys: RequestKeys,
+        candidates: Candidates,
+        k: int,
+        where: Mask | None,
+        weights: Tensor,
+        explain: bool,
+    ) -> Ranking:
+        rows = candidates.rows
+        if where is not None and where.shape != (len(self.ids),):
+            raise RequestError(
+                f"where has shape {list(where.shape)}; it needs [{len(self.ids)}], a mask of the catalogue"
+            )
+        chosen = None if rows is None else torch.from_numpy(rows)
+        scores = self._score(query, keys, rows, chosen, weights)
+        if where is not None:
+            allowed = where if rows is None else where[rows]
+            scores = torch.where(torch.from_numpy(allowed), scores, -torch.inf)
+        at = top_k(scores, k)
+        best = at.numpy() if rows is None else rows[at.numpy()]
+        explanations = self._explain(query, keys, best, weights) if explain else None
+        return Ranking(self.ids.of(best), best, scores[at].numpy(), candidates.unknown, explanations)
+
+    def _score(
+        self, query: Tensor, keys: RequestKeys, rows: Int64s | None, chosen: Tensor | None, weights: Tensor
+    ) -> Tensor:
+        scores = self.vectors.dots(query, chosen)
+        self._scores.add_to(scores, keys, rows, weights)
+        return scores
+
+    @torch.inference_mode()
+    def _queries(self, requests: PreparedRequests, weights: Tensor) -> Tensor:
+        """Return [R, D]: the heads' vectors, with their weights and those of the dot product, in one."""
+        vectors = self.model.encode_requests(request_batch(requests)).float()
+        of_head = self.model.score_head.project.dot_weight() * weights
+        return (vectors * of_head.unsqueeze(-1)).sum(1)
+
+    def _explain(self, query: Tensor, keys: RequestKeys, rows: Int64s, weights: Tensor) -> list[Explanation]:
+        dots = self.vectors.dots(query, torch.from_numpy(rows))
+        return self._scores.explain(dots, keys, rows, weights)
+
+    def _weights(self, given: Mapping[str, float] | None) -> Tensor:
+        """Return [H] weights of the heads."""
+        of = self.head_weights if given is None else given
+        for name in of:
+            if name not in self.schema.head_names:
+                raise RequestError(f"head_weights: no head '{name}'{near(name, self.schema.head_names)}")
+        return torch.tensor([float(of.get(name, 0.0)) for name in self.schema.head_names])
+
+
+class _Catalogue:
+    """What user sequences need to know of items."""
+
+    def __init__(self, size: int, event_ids: Path) -> None:
+        self._size, self._path = size, event_ids
+
+    def __len__(self) -> int:
+        return self._size
+
+    @cached_property
+    def _event_ids(self) -> Int64s:
+        return np.asarray(np.memmap(self._path, "<i8", "r"))
+
+    def first(self, feature: str, rows: Ints) -> Int64s:
+        """Return the rows of the ID table of ``sequence.item``."""
+        return np.asarray(self._event_ids[rows])
+
+
+def _open_model(version: Version) -> InteractRank:
+    found = version.facts["model"]
+    settings = parse_config(ModelSettings, found["settings"], f"{version.folder}/manifest.json")
+    model = build_model(found["name"], layout=version.layout, settings=settings)
+    load_model(model, version.folder / WEIGHTS)
+    return model.eval()
+
+
+def _key_of(keys: RequestKeys, n: int) -> RequestKeys:
+    """Return the keys of one of several requests."""
+    if len(keys.time) == 1:
+        return keys
+    own = {}
+    for name, of in keys.keys.items():
+        first = int(of.lengths[:n].sum())
+        own[name] = Jagged(of.values[first : first + int(of.lengths[n])], of.lengths[n : n + 1])
+    given = None
+    if keys.given is not None:
+        items = keys.given.items
+        first = int(items.lengths[:n].sum())
+        some = slice(first, first + int(items.lengths[n]))
+        values = {name: v[some] for name, v in keys.given.values.items()}
+        given = GivenValues(Jagged(items.values[some], items.lengths[n : n + 1]), values)
+    return RequestKeys(own, keys.time[n : n + 1], keys.sequence_end[n : n + 1], given)
