@@ -56,7 +56,8 @@ COLUMNS = [
     *("us a request", "operations", "on the frontier"),
 ]
 DEMO = Path(__file__).parents[1] / "interactrank" / "configs" / "demo.yaml"
-SMALL = ("ranks=1", "simulate.requests=3000", "training.epochs=1", "training.validate_every=null")
+MODELS = "models=[interactrank, early_interaction, late_interaction, two_tower, bm25]"
+SMALL = ("ranks=1", MODELS, "simulate.requests=3000", "training.epochs=1", "training.validate_every=null")
 TINY = (
     *("simulate.users=40", "simulate.items=120", "simulate.intents=10", "simulate.topics=4"),
     *("simulate.requests=300", "simulate.pool=30", "simulate.candidates_min=5", "simulate.candidates_max=10"),

@@ -52,7 +52,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="mean pooling factor: ids in a row of the feature",
     )
     parser.add_argument("--candidates", type=positive, help="items of a request, logged and drawn")
-    parser.add_argument("--model", default="interactrank", help="interactrank, two_tower or a variant")
+    parser.add_argument("--model", default="interactrank", help="a trained model or a variant")
     parser.add_argument(
         "--suggest",
         action="store_true",
@@ -74,6 +74,7 @@ def run(options: argparse.Namespace) -> int:
     profile = profile_model(
         config.search,
         config.model,
+        name=options.model,
         batch_requests=config.loader.batch_requests,
         negatives=config.loader.negatives,
         log=None if options.data is None else open_dataset(config, options.data),

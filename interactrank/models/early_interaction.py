@@ -21,6 +21,8 @@ from interactrank.modules import WeightedBatchNorm
 
 __all__ = ["EarlyInteraction", "EarlyInteractionHead"]
 
+BLOCK = 1 << 14  # candidates of a catalogue at a time
+
 
 class EarlyInteractionHead(ScoreHead):
     """The score of :class:`ScoreHead` plus an MLP over [q, i, q * i, cross features] of each candidate.
@@ -68,20 +70,24 @@ class EarlyInteractionHead(ScoreHead):
         support = cross.support if len(cross.support) == 1 else cross.support[candidate_request]
         read = self._read(cross.rate, support, cross.number, cross.counts)
         dots = self.dots(query, item, candidate_request, candidate_item)
-        pairs = query.index_select(0, candidate_request), item.index_select(0, candidate_item)
-        return self._score(dots, read) + self._joint(*pairs, read)
+        i = item.index_select(0, candidate_item)
+        # For a single request, as in serving, no query is copied before the layers.
+        q = query.expand(len(i), -1, -1) if len(query) == 1 else query.index_select(0, candidate_request)
+        return self._score(dots, read) + self._joint(q, i, read)
 
     def catalogue(self, query: Tensor, item: Tensor, cross: CrossFeatureTensors) -> Tensor:
-        """Return [R, N, H] logits, one request after the other, so that memory is that of one request."""
-        none = torch.zeros(len(item), dtype=torch.long, device=item.device)
-        rows = torch.arange(len(item), device=item.device)
+        """Return [R, N, H] logits; hidden layers are kept of some items of one request at a time."""
         scores = []
         for r in range(len(query)):
-            one = CrossFeatureTensors(
-                cross.rate[r], cross.support[r : r + 1], cross.number[r], cross.counts[r]
-            )
-            scores.append(self(query[r : r + 1], item, none, rows, one))
-        return torch.stack(scores)
+            for rows in torch.arange(len(item), device=item.device).split(BLOCK):
+                some = CrossFeatureTensors(
+                    cross.rate[r, rows],
+                    cross.support[r : r + 1],
+                    cross.number[r, rows],
+                    cross.counts[r, rows],
+                )
+                scores.append(self(query[r : r + 1], item, torch.zeros_like(rows), rows, some))
+        return torch.cat(scores).view(len(query), len(item), -1)
 
     def _joint(self, query: Tensor, item: Tensor, read: CrossInputs) -> Tensor:
         """Return [C, H] from [C, H, D] and [C, D] vectors and the cross features."""

@@ -46,19 +46,19 @@ class LateInteractionHead(ScoreHead):
 
     def dots(self, query: Tensor, item: Tensor, candidate_request: Tensor, candidate_item: Tensor) -> Tensor:
         """Return [C, H] sums of the best matches."""
+        if len(query) == 1:  # as in serving: no query is copied
+            return self.all_dots(query, item.index_select(0, candidate_item))[0]
         q = query.float().unflatten(-1, (self.vectors, -1)).index_select(0, candidate_request)
         i = item.float().unflatten(-1, (self.vectors, -1)).index_select(0, candidate_item)
         matches = torch.einsum("chkd,cjd->chkj", q, i)
         return matches.amax(-1).sum(-1)
 
     def all_dots(self, query: Tensor, item: Tensor) -> Tensor:
-        """Return [R, N, H] sums of the best matches; memory is K times that of the result."""
+        """Return [R, N, H] sums of the best matches; memory is K^2 times that of the result."""
         q = query.float().unflatten(-1, (self.vectors, -1))
         i = item.float().unflatten(-1, (self.vectors, -1))
-        total = q.new_zeros(len(query), query.shape[1], len(item))
-        for k in range(self.vectors):
-            total = total + torch.einsum("rhd,njd->rhnj", q[:, :, k], i).amax(-1)
-        return total.transpose(1, 2)
+        matches = i.transpose(0, 1) @ q.flatten(0, 2).t()  # [K of the item, N, R * H * K]
+        return matches.amax(0).unflatten(-1, q.shape[:3]).sum(-1).transpose(0, 1)
 
 
 class LateInteraction(InteractRank):

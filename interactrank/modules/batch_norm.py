@@ -1,9 +1,10 @@
 """Batch norm over rows that stand for different numbers of candidates.
 
-Shapes: N rows, F features.
+Shapes: N rows, F features, W ranks.
 """
 
 import torch
+import torch.distributed as dist
 from torch import Tensor, nn
 
 from interactrank.modules.checks import require_positive, require_width
@@ -14,6 +15,10 @@ class WeightedBatchNorm(nn.Module):
 
     Batches here hold every request and item once, however many candidates name it; unweighted statistics
     would describe another population than the candidates that are scored.
+
+    While training, rows are normalised by the statistics of this rank's batch; the running statistics are of
+    the batches of all ranks, so that every rank evaluates, and saves, the same model. The ranks take their
+    training steps together.
 
     Args:
         features: F.
@@ -61,8 +66,24 @@ class WeightedBatchNorm(nn.Module):
             mean = (share * x).sum(0)
             var = (share * (x - mean).square()).sum(0)
             with torch.no_grad():
+                count, mean_of_all, var_of_all = _of_all_ranks(count, mean, var)
                 filled = (count > 0).to(x.dtype) * self.momentum
-                unbiased = var * count / (count - 1).clamp_min(1)
-                self.running_mean += filled * (mean - self.running_mean)
+                unbiased = var_of_all * count / (count - 1).clamp_min(1)
+                self.running_mean += filled * (mean_of_all - self.running_mean)
                 self.running_var += filled * (unbiased - self.running_var)
         return (x - mean) * torch.rsqrt(var + self.eps) * self.weight + self.bias
+
+
+def _of_all_ranks(count: Tensor, mean: Tensor, var: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Return [] rows, [F] mean and [F] variance of the ranks' rows together."""
+    ranks = dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
+    if ranks == 1:
+        return count, mean, var
+    own = torch.cat([count.reshape(1), mean, var])
+    of = own.new_empty(ranks * len(own))
+    dist.all_gather_into_tensor(of, own)
+    counts, means, variances = of.view(ranks, -1).split([1, len(mean), len(var)], 1)
+    total = counts.sum()
+    share = counts / total.clamp_min(torch.finfo(counts.dtype).tiny)
+    mean = (share * means).sum(0)
+    return total, mean, (share * (variances + (means - mean).square())).sum(0)

@@ -16,7 +16,7 @@ from interactrank.data.errors import DatasetError
 from interactrank.data.loading.loader import SearchLoader
 from interactrank.data.prepared.dataset import PreparedDataset
 from interactrank.evaluation.checks import check_evaluable, check_requests
-from interactrank.models import InteractRank
+from interactrank.models import build_model
 from interactrank.runs.config import RunConfig
 from interactrank.runs.training import validation
 from interactrank.training.preflight import check_settings
@@ -54,14 +54,14 @@ def check_before_start(config: RunConfig, data: Path | None, output: Path) -> No
 
 
 def check_before_training(
-    config: RunConfig, dataset: PreparedDataset, trained_with: Sequence[RunConfig]
+    config: RunConfig, dataset: PreparedDataset, trained: Sequence[tuple[str, RunConfig]]
 ) -> None:
     """Check what a dataset must have for the models of a run, and that each model can be built.
 
     Args:
         config: the run's settings.
         dataset: as prepared.
-        trained_with: the config of each training.
+        trained: model and config of each training.
 
     Raises:
         DatasetError: the dataset has too few requests in a split.
@@ -70,12 +70,12 @@ def check_before_training(
     check_requests(dataset, config.evaluation)
     if note := check_evaluable(dataset, config.evaluation):
         logger.warning("%s", note)
-    for given in trained_with:
+    for name, given in trained:
         validation(given, dataset, given.ranks)
         SearchLoader(dataset, "train", given.loader, world_size=given.ranks)
         device = torch.device("meta")
         with device:
-            InteractRank(layout=dataset.layout, settings=given.model, table_device=device)
+            build_model(name, layout=dataset.layout, settings=given.model, table_device=device)
 
 
 def _check_writable(output: Path) -> None:

@@ -20,7 +20,7 @@ from interactrank.core.managed_ids import bucket_problem
 from interactrank.core.settings import near
 from interactrank.data.arrow_lists import from_arrow
 from interactrank.data.prepared.dataset import PreparedDataset
-from interactrank.models import InteractRank, ModelSettings
+from interactrank.models import ModelSettings, build_model
 from interactrank.models.tables import collection_name
 from interactrank.schema import SearchSchema
 from interactrank.sharding.planner.constraints import TableLoad
@@ -150,6 +150,7 @@ def profile_model(
     schema: SearchSchema,
     settings: ModelSettings,
     *,
+    name: str = "interactrank",
     batch_requests: int,
     negatives: int = 0,
     log: PreparedDataset | None = None,
@@ -162,6 +163,7 @@ def profile_model(
     Args:
         schema: what the columns of the log mean.
         settings: of the model.
+        name: of the model; a variant of a config is an InteractRank.
         batch_requests: requests of a batch on each rank.
         negatives: items drawn for each request.
         log: the log as prepared, if it is; it gives rows, ids and candidates.
@@ -189,7 +191,7 @@ def profile_model(
     demand = RequestProfile(candidates or demand.candidates, {**demand.ids, **(ids or {})}, demand.events)
     device = torch.device("meta")
     with device:
-        model = InteractRank(layout=layout, settings=settings, table_device=device)
+        model = build_model(name, layout=layout, settings=settings, table_device=device)
     tables = {id(p) for p in model.tables.parameters()}
     dense = sum(p.numel() * p.element_size() for p in model.parameters() if id(p) not in tables)
     return ModelProfile(model, demand.loads(layout, batch_requests), 4 * dense)

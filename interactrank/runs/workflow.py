@@ -107,7 +107,7 @@ def execute(
     """
     trainings = [training for training in models.values() if training is not None]
     dataset = make_dataset(config, data, output)
-    check_before_training(config, dataset, [t.config.for_model(t.model) for t in trainings])
+    check_before_training(config, dataset, [(t.model, t.config.for_model(t.model)) for t in trainings])
     failed = _train(trainings, dataset, output / "config.yaml", launch or start, keep_going=keep_going)
     done = {key: None if t is None else t.directory for key, t in models.items()}
     found = {key: path for key, path in done.items() if path is None or is_trained(path)}

@@ -123,6 +123,11 @@ def test_a_smoke_run_writes_result_page_and_picture(tmp_path: Path) -> None:
     result = json.loads(path.read_text())
     assert result["benchmark"] == "frontier_tiny"
     (table,) = result["tables"]
-    assert {row[0] for row in table["rows"]} == {"InteractRank", "two-tower", "BM25"}
+    operations = {row[0]: row[COLUMNS.index("operations")] for row in table["rows"]}
+    assert operations.keys() == {
+        *("InteractRank", "two-tower", "BM25", "early interaction", "late interaction"),
+    }
+    assert operations["two-tower"] < operations["InteractRank"] < operations["late interaction"]
+    assert operations["late interaction"] < operations["early interaction"]
     assert path.with_suffix(".md").exists()
     assert path.with_suffix(".png").stat().st_size > 10_000

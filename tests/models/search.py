@@ -15,7 +15,7 @@ from interactrank.data.loading.loader import SearchLoader
 from interactrank.data.loading.prepared_requests import PreparedRequests
 from interactrank.data.prepared.dataset import PreparedDataset
 from interactrank.data.settings import LoaderSettings
-from interactrank.models import InteractRank, ModelSettings
+from interactrank.models import InteractRank, ModelSettings, build_model
 from tests.data import logs
 
 SMALL: dict[str, Any] = {
@@ -35,10 +35,11 @@ def prepared(
     return logs.prepared(folder, *logs.random_log(3, requests=requests), schema=schema, settings=split)
 
 
-def model(log: PreparedDataset, seed: int = 0, **changes: Any) -> InteractRank:
+def model(log: PreparedDataset, seed: int = 0, name: str = "interactrank", **changes: Any) -> InteractRank:
     """A model in evaluation mode whose every weight is away from its first value."""
     torch.manual_seed(seed)
-    built = InteractRank(layout=log.layout, settings=parse_config(ModelSettings, {**SMALL, **changes}))
+    settings = parse_config(ModelSettings, {**SMALL, **changes})
+    built = build_model(name, layout=log.layout, settings=settings)
     with torch.no_grad():
         for parameter in built.parameters():
             parameter.add_(0.2 * torch.randn_like(parameter))

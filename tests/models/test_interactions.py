@@ -12,7 +12,7 @@ from torch import Tensor
 from interactrank.batch import CrossFeatureTensors, SearchBatch
 from interactrank.core.settings import parse_config
 from interactrank.data.prepared.dataset import PreparedDataset
-from interactrank.models import InteractRank, ModelSettings, build_model
+from interactrank.models import InteractRank, ModelSettings, build_model, early_interaction
 from interactrank.models.late_interaction import LateInteractionHead
 from tests.models import search
 
@@ -45,7 +45,11 @@ def whole(cross: CrossFeatureTensors, requests: int, items: int) -> CrossFeature
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_the_catalogue_is_scored_as_pairs_are(name: str, log: PreparedDataset) -> None:
+def test_the_catalogue_is_scored_as_pairs_are(
+    name: str, log: PreparedDataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Items come in pieces, here of two; a single request is scored as it is among others."""
+    monkeypatch.setattr(early_interaction, "BLOCK", 2)
     model, batch = built(name, log, **HIDDEN), search.batch(log, rows=40)
     with torch.no_grad():
         query, item = model.encode_requests(batch)[:3], model.encode_items(batch)[:5]
@@ -58,7 +62,11 @@ def test_the_catalogue_is_scored_as_pairs_are(name: str, log: PreparedDataset) -
         )
         pairs = model.score_head(query, item, request, column, flat)
         found = model.score_head.catalogue(query, item, cross)
+        support = cross.support[2:]
+        one = CrossFeatureTensors(cross.rate[2], support, cross.number[2], cross.counts[2])
+        alone = model.score_head(query[2:], item, torch.zeros(5, dtype=torch.long), torch.arange(5), one)
     torch.testing.assert_close(found, pairs.view(3, 5, -1))
+    torch.testing.assert_close(found[2], alone)
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -24,9 +24,10 @@ def sizes(batch: SearchBatch) -> tuple[int, int, int]:
     return batch.num_requests, batch.num_items, batch.num_candidates
 
 
+@pytest.mark.parametrize("name", MODELS)
 @pytest.mark.parametrize("method", ["forward", "score"])
-def test_the_query_tower_runs_once_per_request_and_the_item_tower_once_per_item(log, method) -> None:
-    b, m = batch(log), model(log)
+def test_the_query_tower_runs_once_per_request_and_the_item_tower_once_per_item(log, name, method) -> None:
+    b, m = batch(log), model(log, name=name)
     r, i, c = sizes(b)
     assert r < i < c  # 8 requests, at most 12 items, 2 to 5 candidates of each request
     with RowCounter(m.query_tower) as queries, RowCounter(m.item_tower) as items:
@@ -56,8 +57,9 @@ def test_each_request_item_and_event_is_looked_up_once(log: PreparedDataset) -> 
     assert rows["events"] == {"item_0": i + events, "query_0": r + events}
 
 
-def test_training_optimises_what_score_returns(log: PreparedDataset) -> None:
-    b, m = batch(log), model(log)
+@pytest.mark.parametrize("name", MODELS)
+def test_training_optimises_what_score_returns(log: PreparedDataset, name: str) -> None:
+    b, m = batch(log), model(log, name=name)
     loss, outputs = m(b)
     torch.testing.assert_close(outputs["scores"], m.score(b), rtol=0, atol=0)
     assert torch.equal(outputs["labels"], b.labels)
@@ -115,9 +117,12 @@ def test_encoding_one_side_needs_nothing_of_the_other(log: PreparedDataset) -> N
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_a_score_depends_on_its_own_request_and_item_alone(log: PreparedDataset, seed: int) -> None:
+@pytest.mark.parametrize("name", MODELS)
+def test_a_score_depends_on_its_own_request_and_item_alone(
+    log: PreparedDataset, name: str, seed: int
+) -> None:
     """Requests in another order, candidates in another order, and one request at a time: the same scores."""
-    m = model(log)
+    m = model(log, name=name)
     chosen = requests(log)
     shuffle = torch.Generator().manual_seed(seed)
 
@@ -364,8 +369,9 @@ def grads(m: InteractRank, b: SearchBatch) -> dict[str, float]:
     return sizes
 
 
-def test_a_request_fits_either_the_towers_or_the_projection(log: PreparedDataset) -> None:
-    m, b = model(log).train(), batch(log)
+@pytest.mark.parametrize("name", ["interactrank", "late_interaction"])
+def test_a_request_fits_either_the_towers_or_the_projection(log: PreparedDataset, name: str) -> None:
+    m, b = model(log, name=name).train(), batch(log)
     everyone = torch.ones(b.num_requests, dtype=torch.bool)
     joint = grads(m, b)
     assert min(joint.values()) > 0
@@ -375,8 +381,10 @@ def test_a_request_fits_either_the_towers_or_the_projection(log: PreparedDataset
     assert early["projection"] == 0 < early["towers"]
 
 
-def test_fitting_apart_changes_gradients_and_not_the_loss(log: PreparedDataset) -> None:
-    m, b = model(log, loss={"listwise_weight": 1.0, "sampled_softmax_weight": 0.0}), batch(log)
+@pytest.mark.parametrize("name", ["interactrank", "late_interaction"])
+def test_fitting_apart_changes_gradients_and_not_the_loss(log: PreparedDataset, name: str) -> None:
+    loss = {"listwise_weight": 1.0, "sampled_softmax_weight": 0.0}
+    m, b = model(log, name=name, loss=loss), batch(log)
     some = torch.arange(b.num_requests) % 2 == 0
     torch.testing.assert_close(m(replace(b, fits_projection=some))[0], m(b)[0])
 

@@ -26,7 +26,7 @@ CPU = torch.device("cpu")
 
 
 def _train(
-    log_folder: Path, output: Path, **changes: Any
+    log_folder: Path, output: Path, name: str, **changes: Any
 ) -> tuple[list[float], dict[str, Any], torch.Tensor]:
     """Losses of each step, what an evaluation within the training found, and scores of the sharded model."""
     world, log = current_world(), PreparedDataset(log_folder)
@@ -40,7 +40,7 @@ def _train(
         return {"mrr": float(looks[-1]["mrr"].mean())}
 
     training = TrainingSettings(steps=4, log_every=1, validate_every=2, **changes)
-    result = train(model(log), loader, training, output, validate=look)
+    result = train(model(log, name=name), loader, training, output, validate=look)
     sharded = result.dmp.module.eval()
     with torch.no_grad():
         return [row["loss"] for row in result.metrics], looks[-1], sharded.score(batch(log))
@@ -49,21 +49,26 @@ def _train(
 ROW_WISE = {name: {"types": ["row_wise"]} for name in ("word", "category", "query", "item")}
 
 
-@pytest.fixture(scope="module")
-def two_ranks(log: PreparedDataset, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[Any]]:
-    """Trained with row-wise sharded tables on two ranks by the plain pipeline."""
+RIVALS = [pytest.param(name, marks=pytest.mark.slow) for name in ("early_interaction", "late_interaction")]
+
+
+@pytest.fixture(scope="module", params=["interactrank", *RIVALS])
+def two_ranks(
+    request: pytest.FixtureRequest, log: PreparedDataset, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[str, Path, list[Any]]:
+    """A model's name, trained with row-wise sharded tables on two ranks by the plain pipeline."""
     output = Path(tmp_path_factory.mktemp("two_ranks"))
-    return output, run_ranks(2, _train_row_wise, log.folder, output, "plain")
+    return request.param, output, run_ranks(2, _train_row_wise, log.folder, output, request.param, "plain")
 
 
-def _train_row_wise(log_folder: Path, output: Path, pipeline: str) -> Any:
-    return _train(log_folder, output, pipeline=pipeline, sharding=ROW_WISE)
+def _train_row_wise(log_folder: Path, output: Path, name: str, pipeline: str) -> Any:
+    return _train(log_folder, output, name, pipeline=pipeline, sharding=ROW_WISE)
 
 
 def test_a_sharded_model_scores_and_ranks_as_the_saved_one(log: PreparedDataset, two_ranks: Any) -> None:
     """Scores, and the whole catalogue's ranks: two ranks with uneven requests against one process."""
-    output, ranks = two_ranks
-    whole = model(log, seed=1)
+    name, output, ranks = two_ranks
+    whole = model(log, seed=1, name=name)
     load_model(whole, output / "model.safetensors")
     with torch.no_grad():
         expected = whole.score(batch(log))
@@ -81,10 +86,11 @@ def test_a_sharded_model_scores_and_ranks_as_the_saved_one(log: PreparedDataset,
 def test_the_overlapped_pipeline_gives_the_losses_of_the_plain_one(
     log: PreparedDataset, two_ranks: Any, tmp_path: Path, world_size: int
 ) -> None:
-    plain = two_ranks[1]
+    name, _, plain = two_ranks
     if world_size == 1:
-        plain = run_ranks(1, _train_row_wise, log.folder, tmp_path / "plain", "plain")
-    overlapped = run_ranks(world_size, _train_row_wise, log.folder, tmp_path / "overlapped", "sparse_dist")
+        plain = run_ranks(1, _train_row_wise, log.folder, tmp_path / "plain", name, "plain")
+    output = tmp_path / "overlapped"
+    overlapped = run_ranks(world_size, _train_row_wise, log.folder, output, name, "sparse_dist")
     for (losses, look, scores), (expected, expected_look, expected_scores) in zip(
         overlapped, plain, strict=True
     ):

@@ -3,6 +3,7 @@ import torch
 from torch import nn
 
 from interactrank.modules import WeightedBatchNorm
+from tests.ranks import run_ranks
 
 
 def test_weights_count_rows():
@@ -28,3 +29,28 @@ def test_a_single_row_and_no_row():
 def test_a_wrong_width_is_named():
     with pytest.raises(ValueError, match="WeightedBatchNorm: input has shape"):
         WeightedBatchNorm(features=2)(torch.zeros(1, 3))
+
+
+ROWS = {"one": [[0.0, 1.0], [4.0, 3.0], [8.0, -1.0]], "two": [[20.0, 5.0]], "none": []}
+
+
+def _normalise(rows: dict[int, str]) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    norm = WeightedBatchNorm(features=2)
+    rank = torch.distributed.get_rank()
+    out = norm(torch.tensor(ROWS[rows[rank]]).view(-1, 2), torch.arange(1.0, 1 + len(ROWS[rows[rank]])))
+    return out.detach(), norm.running_mean, norm.running_var
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("rows", [{0: "one", 1: "two"}, {0: "one", 1: "none"}])
+def test_running_statistics_are_of_all_ranks(rows):
+    """Those of the rows together on both ranks; each rank's rows are normalised by their own."""
+    together, alone = WeightedBatchNorm(features=2), WeightedBatchNorm(features=2)
+    every = [row for of in rows.values() for row in ROWS[of]]
+    weights = [float(w) for of in rows.values() for w in range(1, 1 + len(ROWS[of]))]
+    together(torch.tensor(every), torch.tensor(weights))
+    found = run_ranks(2, _normalise, rows)
+    for _, mean, var in found:
+        torch.testing.assert_close(mean, together.running_mean)
+        torch.testing.assert_close(var, together.running_var)
+    torch.testing.assert_close(found[0][0], alone(torch.tensor(ROWS["one"]), torch.arange(1.0, 4.0)))

@@ -76,11 +76,12 @@ def test_check_before_training__a_split_without_requests(log: Path, tmp_path: Pa
     base = config("prepare.split.test_share=0")
     data = dataset(log, tmp_path / "prepared", "prepare.split.test_share=0")
     with pytest.raises(DatasetError, match=r"no test requests to evaluate on; see prepare\.split"):
-        check_before_training(base, data, [base])
+        check_before_training(base, data, [("interactrank", base)])
 
 
 def test_check_before_training__more_ranks_than_requests(log: Path, tmp_path: Path) -> None:
     data, wide = dataset(log, tmp_path / "prepared"), config("ranks=1000")
     with pytest.raises(DatasetError, match="fewer than the 1000 ranks"):
-        check_before_training(wide, data, [wide])
-    check_before_training(config(), data, [config(), config("training.validate_every=1")])
+        check_before_training(wide, data, [("interactrank", wide)])
+    other = config("training.validate_every=1")
+    check_before_training(config(), data, [("interactrank", config()), ("early_interaction", other)])

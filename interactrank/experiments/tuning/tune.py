@@ -95,7 +95,8 @@ def tune(
     judged = for_validation(config)
     dataset = make_dataset(judged, data, output)
     check_validation(judged, dataset)
-    check_before_training(judged, dataset, [] if model in BASELINES else [judged.for_model(model)])
+    trained = [] if model in BASELINES else [(model, judged.for_model(model))]
+    check_before_training(judged, dataset, trained)
     judge = Judge(judged, model, dimensions, metric, dataset, launch or start)
     folder = output / model
     lock = FolderLock(folder)

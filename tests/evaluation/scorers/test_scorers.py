@@ -16,14 +16,16 @@ from interactrank.evaluation.scorers import (
     ModelScorer,
     TrueProbabilityScorer,
 )
+from interactrank.models import MODELS
 from tests.data import logs
 from tests.models.search import RowCounter, model, requests
 
 CPU = torch.device("cpu")
 
 
-def test_training_logged_and_catalogue_evaluation_give_one_score(log: PreparedDataset) -> None:
-    m, chosen = model(log), requests(log, "test")
+@pytest.mark.parametrize("name", MODELS)
+def test_training_logged_and_catalogue_evaluation_give_one_score(log: PreparedDataset, name: str) -> None:
+    m, chosen = model(log, name=name), requests(log, "test")
     batch = collate(chosen, chosen.candidates(), log.items)
     trained = m.score(batch).detach()
     logged = chosen.jagged("candidates")
@@ -36,8 +38,9 @@ def test_training_logged_and_catalogue_evaluation_give_one_score(log: PreparedDa
         torch.testing.assert_close(catalogue[pairs], trained[:, head])
 
 
-def test_the_size_of_blocks_changes_nothing(log: PreparedDataset) -> None:
-    m, chosen = model(log), requests(log, "test")
+@pytest.mark.parametrize("name", MODELS)
+def test_the_size_of_blocks_changes_nothing(log: PreparedDataset, name: str) -> None:
+    m, chosen = model(log, name=name), requests(log, "test")
     logged = chosen.jagged("candidates")
     small, large = ModelScorer(m, log, 0, CPU, chunk=3), ModelScorer(m, log, 0, CPU)
     torch.testing.assert_close(small(chosen, logged), large(chosen, logged))
