@@ -50,7 +50,7 @@ def test_every_model_dir_is_kept():
         (["run", "a.yaml", "--stepz", "3"], "unrecognized arguments: --stepz"),
         (["ablate", "a.yaml", "--seeds", "three"], "argument --seeds: 'three': write a whole number above 0"),
         (["doctor", "x.y=1"], "unrecognized arguments: x.y=1"),
-        (["prepare", "a.yaml"], "--data, --output"),
+        (["prepare", "a.yaml", "--data", "log"], "--output --append is required"),
     ],
 )
 def test_what_is_not_accepted(arguments, said, capsys):

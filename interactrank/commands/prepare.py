@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from interactrank.commands.arguments import add_config, add_output, read_config
+from interactrank.commands.arguments import add_config, read_config
 
 ABOUT = "Turn a raw log into a dataset: request-grouped Parquet with features as of each request."
 EXAMPLE = "interactrank prepare examples/configs/bestbuy.yaml --data path/to/bestbuy --output prepared"
@@ -15,14 +15,24 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of the verb."""
     add_config(parser)
     parser.add_argument("--data", type=Path, required=True, help="directory with the events and items")
-    add_output(parser, "directory of the dataset")
+    target = parser.add_mutually_exclusive_group(required=True)
+    target.add_argument("--output", type=Path, help="directory of the dataset")
+    target.add_argument(
+        "--append",
+        type=Path,
+        metavar="DATASET",
+        help="dataset, prepared with prepare.keep_log=true, that --data is a further day of",
+    )
     parser.add_argument("--strict", action="store_true", help="a malformed row is an error")
 
 
 def run(options: argparse.Namespace) -> int:
     """Run the verb; return the exit code."""
     config = read_config(options)
-    from interactrank.runs.datasets import prepare_dataset
+    from interactrank.runs.datasets import append_to_dataset, prepare_dataset
 
+    if options.append:
+        append_to_dataset(config, options.data, options.append, strict=options.strict)
+        return 0
     prepare_dataset(config, options.data, options.output, strict=options.strict)
     return 0

@@ -8,6 +8,7 @@ from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from interactrank.core.exchange import exchange
 from interactrank.core.files import fsync, name_in_errors
 from interactrank.core.temporary import (
     cleanup_on_sigterm,
@@ -119,10 +120,14 @@ def _must_stay(target: Path) -> bool:
 
 
 def _swap(temporary: Path, target: Path) -> None:
-    """Rename the new directory to the target; an older one stays if that fails."""
+    """Rename the new directory to the target; an older one stays if that fails.
+
+    Where names cannot be exchanged, there is a moment without a target. Who is killed then leaves the old one
+    under another name, and the next writer puts it back.
+    """
     if not target.exists() or _is_empty_directory(target):
         os.replace(temporary, target)
-    else:
+    elif not exchange(temporary, target):
         old = temporary.with_suffix(OLD)
         with locked(target):  # so that no other process takes it for one that a killed process left
             os.replace(target, old)

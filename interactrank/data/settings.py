@@ -83,6 +83,11 @@ class PrepareSettings(Config):
     strict: bool = Field(
         False, description="a malformed row is an error instead of being counted and left out"
     )
+    keep_log: bool = Field(
+        False,
+        description="keep the columns of the log in the dataset, so that days can be appended and users "
+        "forgotten",
+    )
     memory_limit: str = Field("2GB", description="memory of the query engine; beyond it, it spills to disk")
     threads: int | None = Field(None, ge=1, description="threads of the query engine; default all cores")
     block_requests: int = Field(8192, ge=1, description="requests in memory at a time")

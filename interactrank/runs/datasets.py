@@ -11,12 +11,13 @@ from interactrank.core.progress import progress_bar
 from interactrank.core.settings import ConfigError
 from interactrank.data import prepare_log
 from interactrank.data.errors import DatasetError
+from interactrank.data.prepare.append import append_log
 from interactrank.data.prepared.dataset import PreparedDataset
 from interactrank.data.simulator import simulate
 from interactrank.runs.config import RunConfig
 from interactrank.version import __version__
 
-__all__ = ["open_dataset", "prepare_dataset", "simulate_log"]
+__all__ = ["append_to_dataset", "open_dataset", "prepare_dataset", "simulate_log"]
 
 logger = logging.getLogger(__name__)
 
@@ -70,7 +71,29 @@ def prepare_dataset(config: RunConfig, log: Path, output: Path, *, strict: bool 
         DatasetError: the log cannot be prepared.
     """
     settings = config.prepare.model_copy(update={"strict": True}) if strict else config.prepare
-    manifest = prepare_log(log, output, config.search, settings)
+    return _told(prepare_log(log, output, config.search, settings))
+
+
+def append_to_dataset(config: RunConfig, day: Path, dataset: Path, *, strict: bool = False) -> dict[str, Any]:
+    """Make a day part of a dataset and log what was found in the whole log.
+
+    Args:
+        config: the run's settings; its schema is that of the dataset.
+        day: directory of the new events, and of new and changed items and users.
+        dataset: directory of the dataset.
+        strict: a malformed row is an error.
+
+    Returns:
+        The manifest.
+
+    Raises:
+        DatasetError: the day cannot be appended.
+    """
+    settings = config.prepare.model_copy(update={"strict": True}) if strict else config.prepare
+    return _told(append_log(day, dataset, config.search, settings))
+
+
+def _told(manifest: dict[str, Any]) -> dict[str, Any]:
     requests = ", ".join(f"{n:,} {split}" for split, n in manifest["requests"].items())
     logger.info(
         "prepared %s events, %s items; requests: %s",

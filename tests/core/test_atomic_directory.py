@@ -14,6 +14,7 @@ import pytest
 
 from interactrank.core import atomic_directory as module
 from interactrank.core.atomic_directory import atomic_directory
+from interactrank.core.exchange import exchange
 
 WRITER = """
 import os, signal, sys, time
@@ -186,9 +187,25 @@ def test_a_full_disk__is_named_and_keeps_the_old(
     assert (tmp_path / "out" / "a").read_text() == "old"
 
 
+def test_a_swap__has_no_moment_without_a_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write(tmp_path / "a", "a")
+    write(tmp_path / "b", "b")
+    if not exchange(tmp_path / "a", tmp_path / "b"):
+        pytest.skip("names cannot be exchanged here")
+    assert (tmp_path / "a" / "a").read_text() == "b"
+    write(tmp_path / "out", "old")
+    monkeypatch.setattr(os, "replace", None)  # nothing is renamed
+    with atomic_directory(tmp_path / "out", replaces=BOTH) as folder:
+        for name in BOTH:
+            (folder / name).write_text("new")
+    assert (tmp_path / "out" / "a").read_text() == "new"
+    assert names(tmp_path) == ["a", "b", "out"]
+
+
 def test_a_failed_swap__puts_the_old_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write(tmp_path / "out", "old")
     replace = os.replace
+    monkeypatch.setattr(module, "exchange", lambda one, other: False)  # as on NFS
 
     def fail(old: Path, new: Path) -> None:
         if Path(old).suffix == ".tmp":

@@ -19,6 +19,8 @@ import hashlib
 import json
 import os
 import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +33,8 @@ from interactrank.data.errors import DatasetError
 from interactrank.data.extras import duckdb
 from interactrank.data.prepare.column_kinds import check_column_kinds
 from interactrank.data.prepare.items import count_in_training, read_items, write_item_fields, write_items
-from interactrank.data.prepare.numbers import request_statistics
+from interactrank.data.prepare.kept_log import keep_log
+from interactrank.data.prepare.numbers import Statistics, request_statistics
 from interactrank.data.prepare.raw_requests import RequestBlocks
 from interactrank.data.prepare.remarks import log_remarks
 from interactrank.data.prepare.splits import write_splits
@@ -48,7 +51,20 @@ from interactrank.data.settings import PrepareSettings
 from interactrank.schema import SearchSchema
 from interactrank.version import __version__
 
-__all__ = ["prepare_log"]
+__all__ = ["Earlier", "content_of", "prepare_into", "prepare_log"]
+
+
+@dataclass(frozen=True)
+class Earlier:
+    """What a preparation takes over from an earlier one of the same lineage, so that models stay usable.
+
+    Args:
+        vocabularies: of each ID table; their values keep their rows.
+        numbers: statistics by which models normalise number features.
+    """
+
+    vocabularies: Mapping[str, Vocabulary]
+    numbers: Mapping[str, Statistics]
 
 
 def prepare_log(log: Path, output: Path, schema: SearchSchema, settings: PrepareSettings) -> dict[str, Any]:
@@ -69,9 +85,11 @@ def prepare_log(log: Path, output: Path, schema: SearchSchema, settings: Prepare
         if not type(feature).__module__.startswith("interactrank."):
             check_feature(feature, schema)
     log, output = Path(log), Path(os.path.abspath(output))
-    fingerprint = _fingerprint(log, schema, settings)
+    content = content_of(log, ["events", "items", *(["users"] if schema.users else [])])
+    fingerprint = _fingerprint(content, schema, settings)
     existing = read_manifest(output)
     if existing is not None:
+        _check_not_grown(existing, output)
         earlier = Manifest(files=existing["files"])
         if existing["fingerprint"] == fingerprint and earlier.damage(output, checksums=True) is None:
             log_remarks(existing)
@@ -81,22 +99,42 @@ def prepare_log(log: Path, output: Path, schema: SearchSchema, settings: Prepare
     replaces = () if existing is None else earlier.entries()
     with atomic_directory(output, replaces=replaces) as staging:
         facts = {"format": FORMAT, "version": __version__, "fingerprint": fingerprint}
-        facts |= _prepare_into(staging, log, schema, settings)
+        facts |= prepare_into(staging, log, schema, settings)
+        if settings.keep_log:
+            keep_log(log, staging, schema)
+            segment = {"events": facts["events"], "content": content}
+            facts |= {"lineage": [fingerprint], "segments": [segment]}
         manifest = Manifest.of(staging, facts)
         manifest.write(staging)
     log_remarks(manifest.facts)
     return manifest.to_json()
 
 
-def _prepare_into(
-    staging: Path, log: Path, schema: SearchSchema, settings: PrepareSettings
+def prepare_into(
+    staging: Path,
+    log: Path,
+    schema: SearchSchema,
+    settings: PrepareSettings,
+    earlier: Earlier | None = None,
 ) -> dict[str, Any]:
+    """Write all files of a dataset but the manifest, and return what that says of them.
+
+    Args:
+        staging: an empty folder.
+        log: folder of the log.
+        schema: what its columns mean.
+        settings: how to prepare it.
+        earlier: a preparation to go on from.
+
+    Raises:
+        DatasetError: the log cannot be prepared.
+    """
     check_column_kinds(log, schema)
     work = staging / "work"
     work.mkdir()
     staged = stage_log(log, schema, settings, work)
     try:
-        return _write_dataset(staging, work, staged, schema, settings)
+        return _write_dataset(staging, work, staged, schema, settings, earlier)
     except duckdb.Error as error:
         raise DatasetError(f"'{log}': {first_line(error)}") from None
     finally:
@@ -105,18 +143,26 @@ def _prepare_into(
 
 
 def _write_dataset(
-    output: Path, work: Path, log: StagedLog, schema: SearchSchema, settings: PrepareSettings
+    output: Path,
+    work: Path,
+    log: StagedLog,
+    schema: SearchSchema,
+    settings: PrepareSettings,
+    earlier: Earlier | None,
 ) -> dict[str, Any]:
     """Write the files of the dataset and return what its manifest says of them."""
     items = read_items(log, schema)
     train_count = count_in_training(log)
-    vocabularies = count_vocabularies(log, schema, items, train_count)
+    known = None if earlier is None else earlier.vocabularies
+    vocabularies = count_vocabularies(log, schema, items, train_count, known)
     for name, vocabulary in vocabularies.items():
         vocabulary.save(output / "vocabulary" / f"{name}.parquet")
     numbers = write_items(output, items, schema=schema, train_count=train_count, vocabularies=vocabularies)
     numbers |= {
         f.name: request_statistics(log, schema, f) for f in schema.features.request if f.kind == "number"
     }
+    if earlier is not None:
+        numbers = dict(earlier.numbers)
     sequences = build_user_sequences(output / SEQUENCES, log, schema, vocabularies)
     write_users(output, log)
     query_vocabulary = _query_vocabulary(schema, vocabularies)
@@ -153,13 +199,27 @@ def _kinds(schema: SearchSchema) -> dict[str, dict[str, Any]]:
     return {kind: {"module": module_of(kind), "format": KINDS[kind].format} for kind in kinds}
 
 
-def _fingerprint(log: Path, schema: SearchSchema, settings: PrepareSettings) -> str:
-    """Return what the output depends on: the content of the files, what they mean, how they are prepared.
+def content_of(log: Path, names: Sequence[str]) -> dict[str, list[str]]:
+    """Return the SHA-256 of the files of a log: one that was copied, renamed or touched is still the same."""
+    return {name: [sha256(Path(f)) for f in find_parquet(log, name)] for name in names}
 
-    Names and times of files do not count: a log that was copied or touched is still the same.
+
+def _check_not_grown(existing: Mapping[str, Any], output: Path) -> None:
+    """Refuse to replace a dataset that has more in it than a log.
+
+    Raises:
+        DatasetError: days were appended to it, or users forgotten.
     """
-    names = ["events", "items", *(["users"] if schema.users else [])]
-    content = {name: [sha256(Path(f)) for f in find_parquet(log, name)] for name in names}
-    chosen = settings.model_dump(exclude={"memory_limit", "threads"})
+    if len(existing.get("lineage", [])) > 1:
+        raise DatasetError(
+            f"'{output}' has grown since it was prepared (--append, forget): preparing a log into it would "
+            "drop that; name a new folder, or remove this one"
+        )
+
+
+def _fingerprint(content: Mapping[str, Any], schema: SearchSchema, settings: PrepareSettings) -> str:
+    """Return what the output depends on: the content of the files, what they mean, how they are prepared."""
+    kept = set() if settings.keep_log else {"keep_log"}  # so that other fingerprints stay as they were
+    chosen = settings.model_dump(exclude={"memory_limit", "threads", *kept})
     how = [FORMAT, __version__, schema.model_dump(), _kinds(schema), chosen, content]
     return hashlib.sha256(json.dumps(how).encode()).hexdigest()

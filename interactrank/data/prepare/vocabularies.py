@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,7 +20,11 @@ __all__ = ["count_vocabularies"]
 
 
 def count_vocabularies(
-    log: StagedLog, schema: SearchSchema, items: pa.Table, train_count: NDArray[np.int64]
+    log: StagedLog,
+    schema: SearchSchema,
+    items: pa.Table,
+    train_count: NDArray[np.int64],
+    earlier: Mapping[str, Vocabulary] | None = None,
 ) -> dict[str, Vocabulary]:
     """Return the vocabulary of each ID table.
 
@@ -28,6 +33,7 @@ def count_vocabularies(
         schema: names the tables and the features that use them.
         items: the items, with a column for each column of the items file.
         train_count: [N] how often each item counts.
+        earlier: of an earlier preparation, whose values keep their rows.
     """
     counts: dict[str, Counter[str]] = {name: Counter() for name in schema.tables}
     counted = {name for name, table in schema.tables.items() if table.ids == "vocabulary"}
@@ -37,7 +43,11 @@ def count_vocabularies(
     for f in schema.features.request:
         if f.table in counted:
             _count_requests(log, schema, f, counts[f.table])
-    return {name: Vocabulary.count(table, counts[name]) for name, table in schema.tables.items()}
+    earlier = earlier or {}
+    return {
+        name: Vocabulary.count(table, counts[name], earlier.get(name))
+        for name, table in schema.tables.items()
+    }
 
 
 def _count_requests(log: StagedLog, schema: SearchSchema, feature: Feature, into: Counter[str]) -> None:

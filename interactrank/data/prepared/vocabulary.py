@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -25,7 +26,8 @@ class Vocabulary:
 
     Args:
         table: the table's settings.
-        values: the values of rows 1, 2, ...; empty for a table of given rows.
+        values: the values of rows 1, 2, ...; None for a row whose value was forgotten; empty for a table of
+            given rows.
 
     Example::
 
@@ -34,9 +36,9 @@ class Vocabulary:
         (3, [2, 1, 0, 0])
     """
 
-    def __init__(self, table: IdTable, values: list[str]) -> None:
-        self.table, self.values = table, values
-        self._row = {v: i + 1 for i, v in enumerate(values)}
+    def __init__(self, table: IdTable, values: Sequence[str | None]) -> None:
+        self.table, self.values = table, list(values)
+        self._row = {v: i + 1 for i, v in enumerate(values) if v is not None}
 
     @property
     def rows(self) -> int:
@@ -44,13 +46,29 @@ class Vocabulary:
         return self.table.rows if self.table.rows is not None else len(self.values) + 1
 
     @classmethod
-    def count(cls, table: IdTable, counts: Counter[str]) -> Vocabulary:
-        """Return the vocabulary of the most frequent values; ties in order of the values."""
+    def count(cls, table: IdTable, counts: Counter[str], earlier: Vocabulary | None = None) -> Vocabulary:
+        """Return the vocabulary of the most frequent values; ties in order of the values.
+
+        Args:
+            table: the table's settings.
+            counts: how often each value occurs.
+            earlier: a vocabulary to go on from. Its values keep their rows, whatever their counts are now;
+                new ones come after them, as far as ``max_rows`` allows.
+
+        Example::
+
+            >>> table = IdTable(dim=4, min_count=2, max_rows=4)
+            >>> first = Vocabulary.count(table, Counter(red=2, blue=3))
+            >>> Vocabulary.count(table, Counter(red=9, pink=5, grey=4), first).values
+            ['blue', 'red', 'pink']
+        """
         if table.rows is not None:
             return cls(table, [])
-        kept = [v for v, n in counts.items() if n >= table.min_count]
+        old = [] if earlier is None else earlier.values
+        known = set(old)
+        kept = [v for v, n in counts.items() if n >= table.min_count and v not in known]
         kept.sort(key=lambda v: (-counts[v], v))
-        return cls(table, kept[: table.max_rows - 1])
+        return cls(table, [*old, *kept[: max(table.max_rows - 1 - len(old), 0)]])
 
     def lookup(self, values: list[str | None]) -> NDArray[np.int64]:
         """Return [N] int64 ids of the values."""

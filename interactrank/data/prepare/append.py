@@ -1,0 +1,209 @@
+"""append: a day's events become part of a dataset.
+
+The dataset keeps its log (``prepare.keep_log``). Appending writes the grown log and all that follows from it
+into a new folder next to the old one, and then swaps the two. So the result is what preparing the whole log
+gives, late events land at their own time, and whoever is killed leaves the old dataset. What models depend on
+stays as it was: values keep their rows of ID tables, items their places, number features their statistics.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import os
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from interactrank.core.atomic_directory import atomic_directory
+from interactrank.core.manifest import Manifest
+from interactrank.data.errors import DatasetError
+from interactrank.data.extras import duckdb
+from interactrank.data.prepare.kept_log import (
+    EVENTS,
+    LOG,
+    copy_events,
+    merge_rows,
+    named_columns,
+    same_types,
+    text_of,
+)
+from interactrank.data.prepare.prepare import Earlier, content_of, prepare_into
+from interactrank.data.prepare.remarks import log_remarks
+from interactrank.data.prepared.dataset import PreparedDataset
+from interactrank.data.prepared.manifest import FORMAT
+from interactrank.data.prepared.vocabulary import Vocabulary
+from interactrank.data.raw.files import columns_of, find_parquet
+from interactrank.data.raw.items import stage_items
+from interactrank.data.raw.sql import first_line, milliseconds, quote, text
+from interactrank.data.raw.users import stage_users
+from interactrank.data.settings import PrepareSettings
+from interactrank.schema import SearchSchema
+from interactrank.version import __version__
+
+__all__ = ["append_log", "open_growing", "replace_dataset"]
+
+logger = logging.getLogger(__name__)
+
+
+def append_log(day: Path, dataset: Path, schema: SearchSchema, settings: PrepareSettings) -> dict[str, Any]:
+    """Make the events of a day, or of any time, part of a dataset.
+
+    Args:
+        day: folder with ``events``, and ``items`` and ``users`` that are new or have changed, if there are
+            some; Parquet, as of a log.
+        dataset: that :func:`~interactrank.data.prepare_log` wrote with ``prepare.keep_log``.
+        schema: of the dataset.
+        settings: how to prepare; splits are cut again, over the whole log.
+
+    Returns:
+        The manifest. A day that is part of the dataset already changes nothing.
+
+    Raises:
+        DatasetError: the dataset keeps no log or has another schema; the day has no events, other columns or
+            types, events of the future, or events that are in the dataset; or it cannot be prepared. The
+            dataset then stays as it was.
+    """
+    old = open_growing(dataset, schema)
+    names = ["events", *(n for n in ("items", *(["users"] if schema.users else [])) if _has(day, n))]
+    content = content_of(day, names)
+    again = any(content == segment["content"] for segment in old.manifest["segments"])
+    settings = settings.model_copy(update={"keep_log": True})
+    if again and settings == PrepareSettings.model_validate(old.manifest["settings"]):
+        logger.info("'%s' is part of '%s' already; nothing has changed", day, dataset)
+        return old.manifest
+    new = {} if again else {name: find_parquet(day, name) for name in names}
+    if new:
+        _check_day(old.folder / LOG, day, new, schema)
+
+    def grow(log: Path) -> None:
+        copy_events(old.folder / LOG, log, new.get("events", []), schema)
+        for name in ["items", *(["users"] if schema.users else [])]:
+            merge_rows(old.folder / LOG, log, name, new.get(name, []), schema)
+
+    return replace_dataset(old, grow, settings, what=content, segment=None if again else content)
+
+
+def open_growing(dataset: Path, schema: SearchSchema | None = None) -> PreparedDataset:
+    """Open a dataset that can grow.
+
+    Raises:
+        DatasetError: it is not a dataset, keeps no log, or has another schema.
+    """
+    opened = PreparedDataset(dataset)
+    if "segments" not in opened.manifest:
+        raise DatasetError(
+            f"'{dataset}' keeps no log, to which a day could be added; prepare it with prepare.keep_log=true"
+        )
+    if schema is not None and schema != opened.schema:
+        raise DatasetError(f"'{dataset}' was prepared with another schema than this config's; use its own")
+    return opened
+
+
+def replace_dataset(
+    old: PreparedDataset,
+    write_log: Any,
+    settings: PrepareSettings,
+    *,
+    what: Any,
+    segment: Mapping[str, Any] | None,
+    vocabularies: Mapping[str, Vocabulary] | None = None,
+) -> dict[str, Any]:
+    """Prepare another log of a dataset's lineage in its place, whole or not at all.
+
+    Args:
+        old: the dataset.
+        write_log: called with the folder for the log.
+        settings: how to prepare it.
+        what: anything in JSON's types that tells this change from others.
+        segment: content of the files that were added; None for no segment more.
+        vocabularies: to go on from; those of ``old`` when left out.
+
+    Returns:
+        The manifest.
+    """
+    manifest = old.manifest
+    lineage = manifest["lineage"]
+    how = [lineage[-1], __version__, settings.model_dump(exclude={"memory_limit", "threads"}), what]
+    fingerprint = hashlib.sha256(json.dumps(how).encode()).hexdigest()
+    known = vocabularies or {name: old.vocabulary(name) for name in old.schema.tables}
+    output = Path(os.path.abspath(old.folder))
+    with atomic_directory(output, replaces=Manifest(files=manifest["files"]).entries()) as staging:
+        write_log(staging / LOG)
+        earlier = Earlier(known, manifest["numbers"])
+        facts: dict[str, Any] = {"format": FORMAT, "version": __version__, "fingerprint": fingerprint}
+        facts |= prepare_into(staging, staging / LOG, old.schema, settings, earlier)
+        segments = list(manifest["segments"])
+        if segment is not None:
+            before = sum(s["events"] for s in segments)
+            segments.append({"events": facts["events"] - before, "content": segment})
+        facts |= {"lineage": [*lineage, fingerprint], "segments": segments}
+        _tell_full(old.schema, known, facts["tables"])
+        result = Manifest.of(staging, facts)
+        result.write(staging)
+    log_remarks(result.facts)
+    return result.to_json()
+
+
+def _tell_full(schema: SearchSchema, before: Mapping[str, Vocabulary], rows: Mapping[str, int]) -> None:
+    for name, table in schema.tables.items():
+        if table.ids == "vocabulary" and rows[name] >= table.max_rows:
+            logger.warning(
+                "table '%s' is full (max_rows %s; %s rows before): further values share row 0",
+                *(name, f"{table.max_rows:,}", f"{before[name].rows:,}"),
+            )
+
+
+def _has(day: Path, name: str) -> bool:
+    return (day / f"{name}.parquet").is_file() or (day / name).is_dir()
+
+
+def _check_day(kept: Path, day: Path, new: Mapping[str, Sequence[str]], schema: SearchSchema) -> None:
+    """Raise what is wrong with a day."""
+    for name, files in new.items():
+        same_types(kept, files, name, schema)
+    with duckdb.connect() as db:
+        try:
+            db.execute("SET TimeZone = 'UTC'")
+            if "items" in new:
+                stage_items(db, day, schema)
+            if "users" in new:
+                stage_users(db, day, schema)
+            _check_events(db, kept, list(new["events"]), schema)
+        except duckdb.Error as error:
+            raise DatasetError(f"'{day}': {first_line(error)}") from None
+
+
+def _check_events(db: duckdb.DuckDBPyConnection, kept: Path, files: list[str], schema: SearchSchema) -> None:
+    """Refuse a day without events, with events of the future, or with events that are known."""
+    e, columns = schema.events, named_columns(schema, "events")
+    types = columns_of(db, files, columns)
+    rows = db.execute("SELECT count(*) FROM read_parquet(?)", [files]).fetchone()[0]
+    if not rows:
+        raise DatasetError(f"'{files[0]}' has no rows; there is nothing to append")
+    now = int(time.time() * 1000)
+    for column in [e.time, *([e.event_time] if e.event_time else [])]:
+        at = milliseconds(column, types[column])
+        count = db.execute(f"SELECT count(*) FROM read_parquet(?) WHERE {at} > {now}", [files]).fetchone()[0]
+        if count:
+            raise DatasetError(
+                f"'{files[0]}': {count} rows have a {column} in the future; times are milliseconds since "
+                "1970 or timestamps (UTC)"
+            )
+    old = f"read_parquet({text_of(kept / EVENTS / '*.parquet')})"
+    before = columns_of(db, [str(p) for p in sorted((kept / EVENTS).glob("*.parquet"))], columns)
+    casts = ", ".join(f"CAST({quote(c)} AS {before[c]}) AS {quote(c)}" for c in columns)
+    plain = ", ".join(map(quote, columns))
+    db.execute(f"CREATE TEMP TABLE day AS SELECT DISTINCT {casts} FROM read_parquet(?)", [files])
+    since = f"{quote(e.time)} >= (SELECT min({quote(e.time)}) FROM day)"
+    db.execute(f"CREATE TEMP TABLE known AS FROM day INTERSECT SELECT {plain} FROM {old} WHERE {since}")
+    count = db.execute("SELECT count(*) FROM known").fetchone()[0]
+    if count:
+        first = f"SELECT {text(e.query)}, {text(e.item)}, {text(e.time)} FROM known ORDER BY 3 LIMIT 1"
+        query, item, moment = db.execute(first).fetchone()
+        raise DatasetError(
+            f"'{files[0]}': {count} of its events are in the dataset already, such as query {query!r}, item "
+            f"{item!r} at {moment}; append each event once"
+        )
