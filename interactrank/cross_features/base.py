@@ -30,10 +30,12 @@ from interactrank.core.errors import UserError
 from interactrank.cross_features.count_store import EngagementCountStore
 from interactrank.cross_features.jagged import Jagged
 from interactrank.cross_features.lookup import Lookup
+from interactrank.cross_features.pair_index import Int64s
 from interactrank.cross_features.requests import (
     EngagementRows,
     LoggedRequests,
     RequestFacts,
+    RequestKeys,
     StoreInputs,
     UserSequences,
 )
@@ -185,6 +187,21 @@ class CrossFeature(ABC, Generic[SettingsT]):
 
         Args:
             others: the ratios that the model reads, this one among them. Following the answers must end.
+        """
+        return None
+
+    def known_items(self, requests: RequestKeys, store: Any) -> Int64s | None:
+        """Return the items of which something is known for a request; all others have the same number.
+
+        Serving looks up these alone, and one of the others for all of them. It must hold as of any moment.
+
+        Args:
+            requests: keys of one request.
+            store: what :meth:`look_up` gets.
+
+        Returns:
+            Rows of the catalogue in any order, repetitions allowed; None if any item may have a number of its
+            own.
         """
         return None
 

@@ -19,7 +19,7 @@ from interactrank.cross_features.candidate_index import locate
 from interactrank.cross_features.jagged import Jagged, row_of_each
 from interactrank.cross_features.lookup import Lookup
 from interactrank.cross_features.pair_index import Int64s, PairIndex
-from interactrank.cross_features.requests import RequestFacts, StoreInputs
+from interactrank.cross_features.requests import RequestFacts, RequestKeys, StoreInputs
 from interactrank.cross_features.text import ANALYZERS, hash63
 from interactrank.cross_features.text_keys import text_keys
 from interactrank.schema import CrossFeatureSettings, SearchSchema
@@ -93,6 +93,10 @@ class Bm25(CrossFeature[Bm25Settings]):
         bm25 = np.bincount(found.candidate, store.scores[found.pairs], lookup.num_candidates)
         weight = np.bincount(row_of_each(parts), store.weight(key_rows), len(parts.lengths))
         return Found((bm25 / np.repeat(np.maximum(weight, 1e-9), lookup.index.lengths)).astype(np.float32))
+
+    def known_items(self, requests: RequestKeys, store: LexicalIndex) -> Int64s | None:
+        """Return the items that share a part of the query's text."""
+        return store.items_of(requests.keys[self.key_names[0]].values)
 
 
 class LexicalIndex(PairIndex):

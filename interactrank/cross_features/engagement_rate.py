@@ -20,7 +20,13 @@ from interactrank.cross_features.features import field_folder
 from interactrank.cross_features.jagged import Jagged, constant, per_row
 from interactrank.cross_features.lookup import FieldLookup, Lookup, StoreQuery
 from interactrank.cross_features.pair_index import Int64s
-from interactrank.cross_features.requests import EngagementRows, LoggedRequests, RequestFacts, StoreInputs
+from interactrank.cross_features.requests import (
+    EngagementRows,
+    LoggedRequests,
+    RequestFacts,
+    RequestKeys,
+    StoreInputs,
+)
 from interactrank.cross_features.text import hash63
 from interactrank.cross_features.text_keys import text_keys, within_segment
 from interactrank.cross_features.tile_store import TileCountStore
@@ -127,6 +133,14 @@ class EngagementRate(CrossFeature[EngagementRateSettings]):
             return Found(_averaged(of, self._count(inner, store)))
         share, support = self._share(inner, store)
         return Found(_averaged(of, share), support)
+
+    def known_items(self, requests: RequestKeys, store: Any) -> Int64s | None:
+        """Return the items that were engaged with, or shown, after a key; None for all items or fields."""
+        if self.settings.of is not None or self.settings.key == "all":
+            return None
+        keys = requests.keys[self.key_names[0]].values
+        stores = list(store.values()) if isinstance(store, Mapping) else [store]
+        return np.concatenate([of.items_of(keys) for of in stores])
 
     def _count(self, lookup: Lookup, store: CountStore) -> NDArray[np.float64]:
         """Return [C] what is counted of each candidate, over all keys of its request."""

@@ -27,6 +27,7 @@ from interactrank.cross_features.base import (
 from interactrank.cross_features.item_fields import ItemFields
 from interactrank.cross_features.jagged import Jagged
 from interactrank.cross_features.lookup import Lookup
+from interactrank.cross_features.pair_index import Int64s
 from interactrank.cross_features.registry import CrossColumns, features_of
 from interactrank.cross_features.requests import GivenValues, RequestFacts, RequestKeys
 from interactrank.schema import SearchSchema
@@ -148,10 +149,36 @@ class CrossFeatures:
         feature = next(f for f in self.features if f.name == name)
         return self._find(feature, Lookup(requests, candidates, self.num_items, self.fields))
 
-    def _find(self, feature: CrossFeature[Any], lookup: Lookup) -> Found:
+    def known_items(self, requests: RequestKeys, only: Collection[str]) -> Int64s | None:
+        """Return the items of which some feature knows something for one request, none twice, ascending.
+
+        Args:
+            requests: keys of one request.
+            only: the features that are wanted.
+
+        Returns:
+            Rows of the catalogue; None if any item may have numbers of its own.
+        """
+        found = [np.empty(0, np.int64)]
+        for feature in self.features:
+            if feature.name in only:
+                items = feature.known_items(requests, self._store_of(feature))
+                if items is None:
+                    return None
+                found.append(items)
+        known = np.concatenate(found)
+        if len(known) * 8 < self.num_items:
+            return np.unique(known)
+        mask = np.zeros(self.num_items, bool)
+        mask[known] = True
+        return np.flatnonzero(mask)
+
+    def _store_of(self, feature: CrossFeature[Any]) -> Any:
         stores = {name: self.stores[name] for name in feature.stores}
-        store = stores if len(stores) > 1 else next(iter(stores.values()), None)
-        found = feature.look_up(lookup, store)
+        return stores if len(stores) > 1 else next(iter(stores.values()), None)
+
+    def _find(self, feature: CrossFeature[Any], lookup: Lookup) -> Found:
+        found = feature.look_up(lookup, self._store_of(feature))
         _check_shape(
             feature, "values", found.values, lookup.num_candidates, "[C], a number for each candidate"
         )

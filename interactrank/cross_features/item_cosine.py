@@ -13,7 +13,7 @@ from interactrank.cross_features.count_store import EngagementCountStore
 from interactrank.cross_features.jagged import Jagged
 from interactrank.cross_features.lookup import Lookup, StoreQuery
 from interactrank.cross_features.pair_index import Int64s
-from interactrank.cross_features.requests import EngagementRows, RequestFacts, UserSequences
+from interactrank.cross_features.requests import EngagementRows, RequestFacts, RequestKeys, UserSequences
 from interactrank.schema import CrossFeatureSettings, SearchSchema
 
 __all__ = ["COSINE_PRIOR", "CosineSettings", "ItemCosine", "ItemCosineSettings", "sequence_items"]
@@ -92,6 +92,10 @@ class ItemCosine(CrossFeature[ItemCosineSettings]):
         seen = query.per_request(users_of_key > 0)
         mean = query.per_candidate(cosine) / query.spread(np.maximum(seen, 1))
         return Found(mean, (seen > 0).astype(np.float64))
+
+    def known_items(self, requests: RequestKeys, store: EngagementCountStore) -> Int64s | None:
+        """Return the items that a user had together with one of the sequence."""
+        return store.items_of(requests.keys[self.key_names[0]].values)
 
 
 def sequence_items(settings: CosineSettings, requests: RequestFacts) -> Jagged:

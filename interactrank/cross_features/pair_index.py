@@ -118,6 +118,18 @@ class PairIndex:
         lengths = np.asarray(self.offsets[rows[known] + 1]) - starts
         return np.repeat(known, lengths), ranges(starts, lengths)
 
+    def items_of(self, keys: Ints) -> Int64s:
+        """Return the items of all pairs of the keys, one key after the other.
+
+        Example::
+
+            >>> keys, offsets, items = np.array([7, 9]), np.array([0, 2, 3]), np.array([1, 4, 4])
+            >>> PairIndex(keys=keys, offsets=offsets, items=items).items_of(np.array([9, 8, 7])).tolist()
+            [4, 1, 4]
+        """
+        _, pairs = self.pairs_of(self.rows(keys))
+        return np.asarray(self.items[pairs], np.int64)
+
     @classmethod
     def open(cls, folder: Path) -> Any:
         """Map the arrays of ``folder`` into memory, read-only.

@@ -20,7 +20,7 @@ from interactrank.cross_features.features import field_folder
 from interactrank.cross_features.jagged import Jagged, per_row
 from interactrank.cross_features.lookup import Lookup, StoreQuery, Until
 from interactrank.cross_features.pair_index import Int64s
-from interactrank.cross_features.requests import EngagementRows, LoggedRequests, RequestFacts
+from interactrank.cross_features.requests import EngagementRows, LoggedRequests, RequestFacts, RequestKeys
 from interactrank.cross_features.text import hash63
 from interactrank.schema import CrossFeatureSettings, SearchSchema
 
@@ -137,6 +137,12 @@ class Touch(CrossFeature[TouchSettings]):
         values[query.candidate] = np.where(query.counts > 0, pairs, never)
         found = values if of is None else np.maximum(of.max(values), never)
         return Found(np.where(np.isneginf(found), np.nan, found))
+
+    def known_items(self, requests: RequestKeys, store: EngagementCountStore) -> Int64s | None:
+        """Return the items that the user engaged with; None for fields."""
+        if self.settings.of is not None:
+            return None
+        return store.items_of(requests.keys[self.key_names[0]].values)
 
 
 def _recency(lookup: Lookup, store: EngagementCountStore, query: StoreQuery) -> NDArray[np.float64]:

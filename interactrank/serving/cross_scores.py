@@ -40,7 +40,21 @@ class CrossScores:
             rows: [C] of the catalogue; None for all.
             weights: [H] of the heads.
         """
-        dots += self.head.rest(self._look_up(keys, rows)) @ weights
+        known = self.cross.known_items(keys, self._reads) if keys.given is None else None
+        if known is None:
+            dots += self._rest(keys, rows, weights)
+            return
+        at, other = _split(known, rows, self.cross.num_items)
+        if other is None or 2 * len(at) > len(dots):
+            dots += self._rest(keys, rows, weights)
+            return
+        # One of the others stands for all of them: nothing is known of any.
+        some = np.append(at, other)
+        rest = self._rest(keys, some if rows is None else rows[some], weights)
+        place = torch.from_numpy(at)
+        own = dots[place] + rest[:-1]
+        dots += rest[-1]
+        dots[place] = own
 
     @torch.inference_mode()
     def explain(self, dots: Tensor, keys: RequestKeys, rows: Int64s, weights: Tensor) -> list[Explanation]:
@@ -64,6 +78,9 @@ class CrossScores:
             for n in range(len(rows))
         ]
 
+    def _rest(self, keys: RequestKeys, rows: Int64s | None, weights: Tensor) -> Tensor:
+        return self.head.rest(self._look_up(keys, rows)) @ weights
+
     def _look_up(self, keys: RequestKeys, rows: Int64s | None) -> CrossFeatureTensors:
         candidates = None if rows is None else Jagged(rows, np.array([len(rows)]))
         found = self.cross.look_up(keys, candidates, only=self._reads)
@@ -83,3 +100,24 @@ class CrossScores:
             {name: v for name, v in raw.items() if name in self._reads},
             {name: v for name, v in support.items() if name in self._reads},
         )
+
+
+def _split(known: Int64s, rows: Int64s | None, num_items: int) -> tuple[Int64s, int | None]:
+    """Return the positions of the candidates of which something is known, and one of the others, if any.
+
+    Example::
+
+        >>> _split(np.array([0, 2]), np.array([5, 2, 1]), 6)
+        (array([1]), 0)
+        >>> _split(np.array([0, 1]), None, 2)
+        (array([0, 1]), None)
+    """
+    if rows is None:
+        gap = np.flatnonzero(known != np.arange(len(known)))
+        first = int(gap[0]) if len(gap) else len(known)
+        return known, first if first < num_items else None
+    mask = np.zeros(num_items, bool)
+    mask[known] = True
+    is_known = mask[rows]
+    others = np.flatnonzero(~is_known)
+    return np.flatnonzero(is_known), int(others[0]) if len(others) else None
