@@ -16,6 +16,7 @@ from torch import Tensor
 
 from interactrank.core.files import atomic_write
 from interactrank.serving.errors import ArtifactError
+from interactrank.serving.kernel import kernel
 
 __all__ = ["PRECISIONS", "ItemVectors", "Precision"]
 
@@ -68,6 +69,16 @@ class ItemVectors:
         Returns:
             [C] or [N] float32.
         """
+        compiled = kernel()
+        # All rows of float32 are a product of a matrix, which PyTorch's libraries do as well.
+        if compiled is not None and not (rows is None and self._scales is None):
+            products = compiled.dots(self._values, query, rows, self._scales)
+            if products is not None:
+                return products
+        return self.slow_dots(query, rows)
+
+    def slow_dots(self, query: Tensor, rows: Tensor | None = None) -> Tensor:
+        """Return what :meth:`dots` does, by PyTorch alone."""
         if self._values.dtype == torch.float32:
             some = self._values if rows is None else self._values.index_select(0, rows)
             return torch.mv(some, query)

@@ -8,7 +8,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-__all__ = ["top_k"]
+from interactrank.serving.kernel import kernel
+
+__all__ = ["slow_top_k", "top_k"]
 
 
 def top_k(scores: Tensor, k: int) -> Tensor:
@@ -26,6 +28,14 @@ def top_k(scores: Tensor, k: int) -> Tensor:
         >>> top_k(torch.tensor([0.5, 0.9, 0.5, 0.5]), 3).tolist()
         [1, 0, 2]
     """
+    compiled = kernel()
+    if compiled is not None and scores.dtype == torch.float32:
+        return compiled.top_k(scores, k)
+    return slow_top_k(scores, k)
+
+
+def slow_top_k(scores: Tensor, k: int) -> Tensor:
+    """Return what :func:`top_k` does, by PyTorch alone."""
     k = min(k, len(scores))
     if k == 0:
         return torch.empty(0, dtype=torch.int64)

@@ -28,6 +28,8 @@ def test_dots(tmp_path: Path, precision: Precision) -> None:
     rows = random.permutation(20_000)[:17_000]
     found = vectors.dots(torch.from_numpy(query), torch.from_numpy(rows))
     np.testing.assert_allclose(found, expected[rows], atol=ERRORS[precision])
+    slow = vectors.slow_dots(torch.from_numpy(query), torch.from_numpy(rows))
+    np.testing.assert_allclose(found, slow, atol=1e-6)
     assert (tmp_path / "vectors").stat().st_size == exact.size * np.dtype(precision).itemsize
 
 
