@@ -2,12 +2,14 @@
 
     python -m benchmarks.scoring --threads 1
 
-The query's vector is there; candidates are rows of the catalogue's embeddings. ``pre_ranker_dot`` gathers
-them and takes their dot products through the library's score; ``pre_ranker_history`` also looks the history
-of (query, candidate) up and fuses it. ``matmul_topk``, the limit, has the candidates' vectors side by side,
-which no engine has; FAISS and usearch search the same vectors exactly. ``early_interaction`` runs a MaskNet
-over the features of query and item for every candidate. Requests change from call to call, so that no cache
-holds their rows. Before a size is measured, all that are exact must keep the same candidates.
+The query's vector is there; candidates are rows of the catalogue's embeddings. ``pre_ranker_dot`` takes their
+dot products; ``pre_ranker_history`` also looks the history of (query, candidate) up and fuses it. They are
+made of the parts of ``PreRanker``. ``eager_*`` is the score as training computes it. ``matmul_topk``, the
+limit, has the candidates' vectors side by side, which no engine has; FAISS and usearch search the same
+vectors exactly. ``early_interaction`` runs a MaskNet over the features of query and item for every candidate.
+In the group ``catalogue`` all items are candidates, whose vectors do lie side by side; there int8 vectors are
+measured, too. Requests change from call to call, so that no cache holds their rows. Before a size is
+measured, all that are exact must keep the same candidates.
 
 Shapes: N items of the catalogue, C candidates, D embedding dim, X history features, k kept.
 """
@@ -33,8 +35,12 @@ from benchmarks.train_step import BLOCK, BLOCKS, HIDDEN, ITEM, QUERY
 from interactrank.batch import CrossFeatureTensors
 from interactrank.core.extras import require
 from interactrank.modules import MLP, ParallelMaskNet
+from interactrank.serving.cross_scores import CrossScores
+from interactrank.serving.item_vectors import ItemVectors, Precision
+from interactrank.serving.selection import top_k
 
 SIZES, TINY = [1_000, 10_000, 100_000, 300_000], [40, 80, 160]
+CATALOGUE = 100_000  # items of the group in which all are candidates
 EARLY = 1_000  # candidates that the early-interaction model scores at most
 TOLERANCE = 1e-5  # of a dot product of unit vectors in float32
 Keep = Callable[[Request], NDArray[np.int64]]
@@ -60,8 +66,27 @@ def two_tower(of: Engine, keep: int) -> Keep:
     return lambda r: best((r.vector[0] * of.items[r.rows]).sum(-1), r.rows, keep)
 
 
-def pre_ranker(of: Engine, keep: int, *, history: bool) -> Keep:
-    """The library's score."""
+def pre_ranker(
+    of: Engine, keep: int, *, history: bool, precision: Precision = "float32", catalogue: bool = False
+) -> Keep:
+    """The pre-ranker's own parts: products of mapped vectors, sparse corrections, selection."""
+    head = score_head_of(history=history)
+    vectors, scores = ItemVectors.of(of.items.numpy(), precision), CrossScores(head, of.features)
+    weight, one = float(head.project.dot_weight()), torch.ones(1)
+
+    def run(request: Request) -> NDArray[np.int64]:
+        rows = request.candidates.values
+        dots = vectors.dots(request.vector[0, 0] * weight, None if catalogue else request.rows)
+        if history:
+            scores.add_to(dots, request.keys, None if catalogue else rows, one)
+        best = top_k(dots, keep).numpy()
+        return best if catalogue else rows[best]
+
+    return run
+
+
+def eager_score(of: Engine, keep: int, *, history: bool) -> Keep:
+    """The library's score as training computes it: cross features laid out for every candidate."""
     head = score_head_of(history=history).to(of.device)
     nothing = CrossFeatureTensors.zeros(requests=1, candidates=0, rates=len(SCHEMA.cross_features))
 
@@ -138,7 +163,7 @@ def check(of: Engine, request: Request, keep: int, contestants: dict[str, Keep])
     for name, run in contestants.items():
         if name == "early_interaction":
             continue
-        history = name == "pre_ranker_history"
+        history = name.endswith("_history")
         scores = of.history_scores(request) if history else dots
         # A sum of logarithms of 1e-6 has a larger error.
         problem = wrong(run(request), request, scores, keep, TOLERANCE * (DOT_WEIGHT if history else 1))
@@ -166,10 +191,12 @@ def makers(options: argparse.Namespace, requests: list[Request], size: int) -> d
         "matmul_topk": matmul_topk,
         "gather_matmul_topk": gather_matmul_topk,
         "two_tower": two_tower,
-        "pre_ranker_dot": partial(pre_ranker, history=False),
-        "pre_ranker_history": partial(pre_ranker, history=True),
+        "eager_dot": partial(eager_score, history=False),
+        "eager_history": partial(eager_score, history=True),
     }
     if options.device == "cpu":
+        found["pre_ranker_dot"] = partial(pre_ranker, history=False)
+        found["pre_ranker_history"] = partial(pre_ranker, history=True)
         found["faiss_flat"] = partial(faiss_flat, requests=requests, threads=options.threads)
         found["usearch_exact"] = partial(usearch_exact, threads=options.threads)
     if size <= EARLY:
@@ -186,25 +213,45 @@ def group(options: argparse.Namespace, of: Engine, size: int) -> Group:
         runs = {name: make(of, keep) for name, make in makers(options, requests, size).items()}
         check(of, requests[0], keep, runs)
 
-    def make(run: Keep) -> Step:
-        endless = itertools.cycle(requests)
-
-        def step() -> None:
-            with torch.inference_mode():
-                run(next(endless))
-
-        return step
-
-    contestants = [Contestant(name, partial(make, run), size) for name, run in runs.items()]
+    contestants = [Contestant(name, partial(_steps, run, requests), size) for name, run in runs.items()]
     settings = {"candidates": size, "kept": keep, "items": of.num_items, "dim": DIM}
     return Group(f"candidates_{size}", contestants, "candidates", settings)
 
 
+def catalogue_group(options: argparse.Namespace, size: int) -> Group:
+    """Every item is a candidate."""
+    of = engine(size, options.device)
+    keep, requests = min(options.keep, size // 2), of.requests(size)
+    whole = {
+        "matmul_topk": matmul_topk(of, keep),
+        "pre_ranker_dot": pre_ranker(of, keep, history=False, catalogue=True),
+        "pre_ranker_history": pre_ranker(of, keep, history=True, catalogue=True),
+    }
+    with torch.inference_mode():
+        check(of, requests[0], keep, whole)
+    whole["pre_ranker_history_int8"] = pre_ranker(of, keep, history=True, precision="int8", catalogue=True)
+    contestants = [Contestant(name, partial(_steps, run, requests), size) for name, run in whole.items()]
+    settings = {"candidates": size, "kept": keep, "items": size, "dim": DIM}
+    return Group("catalogue", contestants, "candidates", settings)
+
+
+def _steps(run: Keep, requests: list[Request]) -> Step:
+    endless = itertools.cycle(requests)
+
+    def step() -> None:
+        with torch.inference_mode():
+            run(next(endless))
+
+    return step
+
+
 def groups(options: argparse.Namespace) -> Iterator[Group]:
-    """One for each number of candidates."""
+    """One for each number of candidates, and one for a whole catalogue."""
     of = engine(2_000 if options.smoke else options.items, options.device)
     for size in TINY if options.smoke else options.candidates:
         yield group(options, of, size)
+    if options.device == "cpu":
+        yield catalogue_group(options, 160 if options.smoke else CATALOGUE)
 
 
 def tables(options: argparse.Namespace, result: dict[str, Any]) -> list[report.Table]:

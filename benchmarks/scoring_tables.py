@@ -38,7 +38,9 @@ def bandwidth_table(options: argparse.Namespace, result: dict[str, Any]) -> repo
     for row in result["results"]:
         if row["contestant"] == "early_interaction":
             continue
-        bytes_read = row["candidates"] * (4 * row["dim"] + (0 if row["contestant"] in COPIED else 8))
+        copied = row["contestant"] in COPIED or row["group"] == "catalogue"
+        number = 1 if row["contestant"].endswith("int8") else 4
+        bytes_read = row["candidates"] * (number * row["dim"] + (0 if copied else 8))
         took = row["cpu_time_p50_ms" if one_thread else "cpu_runtime_p50_ms"] / 1e3
         reached = bytes_read / took / 1e9
         cells = [row["candidates"], row["contestant"], bytes_read / 1e6, took * 1e3, reached]
@@ -90,7 +92,7 @@ def parts_table(options: argparse.Namespace, of: Engine, size: int) -> report.Ta
         took = {name: 1e3 * machine.best_seconds(step, of.device, seconds) for name, step in steps.items()}
     total = sum(took.values())
     return report.Table(
-        title=f"Where the time of pre_ranker_history goes, {size:,} candidates",
+        title=f"Where the time of eager_history goes, {size:,} candidates",
         columns=["part", "ms", "%"],
         rows=[[name, ms, 100 * ms / total] for name, ms in took.items()],
         note="Each part by itself, the shortest of its calls.",

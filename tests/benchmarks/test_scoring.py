@@ -53,12 +53,13 @@ def test_all_that_are_exact_keep_the_best_rows(of: Engine, requests: list[Reques
     runs = {name: make(of, KEEP) for name, make in makers(OPTIONS, requests, SIZE).items()}
     assert set(runs) == {
         *("matmul_topk", "gather_matmul_topk", "two_tower", "pre_ranker_dot", "pre_ranker_history"),
-        *("faiss_flat", "usearch_exact", "early_interaction"),
+        *("eager_dot", "eager_history", "faiss_flat", "usearch_exact", "early_interaction"),
     }
     for request in requests:
         check(of, request, KEEP, runs)
         kept = {name: set(run(request).tolist()) for name, run in runs.items()}
         early, history = kept.pop("early_interaction"), kept.pop("pre_ranker_history")
+        assert kept.pop("eager_history") == history
         assert len(set(map(frozenset, kept.values()))) == 1  # no ties among random vectors
         assert history != kept["pre_ranker_dot"]
         assert len(early) == KEEP
@@ -110,6 +111,10 @@ def test_a_result_is_written(tmp_path: Path) -> None:
     assert report.problems(result) == []
     assert {row["candidates"] for row in result["results"]} == set(scoring.TINY)
     bandwidth, parts, of_flops, growth = result["tables"]
-    assert [len(table["rows"]) for table in (bandwidth, parts, of_flops)] == [3 * 7, 4, 4]
+    assert [len(table["rows"]) for table in (bandwidth, parts, of_flops)] == [
+        3 * 9 + 4,
+        4,
+        4,
+    ]  # and the catalogue
     assert growth["title"] == "Growth with candidates"
     assert sum(row[2] for row in parts["rows"]) == pytest.approx(100, abs=0.1)
