@@ -191,7 +191,7 @@ class CrossFeature(ABC, Generic[SettingsT]):
         return None
 
     def known_items(self, requests: RequestKeys, store: Any) -> Int64s | None:
-        """Return the items of which something is known for a request; all others have the same number.
+        """Return the items that a request knows something about; all others have the same number.
 
         Serving looks up these alone, and one of the others for all of them. It must hold as of any moment.
 

@@ -150,7 +150,7 @@ class CrossFeatures:
         return self._find(feature, Lookup(requests, candidates, self.num_items, self.fields))
 
     def known_items(self, requests: RequestKeys, only: Collection[str]) -> Int64s | None:
-        """Return the items of which some feature knows something for one request, none twice, ascending.
+        """Return the items that some feature knows something about for one request, none twice, ascending.
 
         Args:
             requests: keys of one request.

@@ -44,17 +44,15 @@ class ScoreParts(NamedTuple):
     """What a score without its dot product is made of; the sum of all is that score.
 
     Args:
-        names: of the F columns.
+        names: of the F columns, which are cross features; a share comes once for each transform.
         features: [C, H, F] what each column adds.
-        categories: [C, H] what ids that came with the candidates add.
-        correction: [C, H] of the network over all cross features.
+        correction: [C, H] of the network over all cross features; None without one.
         bias: [H].
     """
 
     names: list[str]
     features: Tensor
-    categories: Tensor
-    correction: Tensor
+    correction: Tensor | None
     bias: Tensor
 
 
@@ -94,7 +92,10 @@ class ScoreHead(nn.Module):
         self.ratios = _Columns(kept * 2)  # engagements, then impressions
         named = [columns.numbers[j] for j in self.categories.kept]
         self.reads = [f.name for f in [*rates, *numbers, *named, *ratios]]
-        self._names = [[f.name for f in of] for of in (rates, numbers, ratios)]
+        self._names = [
+            *(f.name for _ in use.transforms for f in rates),
+            *(f.name for f in [*numbers, *ratios, *named]),
+        ]
         self.ratio_smoothing = _ratio_smoothing(ratios, settings)
         if rates:
             self.smoothing = CountSmoothing(
@@ -213,18 +214,16 @@ class ScoreHead(nn.Module):
         """Return what :meth:`rest` is made of; arguments are the same."""
         read = self._read(cross.rate, cross.support, cross.number, cross.counts)
         heads, size = self.project.heads, len(cross.rate)
-        none = cross.rate.new_zeros(size, heads)
-        rates, numbers, ratios = self._names
-        names = [*(self.smoothing.names(rates) if self.smoothing else []), *numbers, *ratios]
-        if read.values is None:
-            features = none.new_empty(size, heads, 0)
-        else:
-            features = self.project.contributions(read.values, read.unknown)
-        correction = none
+        columns = [cross.rate.new_empty(size, heads, 0)]
+        if read.values is not None:
+            columns.append(self.project.contributions(read.values, read.unknown).expand(size, -1, -1))
+        if self.categories.kept:
+            columns.append(self.categories.each(cross.number).transpose(1, 2))
+        correction = None
         if self.correction is not None:
             correction = self.correction(read.values, read.unknown, read.context).expand(size, heads)
         _, bias = self.project.projection()
-        return ScoreParts(names, features, none if read.added is None else read.added, correction, bias)
+        return ScoreParts(self._names, torch.cat(columns, -1), correction, bias)
 
     def _read(self, rate: Tensor, support: Tensor, number: Tensor, counts: Tensor) -> CrossInputs:
         """Return the cross features as they enter the score; a support may be that of several candidates."""
@@ -332,9 +331,12 @@ class _Categories(nn.Module):
 
     def forward(self, numbers: Tensor) -> Tensor:
         """Return [..., H] from [..., Y] numbers."""
+        return self.each(numbers).sum(-2)
+
+    def each(self, numbers: Tensor) -> Tensor:
+        """Return [..., K, H], what each of the K categories adds."""
         assert self.weight is not None
-        rows = numbers[..., self.columns].long() + self.first
-        return self.weight[rows].sum(-2)
+        return self.weight[numbers[..., self.columns].long() + self.first]
 
 
 class _LogOffsets(nn.Module):

@@ -48,7 +48,7 @@ class CrossScores:
         if other is None or 2 * len(at) > len(dots):
             dots += self._rest(keys, rows, weights)
             return
-        # One of the others stands for all of them: nothing is known of any.
+        # One of the others stands for all of them: there is nothing to tell them apart.
         some = np.append(at, other)
         rest = self._rest(keys, some if rows is None else rows[some], weights)
         place = torch.from_numpy(at)
@@ -62,15 +62,14 @@ class CrossScores:
         cross = self._look_up(keys, rows)
         parts = self.head.rest_parts(cross)
         features = torch.einsum("chf,h->cf", parts.features, weights)
-        correction, categories = parts.correction @ weights, parts.categories @ weights
+        correction = torch.zeros(len(rows)) if parts.correction is None else parts.correction @ weights
         bias = float(parts.bias @ weights)
         raw, support = self._raw(cross)
         return [
             Explanation(
                 dot=float(dots[n]),
-                features=dict(zip(parts.names, features[n].tolist(), strict=True)),
+                features=_sums(parts.names, features[n].tolist()),
                 correction=float(correction[n]),
-                categories=float(categories[n]),
                 bias=bias,
                 raw={name: float(column[n]) for name, column in raw.items()},
                 support={name: float(column[min(n, len(column) - 1)]) for name, column in support.items()},
@@ -102,8 +101,22 @@ class CrossScores:
         )
 
 
+def _sums(names: list[str], values: list[float]) -> dict[str, float]:
+    """Return the sum of the values of each name.
+
+    Example::
+
+        >>> _sums(["a", "b", "a"], [1.0, 2.0, 3.0])
+        {'a': 4.0, 'b': 2.0}
+    """
+    found = dict.fromkeys(names, 0.0)
+    for name, value in zip(names, values, strict=True):
+        found[name] += value
+    return found
+
+
 def _split(known: Int64s, rows: Int64s | None, num_items: int) -> tuple[Int64s, int | None]:
-    """Return the positions of the candidates of which something is known, and one of the others, if any.
+    """Return the positions of the candidates about which something is known, and one of the others, if any.
 
     Example::
 

@@ -20,9 +20,8 @@ class Explanation:
 
     Attributes:
         dot: of the two towers' vectors, with its weight.
-        features: column of the cross features -> what it adds.
+        features: cross feature -> what it adds.
         correction: of the network over all cross features; 0 without one.
-        categories: what ids that came with the candidate add; 0 without any.
         bias: the same for all items.
         raw: cross feature -> its number before the model reads it; for a rate of impressions the engagements.
         support: cross feature -> the count that a share rests on, or the impressions of a rate.
@@ -31,7 +30,6 @@ class Explanation:
     dot: float
     features: dict[str, float]
     correction: float
-    categories: float
     bias: float
     raw: dict[str, float] = field(default_factory=dict)
     support: dict[str, float] = field(default_factory=dict)
@@ -39,7 +37,7 @@ class Explanation:
     @property
     def score(self) -> float:
         """The sum of all parts."""
-        return self.dot + sum(self.features.values()) + self.correction + self.categories + self.bias
+        return self.dot + sum(self.features.values()) + self.correction + self.bias
 
 
 @dataclass(frozen=True)
