@@ -36,8 +36,10 @@ def measure(
     """Return number of epochs -> model -> metric -> ``value``, ``low`` and ``high``."""
     found = {}
     for epochs in options.epochs:
-        given = [*overrides, f"training.epochs={epochs}", f"models=[{', '.join(options.models)}]"]
-        run_models(load_config(options.config, given), options.data, folder)
+        config = load_config(options.config, [*overrides, f"models=[{', '.join(options.models)}]"])
+        for model in config.trained:  # a variant may have epochs of its own
+            config = config.with_settings(model, {("training", "epochs"): epochs})
+        run_models(config, options.data, folder)
         found[epochs] = json.loads((folder / "metrics.json").read_text())["models"]
     return found
 

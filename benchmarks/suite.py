@@ -37,6 +37,7 @@ SCRIPTS: dict[str, tuple[str, ...]] = {
     "scoring": HARNESS,
     "frontier": (),
     "epochs": (),
+    "position": ("--seeds", "1"),
     "overhead": HARNESS,
     "ranks": HARNESS,
     "end_to_end": (*HARNESS, "--block", "20"),

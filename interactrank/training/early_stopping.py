@@ -46,7 +46,8 @@ class EarlyStopping(Config):
             value = self._value(row)
             if value is None:
                 continue
-            if math.isnan(best) or sign * (value - best) > self.min_gain:
+            first = math.isnan(best) and not math.isnan(value)
+            if first or sign * (value - best) > self.min_gain:
                 best_step, best, since = int(row["step"]), value, 0
             else:
                 since += 1

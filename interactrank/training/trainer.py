@@ -160,6 +160,7 @@ class _Loop:
         if self.validate is not None and self._due(step, self.settings.validate_every):
             with session.evaluation() as model:
                 metrics = self.validate(model, step)
+            metrics = all_gather_objects(metrics)[0]  # early stopping must decide alike on all ranks
             row |= {f"validation/{name}": float(value) for name, value in metrics.items()}
         self._write(row)
         if self._is_best_or_last(step):
@@ -215,6 +216,11 @@ def _restore_best(session: Session, settings: TrainingSettings, rows: list[Metri
     if settings.early_stopping is None:
         return None
     progress = settings.early_stopping.progress(rows)
+    if progress.best_step == 0:
+        raise TrainingError(
+            f"training.early_stopping.metric: no validation gave {settings.early_stopping.metric} a value, "
+            "so that none is the best; validate on samples for which it is defined, or name another metric"
+        )
     session.checkpoints.load(session.checkpoints.path(progress.best_step), session.dmp, session.optimizer)
     logger.info(
         "the model is that of step %d: %s %.4f, the best validation",

@@ -111,12 +111,23 @@ def test_a_resumed_run_decides_as_an_uninterrupted_one(tmp_path: Path, kill_at: 
 
 
 def _on_ranks(output: str) -> int:
-    return _train(Path(output)).step
+    """Validations of rank 1 become ever better: the ranks must go by those of rank 0."""
+    rank = current_world().rank
+
+    def validate(model: nn.Module, step: int) -> dict[str, float]:
+        return {"mrr": VALUES[step] if rank == 0 else float(step)}
+
+    return train(ToyModel(), ToyLoader(rank), _settings(), output, validate=validate).step
 
 
-@pytest.mark.slow
 def test_two_ranks_stop_together(tmp_path: Path) -> None:
     assert run_ranks(2, _on_ranks, str(tmp_path)) == [4, 4]
+
+
+def test_a_metric_without_any_value_is_named(tmp_path: Path) -> None:
+    with process_group("cpu"), pytest.raises(TrainingError, match="no validation gave mrr a value"):
+        train(ToyModel(), ToyLoader(), _settings(), tmp_path, lambda model, step: {"mrr": float("nan")})
+    assert not (tmp_path / "model.safetensors").exists()
 
 
 def test_without_validations() -> None:
