@@ -73,12 +73,14 @@ def save_model(dmp: nn.Module, path: str | os.PathLike[str]) -> None:
 
 
 @torch.no_grad()
-def load_model(model: nn.Module, path: str | os.PathLike[str]) -> None:
+def load_model(model: nn.Module, path: str | os.PathLike[str], *, grown: bool = False) -> None:
     """Fill an unsharded model from a file of :func:`save_model`; needs no process group.
 
     Args:
         model: built from the settings of the run that wrote the file.
         path: the file.
+        grown: tables of the model may have more rows than those of the file; a further row is row 0, as which
+            its value is read by a table without it.
 
     Raises:
         WeightsError: the file is unreadable or truncated, or of another model (nothing is loaded then).
@@ -88,14 +90,27 @@ def load_model(model: nn.Module, path: str | os.PathLike[str]) -> None:
         with safe_open(path, framework="pt") as file:
             theirs = {key: tuple(file.get_slice(key).get_shape()) for key in file.keys()}  # noqa: SIM118
             for key in sorted({*theirs, *mine}):
-                _check_entry(path, key, theirs.get(key), mine.get(key))
+                if not (grown and _is_longer(mine.get(key), theirs.get(key))):
+                    _check_entry(path, key, theirs.get(key), mine.get(key))
             for key, target in mine.items():
-                target.copy_(file.get_tensor(key))
+                rows = file.get_tensor(key)
+                if target.shape == rows.shape:
+                    target.copy_(rows)
+                else:
+                    target[: len(rows)].copy_(rows)
+                    target[len(rows) :] = rows[0]
         for module in model.modules():
             if isinstance(module, ManagedIds):
                 module.validate_state()
     except (OSError, SafetensorError) as error:
         raise WeightsError(f"{path}: not a readable weights file ({error})") from error
+
+
+def _is_longer(target: Tensor | None, saved: tuple[int, ...] | None) -> bool:
+    """Return whether a table of the model has further rows, and is otherwise that of the file."""
+    if target is None or saved is None or target.ndim != 2 or len(saved) != 2:
+        return False
+    return target.shape[1] == saved[1] and target.shape[0] > saved[0] > 0
 
 
 def _check_entry(path: object, key: str, saved: tuple[int, ...] | None, target: Tensor | None) -> None:

@@ -24,6 +24,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--plan", type=Path, help="plan.json of `interactrank plan` for these ranks")
     parser.add_argument(
+        "--from",
+        dest="start_from",
+        type=Path,
+        metavar="DIRECTORY",
+        help="run directory of a trained model to go on from, of a dataset that this one has grown from",
+    )
+    parser.add_argument(
         "--ranks", type=count, help="start this many ranks on this machine; torchrun's are used when left out"
     )
 
@@ -34,7 +41,14 @@ def run(options: argparse.Namespace) -> int:
     if options.ranks is None or "RANK" in os.environ:
         from interactrank.runs.training import train_model
 
-        train_model(config, options.data, options.output, model=options.model, plan=options.plan)
+        train_model(
+            config,
+            options.data,
+            options.output,
+            model=options.model,
+            plan=options.plan,
+            start_from=options.start_from,
+        )
         return 0
     from interactrank.runs.local import launch_training
 
@@ -44,6 +58,7 @@ def run(options: argparse.Namespace) -> int:
         output=options.output,
         model=options.model,
         plan=options.plan,
+        start_from=options.start_from,
         ranks=options.ranks,
         overrides=tuple(options.overrides),
     )

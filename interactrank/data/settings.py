@@ -115,6 +115,10 @@ class LoaderSettings(Config):
         description="the last share of the training requests fits the projection alone and the ones before "
         "the towers alone; in the last of several epochs all fit the towers. 0: all fit both",
     )
+    since: Moment | None = Field(
+        None,
+        description="train on the requests from this moment on, such as those of a new day; null: on all",
+    )
     shuffle_groups: int = Field(
         8, ge=1, description="row groups that are mixed with each other while training"
     )

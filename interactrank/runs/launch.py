@@ -125,11 +125,19 @@ def torchrun_line(
 
 
 def train_arguments(
-    *, config: str, data: str, output: str, model: str, overrides: tuple[str, ...] = (), plan: str = ""
+    *,
+    config: str,
+    data: str,
+    output: str,
+    model: str,
+    overrides: tuple[str, ...] = (),
+    plan: str = "",
+    start_from: str = "",
 ) -> list[str]:
     """Return the arguments of ``interactrank`` that train one model."""
     arguments = ["train", config, *overrides, "--data", data, "--output", output, "--model", model]
-    return [*arguments, "--plan", plan] if plan else arguments
+    arguments += ["--plan", plan] if plan else []
+    return [*arguments, "--from", start_from] if start_from else arguments
 
 
 def escape(text: str) -> str:

@@ -47,6 +47,7 @@ def launch_training(
     output: str | Path,
     model: str = "interactrank",
     plan: str | Path | None = None,
+    start_from: str | Path | None = None,
     ranks: int = 2,
     threads: int = 1,
     max_restarts: int = 0,
@@ -60,6 +61,7 @@ def launch_training(
         output: run directory of the model; the processes' output is kept in its ``logs``.
         model: ``interactrank``, ``two_tower`` or one of the config's variants.
         plan: file of a sharding plan for these ranks.
+        start_from: run directory of a trained model to go on from.
         ranks: processes.
         threads: OMP_NUM_THREADS of each.
         max_restarts: how often all processes are restarted after one failed.
@@ -75,6 +77,7 @@ def launch_training(
         output=str(output),
         model=model,
         plan="" if plan is None else str(plan),
+        start_from="" if start_from is None else str(start_from),
         overrides=overrides,
     )
     env = environment(threads, max_restarts, STOP_S)

@@ -11,13 +11,14 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from interactrank.batch.layout import BatchLayout
 from interactrank.checkpoint.weights import load_model
 from interactrank.core.errors import UserError
-from interactrank.core.files import atomic_write_text
+from interactrank.core.files import atomic_write_text, sha256
 from interactrank.core.settings import parse_config
 from interactrank.data.prepared.dataset import PreparedDataset
 from interactrank.models import MODELS, InteractRank, ModelSettings, build_model
@@ -37,6 +38,7 @@ __all__ = [
     "open_or_resume",
     "overridden_settings",
     "read_spec",
+    "trained_spec",
 ]
 
 logger = logging.getLogger(__name__)
@@ -57,24 +59,36 @@ class RunSpec:
         model: its name.
         dataset: fingerprint of the dataset.
         settings: the sections that determine the weights, and ``ranks``.
+        lineage: of the dataset, see :attr:`~interactrank.data.PreparedDataset.lineage`.
+        layout: rows of ID tables, number of items and statistics of numbers that the model is built with.
+        started_from: SHA-256 of the weights that the training went on from; None if it began at the start.
     """
 
     model: str
     dataset: str
     settings: dict[str, Any]
+    lineage: list[str] = field(default_factory=list)
+    layout: dict[str, Any] = field(default_factory=dict)
+    started_from: str | None = None
 
     @classmethod
-    def of(cls, model: str, config: RunConfig, dataset: PreparedDataset) -> RunSpec:
+    def of(
+        cls, model: str, config: RunConfig, dataset: PreparedDataset, started_from: Path | None = None
+    ) -> RunSpec:
         """Return the spec of a training.
 
         Args:
             model: its name.
             config: that it is trained with, of :meth:`RunConfig.for_model`.
             dataset: that it is trained on.
+            started_from: run directory of a trained model that it goes on from.
         """
         values = config.model_dump(mode="json", by_alias=True)
         settings = {section: values[section] for section in (*SECTIONS, "ranks")}
-        return cls(model, dataset.manifest["fingerprint"], settings)
+        built = dataset.layout
+        layout = {"tables": built.table_rows, "items": built.num_items, "numbers": built.number_stats}
+        weights = None if started_from is None else sha256(started_from / WEIGHTS)
+        return cls(model, dataset.manifest["fingerprint"], settings, dataset.lineage, layout, weights)
 
     def differences(self, other: RunSpec) -> list[str]:
         """Return what prevents ``other`` from resuming this run, such as ``loader.seed was 0 and is 4``.
@@ -83,6 +97,8 @@ class RunSpec:
         """
         old, new = (_flat({s: _fixed(s, spec.settings[s]) for s in SECTIONS}) for spec in (self, other))
         found = _compare({"model": self.model, **old}, {"model": other.model, **new})
+        if self.started_from != other.started_from:
+            found.append("the model that the training goes on from has changed")
         return [*found, "the dataset has changed"] if self.dataset != other.dataset else found
 
 
@@ -162,27 +178,47 @@ def open_model(directory: Path, dataset: PreparedDataset) -> tuple[str, Interact
 
     Args:
         directory: of the model.
-        dataset: that it was trained on.
+        dataset: that it was trained on, or one that has grown from it, or that it has grown from.
 
     Returns:
-        Its name, and the model.
+        Its name, and the model. Values that its tables do not have are read as row 0.
 
     Raises:
-        RunDirectoryError: the directory holds no trained model, or one of another dataset.
+        RunDirectoryError: the directory holds no trained model, or one of a dataset of another lineage.
         WeightsError: the weights are damaged.
+    """
+    found = trained_spec(directory, dataset)
+    settings = parse_config(ModelSettings, found.settings["model"], str(directory / SPEC))
+    layout = dataset.layout
+    grown = found.dataset != dataset.manifest["fingerprint"]
+    if grown:
+        rows = {name: max(n, found.layout["tables"][name]) for name, n in layout.table_rows.items()}
+        layout = BatchLayout(dataset.schema, rows, found.layout["items"], found.layout["numbers"])
+    model = build_model(found.model, layout=layout, settings=settings)
+    load_model(model, directory / WEIGHTS, grown=grown)
+    return found.model, model.eval()
+
+
+def trained_spec(directory: Path, dataset: PreparedDataset) -> RunSpec:
+    """Return what a model was trained from, which goes with a dataset.
+
+    Args:
+        directory: of the trained model.
+        dataset: of the same lineage as that which it was trained on.
+
+    Raises:
+        RunDirectoryError: the directory holds no trained model, or one of a dataset of another lineage.
     """
     found = read_spec(directory)
     if found is None or not is_trained(directory):
         raise RunDirectoryError(f"'{directory}' holds no trained model; train one into it first")
-    if found.dataset != dataset.manifest["fingerprint"]:
+    if found.dataset not in dataset.lineage and dataset.manifest["fingerprint"] not in found.lineage:
         raise RunDirectoryError(
             f"the model in '{directory}' was trained on another dataset than '{dataset.folder}', in which "
-            "the rows of ID tables may stand for other values; train it again"
+            "the rows of ID tables may stand for other values; train it again, or let a dataset grow by "
+            "`interactrank prepare --append`, where they stay"
         )
-    settings = parse_config(ModelSettings, found.settings["model"], str(directory / SPEC))
-    model = build_model(found.model, layout=dataset.layout, settings=settings)
-    load_model(model, directory / WEIGHTS)
-    return found.model, model.eval()
+    return found
 
 
 def overridden_settings(name: str, directory: Path, config: RunConfig) -> list[str]:
@@ -225,10 +261,10 @@ def _write_spec(directory: Path, spec: RunSpec) -> None:
 
 def free_settings(section: str) -> Iterator[str]:
     """Yield the settings of a section that may change on resume."""
-    fields = {field.alias or name: field for name, field in RunConfig.model_fields.items()}
+    fields = {f.alias or name: f for name, f in RunConfig.model_fields.items()}
     kind = fields[section].annotation
-    for name, field in getattr(kind, "model_fields", {}).items():
-        extra = field.json_schema_extra
+    for name, setting in getattr(kind, "model_fields", {}).items():
+        extra = setting.json_schema_extra
         if isinstance(extra, dict) and extra.get("resume") == "free":
             yield name
 

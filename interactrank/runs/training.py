@@ -23,6 +23,7 @@ from interactrank.models import InteractRank, build_model
 from interactrank.models.tables import collection_name, table_bytes
 from interactrank.runs.config import RunConfig
 from interactrank.runs.datasets import open_dataset
+from interactrank.runs.going_on import checkpoint_to_go_on_from
 from interactrank.runs.run_directory import RunSpec, open_or_resume
 from interactrank.sharding.table_init import table_device
 from interactrank.training.settings import TrainingSettings
@@ -34,7 +35,13 @@ VALIDATION_REQUESTS = 2000  # of an evaluation while training, about
 
 
 def train_model(
-    config: RunConfig, data: Path, output: Path, *, model: str = "interactrank", plan: Path | None = None
+    config: RunConfig,
+    data: Path,
+    output: Path,
+    *,
+    model: str = "interactrank",
+    plan: Path | None = None,
+    start_from: Path | None = None,
 ) -> None:
     """Train one model on a dataset, or resume where an earlier start ended; every rank calls it.
 
@@ -44,6 +51,8 @@ def train_model(
         output: run directory of the model.
         model: ``interactrank``, ``two_tower`` or one of the config's variants.
         plan: which rank holds what of each table, as ``interactrank plan`` writes it.
+        start_from: run directory of a trained model of the same name and settings, on a dataset that this
+            one has grown from; training goes on from its weights and its optimizers' state.
 
     Raises:
         ConfigError: the config has no such model.
@@ -55,7 +64,8 @@ def train_model(
     with process_group(config.training.device, config.training.timeout_s) as world:
         dataset = open_dataset(config, data)
         validate = validation(config, dataset, world.size)
-        spec = RunSpec.of(model, config, dataset)
+        initial = None if start_from is None else checkpoint_to_go_on_from(start_from, model, config, dataset)
+        spec = RunSpec.of(model, config, dataset, start_from)
         run_on_rank0("checking the run directory", lambda: open_or_resume(output, spec))
         torch.manual_seed(config.training.seed)
         device = table_device(config.training, table_bytes(dataset.layout), world)
@@ -71,7 +81,8 @@ def train_model(
         )
         if world.is_main:
             atomic_write_text(output / "config.yaml", given.dump())
-        train(built, loader, collection_settings(config.training), output, validate=validate, plan=plan)
+        settings = collection_settings(config.training)
+        train(built, loader, settings, output, validate=validate, plan=plan, start_from=initial)
 
 
 def collection_settings(settings: TrainingSettings) -> TrainingSettings:

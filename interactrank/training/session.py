@@ -17,6 +17,7 @@ import torch
 from torch import nn
 from torchrec.distributed.model_parallel import DistributedModelParallel
 
+from interactrank.checkpoint.grown import load_grown
 from interactrank.checkpoint.rng import seed_everything
 from interactrank.checkpoint.store import CheckpointStore
 from interactrank.core.errors import TrainingError
@@ -86,6 +87,7 @@ def setup(
     *,
     resume: bool = True,
     plan: str | os.PathLike[str] | None = None,
+    start_from: str | os.PathLike[str] | None = None,
 ) -> Session:
     """Shard a model, build its optimizers and pipeline, and load the newest checkpoint of ``output_dir``.
 
@@ -99,6 +101,8 @@ def setup(
         output_dir: folder of the run, seen by all ranks; gets ``plan.json`` and ``checkpoints/``.
         resume: resume from the newest checkpoint, if there is one.
         plan: a file of :func:`~interactrank.sharding.write_plan`; the planner makes one when left out.
+        start_from: a checkpoint of another run to begin with, see
+            :func:`~interactrank.checkpoint.grown.load_grown`; not read by a run that resumes.
 
     Raises:
         RuntimeError: there is no process group.
@@ -125,6 +129,10 @@ def setup(
         if not checkpoints.load(newest, dmp, optimizer):
             seed_everything(settings.seed, world.rank, data.start.step)
         logger.info("resuming from %s: step %d, epoch %d", newest, data.start.step, data.start.epoch)
+    elif start_from is not None:
+        grown = load_grown(Path(start_from), dmp, optimizer)
+        new = ", ".join(f"{rows:,} new rows in {name}" for name, rows in grown.items())
+        logger.info("going on from %s: %s", start_from, new or "no new rows")
     if data.start.step < data.total:
         checkpoints.allocate_staging(dmp, optimizer)
     dmp.train()

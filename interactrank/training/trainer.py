@@ -61,6 +61,7 @@ def train(
     validate: Validate | None = None,
     resume: bool = True,
     plan: str | os.PathLike[str] | None = None,
+    start_from: str | os.PathLike[str] | None = None,
 ) -> TrainingResult:
     """Train ``model``; call it on every rank, within ``with process_group():``.
 
@@ -77,6 +78,8 @@ def train(
         validate: called every ``settings.validate_every`` steps and at the end.
         resume: resume from the newest checkpoint of ``output_dir``, if there is one.
         plan: a file of :func:`~interactrank.sharding.write_plan`; the planner makes one when left out.
+        start_from: a checkpoint of another run, of the same model whose tables may have had fewer rows:
+            weights and optimizer state to begin with.
 
     Returns:
         Steps done, metrics and sharded model.
@@ -94,7 +97,7 @@ def train(
         _check(settings, loader, validate)
     _check_equal_steps(loader)
     with folder_lock(output), StopSignal() as stop:
-        session = setup(model, loader, settings, output, resume=resume, plan=plan)
+        session = setup(model, loader, settings, output, resume=resume, plan=plan, start_from=start_from)
         start, total = session.data.start.step, session.data.total
         with raise_on_all_ranks("opening the metrics log"):
             metrics = MetricsLogger(output, step=start, write=world.is_main, tensorboard=settings.tensorboard)

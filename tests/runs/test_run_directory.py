@@ -19,7 +19,8 @@ from interactrank.runs.run_directory import (
 )
 from tests.trained import config
 
-LOG: Any = SimpleNamespace(manifest={"fingerprint": "a"})
+LAYOUT = SimpleNamespace(table_rows={}, num_items=0, number_stats={})
+LOG: Any = SimpleNamespace(manifest={"fingerprint": "a"}, lineage=["a"], layout=LAYOUT)
 
 
 def wanted(*overrides: str) -> RunSpec:

@@ -21,17 +21,24 @@ from interactrank.data.loading.collate import collate
 from interactrank.data.loading.negatives import NegativeSampler
 from interactrank.data.loading.prefetch import prefetch
 from interactrank.data.loading.prepared_requests import PreparedRequests
-from interactrank.data.prepared.columns import columns_to_train
+from interactrank.data.prepared.columns import TIME, columns_to_train
 from interactrank.data.prepared.dataset import PreparedDataset
 from interactrank.data.raw.sql import first_line
-from interactrank.data.settings import LoaderSettings
+from interactrank.data.settings import LoaderSettings, parse_moment
 
 
 class _Group(NamedTuple):
+    """A row group: its number in a file, its first request in the split, and its requests.
+
+    Args:
+        skip: leading rows of the group that are not read.
+    """
+
     file: int
     group: int
     first: int
     rows: int
+    skip: int = 0
 
 
 class SearchLoader:
@@ -80,11 +87,14 @@ class SearchLoader:
                 rows = file.metadata.row_group(g).num_rows
                 self._groups.append(_Group(n, g, first, rows))
                 first += rows
-        self.num_requests = first
-        if first < world_size:
+        if split == "train" and settings.since is not None:
+            self._groups = list(self._since(parse_moment(settings.since)))
+        self.num_requests = sum(g.rows for g in self._groups)
+        if self.num_requests < world_size:
+            since = f" since {settings.since}" if split == "train" and settings.since else ""
             raise DatasetError(
-                f"split '{split}' has {first} requests, fewer than the {world_size} ranks; "
-                "use fewer ranks or another split"
+                f"split '{split}' has {self.num_requests} requests{since}, fewer than the {world_size} "
+                "ranks; use fewer ranks or another split"
             )
         self._sampler = None
         if settings.negatives:
@@ -141,7 +151,7 @@ class SearchLoader:
         share = self.settings.projection_share
         if not share or self.split != "train":
             return None
-        first = int((1 - share) * self.num_requests)
+        first = self._groups[0].first + int((1 - share) * self.num_requests)
         refit = self.epochs > 1 and epoch >= self.epochs - 1
         return np.zeros(len(requests), bool) if refit else requests.index >= first
 
@@ -174,6 +184,14 @@ class SearchLoader:
                 return
             position += size
 
+    def _since(self, moment: int) -> Iterator[_Group]:
+        """Yield what the groups have from a moment on; requests lie in order of time."""
+        for g in self._groups:
+            time = self._read(g, [TIME])[TIME].to_numpy()
+            skip = int(np.searchsorted(time, moment))
+            if skip < g.rows:
+                yield _Group(g.file, g.group, g.first + skip, g.rows - skip, skip)
+
     def _windows(self, epoch: int) -> Iterator[list[_Group]]:
         groups = self._groups
         size = 1
@@ -191,7 +209,8 @@ class SearchLoader:
 
     def _read(self, group: _Group, columns: list[str]) -> Any:
         try:
-            return self._files[group.file].read_row_group(group.group, columns=columns)
+            table = self._files[group.file].read_row_group(group.group, columns=columns)
+            return table.slice(group.skip)
         except Exception as error:
             path = self.dataset.files(self.split)[group.file]
             raise DatasetError(f"cannot read '{path}': {first_line(error)}; prepare the log again") from None

@@ -67,6 +67,14 @@ class PreparedDataset:
                 )
 
     @property
+    def lineage(self) -> list[str]:
+        """Return the fingerprints of the datasets that this one has grown from, and last its own.
+
+        Values keep their rows of ID tables, and items their places, from each of them to the next.
+        """
+        return list(self.manifest.get("lineage", [self.manifest["fingerprint"]]))
+
+    @property
     def layout(self) -> BatchLayout:
         """Return where features lie in a batch, and the rows of each ID table."""
         return BatchLayout(
