@@ -12,6 +12,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from interactrank.core.ids import id_text
 from interactrank.cross_features.base import Category, Column, CrossFeature, Found, Number
 from interactrank.cross_features.lookup import Lookup
 from interactrank.cross_features.text import hash63
@@ -75,7 +76,8 @@ def candidate_codes(feature: CandidateFeature, values: Sequence[Any]) -> NDArray
         >>> bool(codes[0] == codes[2]), codes[3].item()
         (True, 0.0)
     """
-    codes = [0 if v is None else 1 + hash63(str(v)) % feature.values for v in values]
+    texts = [id_text(v) for v in values]
+    codes = [0 if t is None else 1 + hash63(t) % feature.values for t in texts]
     return np.array(codes, np.float32)
 
 

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from interactrank.core.ids import id_text
 from interactrank.cross_features.jagged import Jagged, starts, take
 from interactrank.cross_features.pair_index import Int64s, PairIndex
 from interactrank.cross_features.text import hash63, normalize
@@ -82,5 +83,5 @@ class ItemFields:
 
 def _hashes(value: Any) -> list[int]:
     values = value if isinstance(value, list) else [value]
-    texts = [normalize(str(v)) for v in values if v is not None]
+    texts = [normalize(t) for v in values if (t := id_text(v)) is not None]
     return list(dict.fromkeys(hash63(text) for text in texts if text))

@@ -8,18 +8,19 @@ import unicodedata
 from functools import lru_cache
 
 _PART = re.compile(r"[^\W\d_]+|\d+")
+_WITHIN = re.compile(r"(?<=[iI])\u0307")  # lower("\u0130") is an i with a second dot
 
 
 @lru_cache(maxsize=1 << 16)
 def normalize(text: str) -> str:
-    """Return the text in NFKC, lower case, blanks collapsed.
+    """Return the text in NFKC, lower case, blanks collapsed; the Turkish capital of i becomes i.
 
     Example::
 
         >>> normalize("  Call of  DUTY ")
         'call of duty'
     """
-    return " ".join(unicodedata.normalize("NFKC", text).lower().split())
+    return " ".join(_WITHIN.sub("", unicodedata.normalize("NFKC", text).lower()).split())
 
 
 def _plain(text: str) -> str:
@@ -30,12 +31,38 @@ def _plain(text: str) -> str:
 def words(text: str) -> list[str]:
     """Return runs of letters and runs of digits, so that ``fifa12`` and ``fifa 12`` agree.
 
+    A letter keeps the marks that follow it, such as the vowel signs of Hindi and Tamil. What is not seen
+    within a word, such as a soft hyphen or the joiners of Persian, is left out of it.
+
     Example::
 
         >>> words("FIFA12 - Xbox 360")
         ['fifa', '12', 'xbox', '360']
     """
-    return _PART.findall(_plain(text))
+    plain = _plain(text)
+    return _PART.findall(plain) if plain.isascii() else _with_marks(plain)
+
+
+def _with_marks(text: str) -> list[str]:
+    """Return the words of a text with letters of any script (Unicode categories L, N, M and Cf)."""
+    found: list[str] = []
+    last = ""  # what the part at the end of ``found`` is made of, if it goes on
+    for char in text:
+        kind = "digit" if char.isdecimal() else "letter" if char.isalnum() else ""
+        if not kind:
+            category = unicodedata.category(char)
+            if category[0] == "M" and last:
+                if last == "letter":
+                    found[-1] += char
+            elif category != "Cf" or char == "\u200b":  # an invisible blank parts words
+                last = ""
+            continue
+        if kind == last:
+            found[-1] += char
+        else:
+            found.append(char)
+        last = kind
+    return found
 
 
 def compact(text: str) -> str:

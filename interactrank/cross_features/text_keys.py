@@ -18,6 +18,8 @@ _WHOLE: dict[str, Callable[[str], str]] = {"query": normalize, "compact": compac
 def text_keys(kind: str, queries: list[str]) -> Jagged:
     """Return the hashed keys of each query, none twice: ``query``, ``compact``, ``words`` or ``trigrams``.
 
+    A query without any letter or digit has itself for a key, and no other that it would share.
+
     Example::
 
         >>> text_keys("words", ["red hat red", ""]).lengths.tolist()
@@ -28,7 +30,7 @@ def text_keys(kind: str, queries: list[str]) -> Jagged:
     for query in queries:
         if query not in known:
             parts = [_WHOLE[kind](query)] if kind in _WHOLE else ANALYZERS[kind](query)
-            known[query] = list(dict.fromkeys(map(hash63, parts)))
+            known[query] = list(dict.fromkeys(hash63(part) for part in parts if part))
         rows.append(known[query])
     return per_row(rows)
 

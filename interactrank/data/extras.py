@@ -14,9 +14,10 @@ if TYPE_CHECKING:
     import duckdb
     import pyarrow as pa
     import pyarrow.compute as pc
+    import pyarrow.fs as pafs
     import pyarrow.parquet as pq
 
-__all__ = ["duckdb", "pa", "pc", "pq"]
+__all__ = ["duckdb", "pa", "pafs", "pc", "pq"]
 
 
 class _Lazy:
@@ -33,4 +34,4 @@ class _Lazy:
 
 if not TYPE_CHECKING:
     duckdb, pa = _Lazy("duckdb"), _Lazy("pyarrow")
-    pc, pq = _Lazy("pyarrow.compute"), _Lazy("pyarrow.parquet")
+    pafs, pc, pq = _Lazy("pyarrow.fs"), _Lazy("pyarrow.compute"), _Lazy("pyarrow.parquet")

@@ -25,13 +25,17 @@ class EventColumns(Config):
 
     item: str = Field(description="id of the item")
     query: str = Field(description="text of the query")
-    time: str = Field(description="time of the request (timestamp, or integer milliseconds since 1970, UTC)")
+    time: str = Field(description="time of the request: timestamp, or a number since 1970 (UTC)")
     user: str | None = Field(None, description="who searched")
     request: str | None = Field(
         None, description="rows of one request share it; without it (user, query, time) does"
     )
     event_time: str | None = Field(
         None, description="time of the engagement, if it is logged; without it the request's time"
+    )
+    time_unit: Literal["s", "ms", "us", "ns"] | None = Field(
+        None,
+        description="unit of time and event_time if they are numbers since 1970; without it, told by size",
     )
     session: str | None = Field(None, description="session of the request")
     split: str | None = Field(None, description="column with the values train, validation, test")

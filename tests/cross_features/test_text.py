@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+import unicodedata
 
 import pytest
 
 from interactrank.cross_features.text import compact, hash63, normalize, trigrams, words
+from interactrank.cross_features.text_keys import text_keys
 
 
 @pytest.mark.parametrize(
@@ -49,3 +51,31 @@ def test_trigrams(text: str, expected: list[str]) -> None:
 def test_hash63_is_the_upper_63_bits_of_blake2b() -> None:
     digest = hashlib.blake2b("käse".encode(), digest_size=8).digest()
     assert hash63("käse") == int.from_bytes(digest, "big") // 2
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("दिल दाल", ["दिल", "दाल"]),  # heart, lentils
+        ("தமிழ்", ["தமிழ்"]),
+        ("مُحَمَّد", ["مُحَمَّد"]),
+        ("สวัสดี123", ["สวัสดี", "123"]),
+        ("שָׁלוֹם", ["שָׁלוֹם"]),
+        ("İzmir IZMIR", ["izmir", "izmir"]),
+        ("می\u200cشود", ["میشود"]),  # with the joiner within a word
+        ("ไทย\u200bแลนด์", ["ไทย", "แลนด์"]),  # an invisible blank
+        ("co\u00adop", ["coop"]),
+        ("x\u0302y", ["x\u0302y"]),  # a mark that no composed letter has
+        ("1\ufe0f\u20e3 one", ["1", "one"]),  # a keycap
+        ("🎮 \u0301", []),
+    ],
+)
+def test_words__letters_keep_their_marks(text: str, expected: list[str]) -> None:
+    assert words(text) == [unicodedata.normalize("NFKC", word) for word in expected]
+
+
+def test_text_keys__texts_without_letters_share_nothing() -> None:
+    for kind in ("compact", "words", "trigrams"):
+        assert text_keys(kind, ["?!", "🎮"]).lengths.tolist() == [0, 0]
+    mine, yours = text_keys("query", ["?!", "🎮"]).values
+    assert mine != yours

@@ -13,7 +13,7 @@ import json
 import logging
 import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -24,20 +24,23 @@ from interactrank.data.extras import duckdb
 from interactrank.data.prepare.kept_log import (
     EVENTS,
     LOG,
+    casts,
     copy_events,
     merge_rows,
     named_columns,
     same_types,
-    text_of,
 )
 from interactrank.data.prepare.prepare import Earlier, content_of, prepare_into
 from interactrank.data.prepare.remarks import log_remarks
 from interactrank.data.prepared.dataset import PreparedDataset
 from interactrank.data.prepared.manifest import FORMAT
 from interactrank.data.prepared.vocabulary import Vocabulary
-from interactrank.data.raw.files import columns_of, find_parquet
+from interactrank.data.raw.files import DataFile, files_at, find_files, has_table
 from interactrank.data.raw.items import stage_items
-from interactrank.data.raw.sql import first_line, milliseconds, quote, text
+from interactrank.data.raw.place import Place
+from interactrank.data.raw.sql import first_line, quote, text
+from interactrank.data.raw.table import RawTable
+from interactrank.data.raw.time_units import as_milliseconds, time_unit
 from interactrank.data.raw.users import stage_users
 from interactrank.data.settings import PrepareSettings
 from interactrank.schema import SearchSchema
@@ -53,7 +56,7 @@ def append_log(day: Path, dataset: Path, schema: SearchSchema, settings: Prepare
 
     Args:
         day: folder with ``events``, and ``items`` and ``users`` that are new or have changed, if there are
-            some; Parquet, as of a log.
+            some; files as of a log.
         dataset: that :func:`~interactrank.data.prepare_log` wrote with ``prepare.keep_log``.
         schema: of the dataset.
         settings: how to prepare; splits are cut again, over the whole log.
@@ -67,16 +70,18 @@ def append_log(day: Path, dataset: Path, schema: SearchSchema, settings: Prepare
             dataset then stays as it was.
     """
     old = open_growing(dataset, schema)
-    names = ["events", *(n for n in ("items", *(["users"] if schema.users else [])) if _has(day, n))]
+    place = Place.of(day)
+    others = [n for n in ("items", *(["users"] if schema.users else [])) if has_table(place, n)]
+    names = ["events", *others]
     content = content_of(day, names)
     again = any(content == segment["content"] for segment in old.manifest["segments"])
     settings = settings.model_copy(update={"keep_log": True})
     if again and settings == PrepareSettings.model_validate(old.manifest["settings"]):
         logger.info("'%s' is part of '%s' already; nothing has changed", day, dataset)
         return old.manifest
-    new = {} if again else {name: find_parquet(day, name) for name in names}
+    new = {} if again else {name: find_files(place, name) for name in names}
     if new:
-        _check_day(old.folder / LOG, day, new, schema)
+        _check_day(old.folder / LOG, place, new, schema)
 
     def grow(log: Path) -> None:
         copy_events(old.folder / LOG, log, new.get("events", []), schema)
@@ -156,11 +161,7 @@ def _tell_full(schema: SearchSchema, before: Mapping[str, Vocabulary], rows: Map
             )
 
 
-def _has(day: Path, name: str) -> bool:
-    return (day / f"{name}.parquet").is_file() or (day / name).is_dir()
-
-
-def _check_day(kept: Path, day: Path, new: Mapping[str, Sequence[str]], schema: SearchSchema) -> None:
+def _check_day(kept: Path, day: Place, new: Mapping[str, list[DataFile]], schema: SearchSchema) -> None:
     """Raise what is wrong with a day."""
     for name, files in new.items():
         same_types(kept, files, name, schema)
@@ -171,32 +172,35 @@ def _check_day(kept: Path, day: Path, new: Mapping[str, Sequence[str]], schema: 
                 stage_items(db, day, schema)
             if "users" in new:
                 stage_users(db, day, schema)
-            _check_events(db, kept, list(new["events"]), schema)
+            _check_events(db, kept, new["events"], schema)
         except duckdb.Error as error:
-            raise DatasetError(f"'{day}': {first_line(error)}") from None
+            raise DatasetError(f"'{day.name}': {first_line(error)}") from None
 
 
-def _check_events(db: duckdb.DuckDBPyConnection, kept: Path, files: list[str], schema: SearchSchema) -> None:
+def _check_events(
+    db: duckdb.DuckDBPyConnection, kept: Path, files: list[DataFile], schema: SearchSchema
+) -> None:
     """Refuse a day without events, with events of the future, or with events that are known."""
     e, columns = schema.events, named_columns(schema, "events")
-    types = columns_of(db, files, columns)
-    rows = db.execute("SELECT count(*) FROM read_parquet(?)", [files]).fetchone()[0]
+    table = RawTable.of(db, files, EVENTS, columns)
+    day = f"({table.rows(columns)})"
+    rows = db.execute(f"SELECT count(*) FROM {day}").fetchone()[0]
     if not rows:
-        raise DatasetError(f"'{files[0]}' has no rows; there is nothing to append")
+        raise DatasetError(f"'{table.first}' has no rows; there is nothing to append")
     now = int(time.time() * 1000)
     for column in [e.time, *([e.event_time] if e.event_time else [])]:
-        at = milliseconds(column, types[column])
-        count = db.execute(f"SELECT count(*) FROM read_parquet(?) WHERE {at} > {now}", [files]).fetchone()[0]
+        unit = e.time_unit or time_unit(db, table, column)
+        at = as_milliseconds(column, table.types[column], unit, stated=e.time_unit is not None)
+        count = db.execute(f"SELECT count(*) FROM {day} WHERE {at} > {now}").fetchone()[0]
         if count:
             raise DatasetError(
-                f"'{files[0]}': {count} rows have a {column} in the future; times are milliseconds since "
+                f"'{table.first}': {count} rows have a {column} in the future; times are milliseconds since "
                 "1970 or timestamps (UTC)"
             )
-    old = f"read_parquet({text_of(kept / EVENTS / '*.parquet')})"
-    before = columns_of(db, [str(p) for p in sorted((kept / EVENTS).glob("*.parquet"))], columns)
-    casts = ", ".join(f"CAST({quote(c)} AS {before[c]}) AS {quote(c)}" for c in columns)
+    before = RawTable.of(db, files_at(kept / EVENTS), EVENTS, columns)
+    old = f"({before.rows(columns)})"
     plain = ", ".join(map(quote, columns))
-    db.execute(f"CREATE TEMP TABLE day AS SELECT DISTINCT {casts} FROM read_parquet(?)", [files])
+    db.execute(f"CREATE TEMP TABLE day AS SELECT DISTINCT {casts(before.types)} FROM {day}")
     since = f"{quote(e.time)} >= (SELECT min({quote(e.time)}) FROM day)"
     db.execute(f"CREATE TEMP TABLE known AS FROM day INTERSECT SELECT {plain} FROM {old} WHERE {since}")
     count = db.execute("SELECT count(*) FROM known").fetchone()[0]
@@ -204,6 +208,6 @@ def _check_events(db: duckdb.DuckDBPyConnection, kept: Path, files: list[str], s
         first = f"SELECT {text(e.query)}, {text(e.item)}, {text(e.time)} FROM known ORDER BY 3 LIMIT 1"
         query, item, moment = db.execute(first).fetchone()
         raise DatasetError(
-            f"'{files[0]}': {count} of its events are in the dataset already, such as query {query!r}, item "
-            f"{item!r} at {moment}; append each event once"
+            f"'{table.first}': {count} of its events are in the dataset already, such as query {query!r}, "
+            f"item {item!r} at {moment}; append each event once"
         )

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Literal
 
 from interactrank.cross_features import Bm25Settings
 from interactrank.data.errors import DatasetError
 from interactrank.data.extras import duckdb
-from interactrank.data.raw.files import columns_of, find_parquet
-from interactrank.data.raw.sql import first_line, quote
+from interactrank.data.raw.place import Place
+from interactrank.data.raw.sql import WHOLE_TYPES, first_line, quote
 from interactrank.data.raw.staged_columns import event_columns, item_columns, user_columns
+from interactrank.data.raw.table import RawTable
 from interactrank.schema import Feature, SearchSchema
 
 __all__ = ["check_column_kinds"]
@@ -31,8 +32,6 @@ KINDS: dict[Holds, tuple[str, ...]] = {
 
 LISTS: dict[Holds | None, Holds] = {"text": "lists of text", "numbers": "lists of numbers"}
 
-WHOLE = ("TINYINT", "SMALLINT", "INTEGER", "BIGINT", "HUGEINT")
-WHOLE_TYPES = (*WHOLE, *(f"U{kind}" for kind in WHOLE))
 NUMBER_TYPES = (*WHOLE_TYPES, "FLOAT", "DOUBLE", "BOOLEAN")
 TIME_TYPES = ("DATE", "TIME", "INTERVAL")
 
@@ -43,17 +42,17 @@ class _File:
 
     db: duckdb.DuckDBPyConnection
     name: str
-    files: list[str]
+    sql: str
     types: dict[str, str]
 
     def first(self, expression: str, where: str) -> object:
         """Return the first value of an expression in rows that meet a condition; None if none does."""
-        sql = f"SELECT {expression} FROM read_parquet(?) WHERE {where} LIMIT 1"
-        found = self.db.execute(sql, [self.files]).fetchone()
+        sql = f"SELECT {expression} FROM ({self.sql}) WHERE {where} LIMIT 1"
+        found = self.db.execute(sql).fetchone()
         return None if found is None else found[0]
 
 
-def check_column_kinds(log: Path, schema: SearchSchema) -> None:
+def check_column_kinds(log: str | os.PathLike[str], schema: SearchSchema) -> None:
     """Refuse features whose columns hold something else than their kind can read.
 
     Raises:
@@ -61,8 +60,9 @@ def check_column_kinds(log: Path, schema: SearchSchema) -> None:
     """
     try:
         with duckdb.connect() as db:
-            problems = [p for f, file in _features(db, log, schema) if (p := _problem(f, file, schema))]
-            problems += _text_problems(_open(db, log, "items", item_columns(schema)), schema)
+            place = Place.of(log)
+            problems = [p for f, file in _features(db, place, schema) if (p := _problem(f, file, schema))]
+            problems += _text_problems(_open(db, place, "items", item_columns(schema)), schema)
     except duckdb.Error as error:
         raise DatasetError(f"'{log}': {first_line(error)}") from None
     if problems:
@@ -70,7 +70,7 @@ def check_column_kinds(log: Path, schema: SearchSchema) -> None:
 
 
 def _features(
-    db: duckdb.DuckDBPyConnection, log: Path, schema: SearchSchema
+    db: duckdb.DuckDBPyConnection, log: Place, schema: SearchSchema
 ) -> Iterator[tuple[Feature, _File]]:
     files = {"items": _open(db, log, "items", item_columns(schema))}
     of_candidates = [f.column for f in schema.features.candidate]
@@ -86,9 +86,9 @@ def _features(
         yield f, files["users" if f.file == "users" else "events"]
 
 
-def _open(db: duckdb.DuckDBPyConnection, log: Path, name: str, wanted: list[str]) -> _File:
-    files = find_parquet(log, name)
-    return _File(db, name, files, columns_of(db, files, wanted))
+def _open(db: duckdb.DuckDBPyConnection, log: Place, name: str, wanted: list[str]) -> _File:
+    table = RawTable.open(db, log, name, wanted)
+    return _File(db, name, table.rows(table.types) if table.types else "SELECT 1", table.types)
 
 
 def _problem(feature: Feature, file: _File, schema: SearchSchema) -> str | None:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from interactrank.core.ids import id_text
 from interactrank.cross_features.jagged import Jagged, per_row
 from interactrank.cross_features.text import ANALYZERS, normalize
 from interactrank.data.arrow_lists import from_arrow
@@ -44,8 +45,8 @@ def parts(feature: Feature, column: pa.Array) -> list[list[str]]:
     if feature.kind == "id":
         values = column.to_pylist()
         if values and isinstance(next((v for v in values if v is not None), None), list):
-            return [[str(v) for v in row if v is not None] if row else [] for row in values]
-        return [[] if v is None else [str(v)] for v in values]
+            return [[t for v in row or () if (t := id_text(v)) is not None] for row in values]
+        return [[] if (t := id_text(v)) is None else [t] for v in values]
     analyze = ANALYZERS[feature.kind]
     known: dict[str, list[str]] = {}
     result = []

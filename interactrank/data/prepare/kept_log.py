@@ -8,19 +8,31 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping
 from pathlib import Path
 
 from interactrank.data.errors import DatasetError
 from interactrank.data.extras import duckdb
 from interactrank.data.prepare.column_kinds import holding
 from interactrank.data.raw.events import columns_with_a_role
-from interactrank.data.raw.files import columns_of, find_parquet
-from interactrank.data.raw.sql import quote, text
+from interactrank.data.raw.files import DataFile, files_at
+from interactrank.data.raw.place import Place
+from interactrank.data.raw.sql import identity, quote
 from interactrank.data.raw.staged_columns import event_columns, item_columns, user_columns
+from interactrank.data.raw.table import RawTable
 from interactrank.schema import SearchSchema
 
-__all__ = ["EVENTS", "LOG", "copy_events", "keep_log", "merge_rows", "named_columns", "same_types", "text_of"]
+__all__ = [
+    "EVENTS",
+    "LOG",
+    "casts",
+    "copy_events",
+    "keep_log",
+    "merge_rows",
+    "named_columns",
+    "same_types",
+    "text_of",
+]
 
 LOG = "log"
 EVENTS = "events"
@@ -37,23 +49,25 @@ def named_columns(schema: SearchSchema, name: str) -> list[str]:
     return list(dict.fromkeys([*columns_with_a_role(schema.events), *event_columns(schema), *given]))
 
 
-def keep_log(log: Path, dataset: Path, schema: SearchSchema) -> None:
+def keep_log(log: str | os.PathLike[str], dataset: Path, schema: SearchSchema) -> None:
     """Copy the columns of a log that the schema names into a dataset's folder."""
     target = dataset / LOG
     (target / EVENTS).mkdir(parents=True)
+    place = Place.of(log)
     with duckdb.connect() as db:
-        _copy(db, find_parquet(log, "events"), named_columns(schema, "events"), _segment(target, 0))
-        for name in ["items", *(["users"] if schema.users else [])]:
-            _copy(db, find_parquet(log, name), named_columns(schema, name), target / f"{name}.parquet")
+        for name in ["events", "items", *(["users"] if schema.users else [])]:
+            columns = named_columns(schema, name)
+            rows = RawTable.open(db, place, name, columns).rows(columns)
+            _copy(db, rows, _segment(target, 0) if name == EVENTS else target / f"{name}.parquet")
 
 
-def copy_events(kept: Path, target: Path, new: Sequence[str], schema: SearchSchema) -> None:
+def copy_events(kept: Path, target: Path, new: list[DataFile], schema: SearchSchema) -> None:
     """Write the events of a kept log and of a new day into ``target``; the day is one more file.
 
     Args:
         kept: folder ``log`` of a dataset.
         target: folder ``log`` of the next one, made here.
-        new: Parquet files of the day; none to add nothing.
+        new: files of the day; none to add nothing.
         schema: names the columns.
     """
     (target / EVENTS).mkdir(parents=True)
@@ -65,18 +79,18 @@ def copy_events(kept: Path, target: Path, new: Sequence[str], schema: SearchSche
     last = int(segments[-1].stem)
     with duckdb.connect() as db:
         columns = named_columns(schema, "events")
-        types = columns_of(db, [str(segments[0])], columns)
-        casts = [f"CAST({quote(c)} AS {types[c]}) AS {quote(c)}" for c in columns]
-        _copy(db, list(new), casts, _segment(target, last + 1), raw=True)
+        types = RawTable.of(db, files_at(segments[0]), EVENTS, columns).types
+        day = RawTable.of(db, new, EVENTS, columns).rows(columns)
+        _copy(db, f"SELECT {casts(types)} FROM ({day})", _segment(target, last + 1))
 
 
-def merge_rows(kept: Path, target: Path, name: str, new: Sequence[str], schema: SearchSchema) -> None:
+def merge_rows(kept: Path, target: Path, name: str, new: list[DataFile], schema: SearchSchema) -> None:
     """Write ``items`` or ``users``: rows keep their places, changed ones are replaced, new ones come last.
 
     Args:
         kept, target: see :func:`copy_events`.
         name: ``items`` or ``users``.
-        new: Parquet files with rows that have changed or are new; none for no change.
+        new: files with rows that have changed or are new; none for no change.
         schema: names the columns.
     """
     old, out = kept / f"{name}.parquet", target / f"{name}.parquet"
@@ -85,11 +99,15 @@ def merge_rows(kept: Path, target: Path, name: str, new: Sequence[str], schema: 
         return
     columns = named_columns(schema, name)
     with duckdb.connect() as db:
-        types = columns_of(db, [str(old)], columns)
-        casts = ", ".join(f"CAST({quote(c)} AS {types[c]}) AS {quote(c)}" for c in columns)
-        plain, key = ", ".join(quote(c) for c in columns), text(columns[0])
-        db.execute(f"CREATE TABLE old AS SELECT {plain}, {key} AS key__ FROM read_parquet(?)", [[str(old)]])
-        db.execute(f"CREATE TABLE new AS SELECT {casts}, {key} AS key__ FROM read_parquet(?)", [list(new)])
+        before = RawTable.of(db, files_at(old), name, columns)
+        now = RawTable.of(db, new, name, columns)
+        plain = ", ".join(quote(c) for c in columns)
+        for table, rows in (("old", before), ("new", now)):
+            key = identity(columns[0], rows.types[columns[0]])
+            db.execute(
+                f"""CREATE TABLE {table} AS
+                SELECT {casts(before.types)}, {key} AS key__ FROM ({rows.rows(columns)})"""
+            )
         chosen = ", ".join(
             f"CASE WHEN n.key__ IS NULL THEN o.{quote(c)} ELSE n.{quote(c)} END AS {quote(c)}"
             for c in columns
@@ -104,7 +122,12 @@ def merge_rows(kept: Path, target: Path, name: str, new: Sequence[str], schema: 
         )
 
 
-def same_types(kept: Path, new: Sequence[str], name: str, schema: SearchSchema) -> None:
+def casts(types: Mapping[str, str]) -> str:
+    """Return SQL for columns as the types that they have in the kept log."""
+    return ", ".join(f"CAST({quote(c)} AS {kind}) AS {quote(c)}" for c, kind in types.items())
+
+
+def same_types(kept: Path, new: list[DataFile], name: str, schema: SearchSchema) -> None:
     """Refuse files whose columns hold something else than those of the kept log.
 
     Raises:
@@ -113,15 +136,17 @@ def same_types(kept: Path, new: Sequence[str], name: str, schema: SearchSchema) 
     columns = named_columns(schema, name)
     old = sorted((kept / name).glob("*.parquet")) or [kept / f"{name}.parquet"]
     with duckdb.connect() as db:
-        before, now = columns_of(db, [str(old[0])], columns), columns_of(db, list(new), columns)
+        before = RawTable.of(db, files_at(old[0]), name, columns).types
+        day = RawTable.of(db, new, name, columns)
+        now = day.types
         for c in columns:
             if holding(before[c]) == holding(now[c]):
                 continue
-            some = f"SELECT 1 FROM read_parquet(?) WHERE {quote(c)} IS NOT NULL LIMIT 1"
-            if db.execute(some, [list(new)]).fetchone() is None:
+            some = f"SELECT 1 FROM ({day.rows([c])}) WHERE {quote(c)} IS NOT NULL LIMIT 1"
+            if db.execute(some).fetchone() is None:
                 continue  # a column of nulls has any type
             raise DatasetError(
-                f"'{new[0]}': column '{c}' holds {holding(now[c]) or now[c]}; in the dataset it holds "
+                f"'{day.first}': column '{c}' holds {holding(now[c]) or now[c]}; in the dataset it holds "
                 f"{holding(before[c]) or before[c]}; write the day as the days before it"
             )
 
@@ -131,17 +156,8 @@ def text_of(path: Path) -> str:
     return "'" + str(path).replace("'", "''") + "'"
 
 
-def _copy(
-    db: duckdb.DuckDBPyConnection,
-    files: list[str],
-    columns: Sequence[str],
-    target: Path,
-    *,
-    raw: bool = False,
-) -> None:
-    wanted = ", ".join(columns if raw else map(quote, columns))
-    how = "(FORMAT parquet, COMPRESSION zstd)"
-    db.execute(f"COPY (SELECT {wanted} FROM read_parquet(?)) TO {text_of(target)} {how}", [files])
+def _copy(db: duckdb.DuckDBPyConnection, rows: str, target: Path) -> None:
+    db.execute(f"COPY ({rows}) TO {text_of(target)} (FORMAT parquet, COMPRESSION zstd)")
 
 
 def _segment(log: Path, number: int) -> Path:

@@ -25,7 +25,6 @@ from pathlib import Path
 from typing import Any
 
 from interactrank.core.atomic_directory import atomic_directory
-from interactrank.core.files import sha256
 from interactrank.core.manifest import Manifest
 from interactrank.cross_features import CrossFeatures, check_feature, features_of
 from interactrank.cross_features.registry import KINDS, module_of
@@ -44,7 +43,8 @@ from interactrank.data.prepare.vocabularies import count_vocabularies
 from interactrank.data.prepared.manifest import FORMAT, read_manifest
 from interactrank.data.prepared.users import SEQUENCES
 from interactrank.data.prepared.vocabulary import Vocabulary
-from interactrank.data.raw.files import find_parquet
+from interactrank.data.raw.files import find_files
+from interactrank.data.raw.place import Place
 from interactrank.data.raw.sql import first_line
 from interactrank.data.raw.staged_log import StagedLog, stage_log
 from interactrank.data.settings import PrepareSettings
@@ -67,7 +67,9 @@ class Earlier:
     numbers: Mapping[str, Statistics]
 
 
-def prepare_log(log: Path, output: Path, schema: SearchSchema, settings: PrepareSettings) -> dict[str, Any]:
+def prepare_log(
+    log: str | os.PathLike[str], output: Path, schema: SearchSchema, settings: PrepareSettings
+) -> dict[str, Any]:
     """Prepare the log in folder ``log`` into the new folder ``output``.
 
     An ``output`` that was made from files of the same content with the same schema and settings is kept as it
@@ -84,7 +86,7 @@ def prepare_log(log: Path, output: Path, schema: SearchSchema, settings: Prepare
     for feature in features_of(schema):
         if not type(feature).__module__.startswith("interactrank."):
             check_feature(feature, schema)
-    log, output = Path(log), Path(os.path.abspath(output))
+    output = Path(os.path.abspath(output))
     content = content_of(log, ["events", "items", *(["users"] if schema.users else [])])
     fingerprint = _fingerprint(content, schema, settings)
     existing = read_manifest(output)
@@ -112,7 +114,7 @@ def prepare_log(log: Path, output: Path, schema: SearchSchema, settings: Prepare
 
 def prepare_into(
     staging: Path,
-    log: Path,
+    log: str | os.PathLike[str],
     schema: SearchSchema,
     settings: PrepareSettings,
     earlier: Earlier | None = None,
@@ -178,12 +180,22 @@ def _write_dataset(
         "events": log.events.rows,
         "malformed": log.events.malformed,
         "without_engagement": log.events.unengaged,
+        "before_request": log.events.early,
+        "several_in_request": log.mixed,
+        "unmatched": _unmatched(log, schema),
         "items": log.num_items,
         "requests": {name: split.requests for name, split in splits.items()},
         "positives": {name: split.positives for name, split in splits.items()},
         "tables": {name: v.rows for name, v in vocabularies.items()},
         "numbers": numbers,
     }
+
+
+def _unmatched(log: StagedLog, schema: SearchSchema) -> list[str]:
+    """Return a line for each table that does not have all ids that the events name."""
+    e, items, users = schema.events, log.events.unknown_items, log.unknown_users
+    found = [items.remark(e.item, "items")] if items else []
+    return found + ([users.remark(e.user or "", "users")] if users else [])
 
 
 def _query_vocabulary(schema: SearchSchema, vocabularies: dict[str, Vocabulary]) -> Vocabulary | None:
@@ -199,9 +211,17 @@ def _kinds(schema: SearchSchema) -> dict[str, dict[str, Any]]:
     return {kind: {"module": module_of(kind), "format": KINDS[kind].format} for kind in kinds}
 
 
-def content_of(log: Path, names: Sequence[str]) -> dict[str, list[str]]:
-    """Return the SHA-256 of the files of a log: one that was copied, renamed or touched is still the same."""
-    return {name: [sha256(Path(f)) for f in find_parquet(log, name)] for name in names}
+def content_of(log: str | os.PathLike[str], names: Sequence[str]) -> dict[str, list[Any]]:
+    """Return format, lent columns and SHA-256 of the files of a log.
+
+    Names and times of files do not count, but for folders ``column=value``: a log that was copied, renamed or
+    touched is still the same.
+    """
+    place = Place.of(log)
+    return {
+        name: [[f.format, f.partitions, place.sha256(f.path)] for f in find_files(place, name)]
+        for name in names
+    }
 
 
 def _check_not_grown(existing: Mapping[str, Any], output: Path) -> None:

@@ -9,6 +9,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
+from interactrank.core.ids import id_text
 from interactrank.cross_features import (
     EngagementRows,
     GivenValues,
@@ -186,7 +187,7 @@ class RawRequests:
     def segment(self, name: str) -> list[str | None]:
         """Return the value of a segment column for each request."""
         column = request_column(self.schema, name, self.schema.segments[name])
-        return [None if v is None else str(v) for v in self.table[column].to_pylist()]
+        return [id_text(v) for v in self.table[column].to_pylist()]
 
     def _same_query(self, request: NDArray[np.int64]) -> NDArray[np.bool_]:
         """Return [L] whether each event of the sequences followed the query of its request."""

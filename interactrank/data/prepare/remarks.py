@@ -11,6 +11,14 @@ from interactrank.data.prepared.columns import SPLITS
 
 __all__ = ["log_remarks", "remarks"]
 
+SEVERAL = {
+    "user": "users, and count as the first row's: is schema.events.request a request's own id?",
+    "query": "queries, and count as the first row's: is schema.events.request a request's own id?",
+    "time": "times, and count as of the earliest",
+    "split": "splits, and count as the last of them, so that no row of test is trained on",
+}
+"""What the rows of a request should share -> what is said where they do not."""
+
 logger = logging.getLogger(__name__)
 
 
@@ -32,7 +40,22 @@ def remarks(manifest: Mapping[str, Any]) -> list[str]:
         >>> remarks({"numbers": {"price": price}, "requests": {"test": 3}, "positives": {"test": {}}})
         ["number feature 'price' is dropped: constant, 5 in all training data"]
     """
-    return [*_dropped(manifest["numbers"]), *_not_evaluable(manifest["requests"], manifest["positives"])]
+    return [
+        *_not_as_logged(manifest),
+        *_dropped(manifest["numbers"]),
+        *_not_evaluable(manifest["requests"], manifest["positives"]),
+    ]
+
+
+def _not_as_logged(manifest: Mapping[str, Any]) -> Iterator[str]:
+    yield from manifest.get("unmatched", [])
+    for what, n in manifest.get("several_in_request", {}).items():
+        yield f"{n:,} requests have rows of several {SEVERAL[what]}"
+    if early := manifest.get("before_request", 0):
+        yield (
+            f"{early:,} engagements have an event_time before their request: they are counted from the time "
+            "of the request on"
+        )
 
 
 def _dropped(numbers: Mapping[str, Mapping[str, float]]) -> Iterator[str]:

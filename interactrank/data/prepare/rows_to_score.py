@@ -29,11 +29,12 @@ from interactrank.data.prepared.dataset import PreparedDataset
 from interactrank.data.prepared.vocabulary import Vocabulary
 from interactrank.data.raw.candidates import stage_candidates
 from interactrank.data.raw.events import EventCounts, columns_with_a_role, stage_parsed
-from interactrank.data.raw.files import columns_of
+from interactrank.data.raw.files import DataFile, files_at
 from interactrank.data.raw.requests import request_id, sequence_end, stage_ordered
 from interactrank.data.raw.sql import first_line
 from interactrank.data.raw.staged_columns import event_columns
 from interactrank.data.raw.staged_log import StagedLog
+from interactrank.data.raw.table import RawTable
 from interactrank.schema import SearchSchema
 
 __all__ = ["RowBlock", "RowsToScore", "open_rows"]
@@ -124,7 +125,7 @@ class RowsToScore:
 
 @contextmanager
 def open_rows(rows: Path, dataset: PreparedDataset, *, strict: bool = False) -> Iterator[RowsToScore]:
-    """Stage the rows of a Parquet file, or of a folder of Parquet files.
+    """Stage the rows of a file, or of a folder of files, in any format that a log may have.
 
     The columns are those that the section ``events`` of the dataset's schema names for requests and their
     items: item, query, time, user, request and session, request and candidate features, segments. What
@@ -142,7 +143,7 @@ def open_rows(rows: Path, dataset: PreparedDataset, *, strict: bool = False) -> 
             can be scored.
     """
     schema = _of_rows(dataset.schema)
-    files = _files(rows)
+    files = files_at(rows)
     with TemporaryDirectory(prefix="interactrank-score-") as work:
         settings = {"memory_limit": dataset.manifest["settings"]["memory_limit"], "temp_directory": work}
         db = duckdb.connect(str(Path(work) / "rows.duckdb"), config=settings)
@@ -166,40 +167,31 @@ def _of_rows(schema: SearchSchema) -> SearchSchema:
     return schema.model_copy(update={"events": schema.events.model_copy(update=nothing)})
 
 
-def _files(rows: Path) -> list[str]:
-    if rows.is_file():
-        return [str(rows)]
-    files = sorted(str(p) for p in rows.glob("*.parquet"))
-    if not files:
-        raise DatasetError(
-            f"'{rows}' is neither a Parquet file nor a folder with some; --data names the rows"
-        )
-    return files
-
-
 def _stage(
     db: duckdb.DuckDBPyConnection,
-    files: list[str],
+    files: list[DataFile],
     schema: SearchSchema,
     dataset: PreparedDataset,
     strict: bool,
 ) -> tuple[int, dict[str, int]]:
     """Make the tables and return the rows of the files, and those that are left out by kind."""
     given = [f.column for f in schema.features.candidate]
-    types = columns_of(db, files, [*columns_with_a_role(schema.events), *event_columns(schema), *given])
+    wanted = [*columns_with_a_role(schema.events), *event_columns(schema), *given]
+    table = RawTable.of(db, files, "rows", wanted)
     catalogue = pa.table({"id": pa.array(dataset.items.ids, pa.string())})
     db.register("catalogue", catalogue)
     db.execute("CREATE TABLE items AS SELECT id FROM catalogue")
-    stage_parsed(db, files, schema, types)
+    stage_parsed(db, table, schema)
+    db.execute("RESET disabled_optimizers")
     sql = "SELECT malformed, count(*) FROM parsed GROUP BY 1 ORDER BY 2 DESC, 1"
     left_out = dict(db.execute(sql).fetchall())
     count, scored = sum(left_out.values()), left_out.pop(None, 0)
     found = ", ".join(f"{n} x {kind}" for kind, n in left_out.items())
     if not scored:
-        raise DatasetError(f"'{files[0]}': no row can be scored: {found or 'there are none'}")
+        raise DatasetError(f"'{table.first}': no row can be scored: {found or 'there are none'}")
     if left_out and strict:
         raise DatasetError(
-            f"'{files[0]}': rows that cannot be scored: {found}; correct them, or leave them out without "
+            f"'{table.first}': rows that cannot be scored: {found}; correct them, or leave them out without "
             "--strict"
         )
     stage_ordered(db, schema, has_users=False)

@@ -17,25 +17,30 @@ One row an event of the log, in the order of its files:
     e_*               DOUBLE      count of each engagement
     k_*               DOUBLE or VARCHAR  each candidate feature; NULL where it is not known
     c_*               as in file  the columns that request features and segments need
+    unknown_item      VARCHAR     the item's id if it is not in ``items``
     malformed         VARCHAR     the first thing that is wrong with the row; NULL if nothing is
 """
 
 from __future__ import annotations
 
-from pathlib import Path
+from collections.abc import Mapping
 from typing import NamedTuple
 
 from interactrank.data.errors import DatasetError
 from interactrank.data.extras import duckdb
 from interactrank.data.prepared.columns import SPLITS
-from interactrank.data.raw.files import columns_of, find_parquet
-from interactrank.data.raw.sql import milliseconds, number, quote, text
+from interactrank.data.raw.joins import Unmatched, unmatched
+from interactrank.data.raw.place import Place
+from interactrank.data.raw.sql import identity, literal, number, quote, text
 from interactrank.data.raw.staged_columns import candidate_column, engagement, event_columns, request_column
+from interactrank.data.raw.table import RawTable
+from interactrank.data.raw.time_units import as_milliseconds, time_unit
 from interactrank.schema import EventColumns, SearchSchema
 
 __all__ = ["EventCounts", "columns_with_a_role", "is_candidate", "stage_events", "stage_parsed"]
 
-NOT_BLANK = r"[^\s\p{Z}]"
+NOT_IN_ITEMS = " not in items"
+NOT_BLANK = r"[^\s\p{Z}\p{C}]"
 
 
 class EventCounts(NamedTuple):
@@ -45,15 +50,19 @@ class EventCounts(NamedTuple):
         rows: all of them.
         malformed: kind of malformed row -> how many of them are left out.
         unengaged: rows left out because the log has no impressions and nothing happened in them.
+        early: engagements whose event_time is before their request; they count from the request on.
+        unknown_items: items of the rows that ``items`` does not have; None if it has all.
     """
 
     rows: int
     malformed: dict[str, int]
     unengaged: int
+    early: int = 0
+    unknown_items: Unmatched | None = None
 
 
 def stage_events(
-    db: duckdb.DuckDBPyConnection, log: Path, schema: SearchSchema, *, strict: bool
+    db: duckdb.DuckDBPyConnection, log: Place, schema: SearchSchema, *, strict: bool
 ) -> EventCounts:
     """Make the table.
 
@@ -64,31 +73,35 @@ def stage_events(
         strict: refuse malformed rows.
 
     Raises:
-        DatasetError: no row can be used, none has an engagement, or one is malformed and ``strict`` is set.
+        DatasetError: no row can be used, none has an engagement, most engagements are before their requests,
+            or one is malformed and ``strict`` is set.
     """
     e = schema.events
-    files = find_parquet(log, "events")
-    types = columns_of(
-        db,
-        files,
-        [*columns_with_a_role(e), *event_columns(schema), *(f.column for f in schema.features.candidate)],
-    )
-    stage_parsed(db, files, schema, types)
-    return _count(db, files[0], schema, strict)
+    candidate = [f.column for f in schema.features.candidate]
+    table = RawTable.open(db, log, "events", [*columns_with_a_role(e), *event_columns(schema), *candidate])
+    stage_parsed(db, table, schema)
+    counts = _count(db, table.first, schema, strict)
+    early = _count_early(db, table.first, schema, strict)
+    return counts._replace(early=early, unknown_items=_unknown_items(db, counts))
 
 
-def stage_parsed(
-    db: duckdb.DuckDBPyConnection, files: list[str], schema: SearchSchema, types: dict[str, str]
-) -> None:
-    """Make the table of files whose columns have the given DuckDB types; nothing is counted or refused."""
-    case = " ".join(f"WHEN {test} THEN {_literal(kind)}" for kind, test in _kinds_of_malformed(schema.events))
+def stage_parsed(db: duckdb.DuckDBPyConnection, table: RawTable, schema: SearchSchema) -> None:
+    """Make the table ``parsed`` of the events; nothing is counted or refused.
+
+    Raises:
+        DatasetError: the unit of a time column cannot be told.
+    """
+    e = schema.events
+    units = {c: e.time_unit or time_unit(db, table, c) for c in (e.time, e.event_time) if c is not None}
+    case = " ".join(f"WHEN {test} THEN {literal(kind)}" for kind, test in _kinds_of_malformed(e))
+    rows = table.select(lambda types: _typed_columns(schema, table, types, units))
     db.execute(
         f"""CREATE TABLE parsed AS
-        SELECT p.* EXCLUDE (item_id, timed), CASE {case} END AS malformed
+        SELECT p.* EXCLUDE (item_id, timed), CASE WHEN item IS NULL THEN item_id END AS unknown_item,
+            CASE {case} END AS malformed
         FROM (SELECT r.*, i.rowid::INTEGER AS item
-              FROM (SELECT {", ".join(_typed_columns(schema, types))} FROM read_parquet(?)) r
-              LEFT JOIN items i ON i.id = r.item_id) p""",
-        [files],
+              FROM (SELECT row_number() OVER () AS row, f.* FROM ({rows}) f) r
+              LEFT JOIN items i ON i.id = r.item_id) p"""
     )
 
 
@@ -105,43 +118,52 @@ def columns_with_a_role(e: EventColumns) -> list[str]:
     ]
 
 
-def _typed_columns(schema: SearchSchema, types: dict[str, str]) -> list[str]:
-    """Return SQL for each column, with the two that only tell malformed rows: ``item_id`` and ``timed``."""
+def _typed_columns(
+    schema: SearchSchema, table: RawTable, types: Mapping[str, str], units: Mapping[str, str | None]
+) -> list[str]:
+    """Return SQL for each column but ``row``, with ``item_id`` and ``timed``, which tell malformed rows."""
     e = schema.events
-    event_time = milliseconds(e.event_time, types[e.event_time]) if e.event_time else "NULL::BIGINT"
+
+    def ids(column: str | None) -> str:
+        return identity(column, types.get(column or "", "VARCHAR"))
+
+    def at(column: str) -> str:
+        return as_milliseconds(column, types[column], units[column], stated=e.time_unit is not None)
+
+    event_time = at(e.event_time) if e.event_time else "NULL::BIGINT"
     timed = f"{quote(e.event_time)} IS NOT NULL" if e.event_time else "false"
     return [
-        "row_number() OVER () AS row",
-        f"{text(e.item)} AS item_id",
-        f"trim({text(e.query)}) AS query",
-        f"{milliseconds(e.time, types[e.time])} AS time",
-        f'{text(e.user)} AS "user"',
-        f"{text(e.request)} AS request_id",
-        f"{text(e.session)} AS session",
-        f"lower({text(e.split)}) AS split",
+        f"{ids(e.item)} AS item_id",
+        f"trim({text(e.query, types[e.query])}) AS query",
+        f"{at(e.time)} AS time",
+        f'{ids(e.user)} AS "user"',
+        f"{ids(e.request)} AS request_id",
+        f"{ids(e.session)} AS session",
+        f"lower(trim({ids(e.split)})) AS split",
         f"{number(e.position)} AS position",
         f"{number(e.true_probability)} AS true_probability",
-        f"{_shown(e)} AS shown",
+        f"{_shown(e, types)} AS shown",
         f"{event_time} AS event_time",
         f"{timed} AS timed",
         *(
-            f"CASE WHEN {quote(c)} IS NULL THEN 0 ELSE {number(c)} END AS {quote(engagement(n))}"
+            f"CASE WHEN {quote(c)} IS NULL THEN 0 ELSE {number(c, types[c])} END AS {quote(engagement(n))}"
             for n, c in e.engagements.items()
         ),
         *(
-            f"{(number if f.kind == 'number' else text)(f.column)} AS {quote(candidate_column(f.name))}"
+            f"{(number if f.kind == 'number' else identity)(f.column, types[f.column])} "
+            f"AS {quote(candidate_column(f.name))}"
             for f in schema.features.candidate
         ),
-        *(f"{quote(c)} AS {quote(request_column(schema, c, 'events'))}" for c in event_columns(schema)),
+        *(table.value(c, types, request_column(schema, c, "events")) for c in event_columns(schema)),
     ]
 
 
-def _shown(e: EventColumns) -> str:
-    """Return SQL: whether a row is an impression; NULL where its column holds no number."""
+def _shown(e: EventColumns, types: Mapping[str, str]) -> str:
+    """Return SQL: whether a row is an impression; NULL where its column is known and not a number."""
     column = e.impression_column
     if column is None:
         return "true" if e.impressions else "false"
-    return f"{quote(column)} IS NOT NULL AND {number(column)} > 0"
+    return f"{identity(column, types[column])} IS NOT NULL AND {number(column, types[column])} > 0"
 
 
 def _kinds_of_malformed(e: EventColumns) -> list[tuple[str, str]]:
@@ -163,12 +185,8 @@ def _kinds_of_malformed(e: EventColumns) -> list[tuple[str, str]]:
             else []
         ),
         *([(f"unparsable {e.impression_column}", "shown IS NULL")] if e.impression_column else []),
-        (f"{e.item} not in items", "item IS NULL"),
+        (f"{e.item}{NOT_IN_ITEMS}", "item IS NULL"),
     ]
-
-
-def _literal(value: str) -> str:
-    return "'" + value.replace("'", "''") + "'"
 
 
 def _count(db: duckdb.DuckDBPyConnection, file: str, schema: SearchSchema, strict: bool) -> EventCounts:
@@ -191,6 +209,36 @@ def _count(db: duckdb.DuckDBPyConnection, file: str, schema: SearchSchema, stric
         columns = ", ".join(repr(c) for c in schema.events.engagements.values())
         raise DatasetError(f"'{file}': no row has an engagement; check the columns {columns}")
     return EventCounts(rows, malformed, 0 if schema.events.impressions else well_formed - engaged)
+
+
+def _unknown_items(db: duckdb.DuckDBPyConnection, counts: EventCounts) -> Unmatched | None:
+    if not any(kind.endswith(NOT_IN_ITEMS) for kind in counts.malformed):
+        return None
+    missing = "SELECT DISTINCT unknown_item AS id FROM parsed WHERE unknown_item IS NOT NULL"
+    known = db.execute("SELECT count(DISTINCT item) FROM parsed").fetchone()[0]
+    return unmatched(db, missing, int(known), "items", "id")
+
+
+def _count_early(db: duckdb.DuckDBPyConnection, file: str, schema: SearchSchema, strict: bool) -> int:
+    """Return how many engagements happened before their request.
+
+    Raises:
+        DatasetError: more than half of those with an event_time did, or one did and ``strict`` is set.
+    """
+    e = schema.events
+    if e.event_time is None:
+        return 0
+    early, timed = db.execute(
+        f"""SELECT count(*) FILTER (event_time < time), count(event_time) FROM parsed
+        WHERE malformed IS NULL AND ({_engaged(schema)})"""
+    ).fetchone()
+    if early and (strict or early * 2 > timed):
+        raise DatasetError(
+            f"'{file}': {early:,} of {timed:,} engagements have an '{e.event_time}' before the "
+            f"'{e.time}' of their request; check the unit and the time zone of the two columns, or set "
+            "schema.events.event_time to null"
+        )
+    return int(early)
 
 
 def _engaged(schema: SearchSchema) -> str:

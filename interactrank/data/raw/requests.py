@@ -15,6 +15,8 @@ One row a request, in order of time, then of request id:
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 from interactrank.data.errors import DatasetError
 from interactrank.data.extras import duckdb
 from interactrank.data.raw.events import is_candidate
@@ -24,7 +26,25 @@ from interactrank.data.raw.staged_columns import event_columns, request_column
 from interactrank.data.settings import PrepareSettings
 from interactrank.schema import SearchSchema
 
-__all__ = ["request_id", "sequence_end", "stage_ordered", "stage_requests"]
+__all__ = ["MIXED", "request_id", "sequence_end", "stage_ordered", "stage_requests"]
+
+MIXED = ("user", "query", "time", "split")
+"""What all rows of a request should share."""
+
+
+PLURAL = {"user": "users", "query": "queries", "time": "times", "split": "splits"}
+
+
+class RequestCounts(NamedTuple):
+    """Requests of a log.
+
+    Args:
+        requests: all of them.
+        mixed: user, query, time or split -> how many requests have rows of several.
+    """
+
+    requests: int
+    mixed: dict[str, int]
 
 
 def request_id(schema: SearchSchema, table: str = "parsed") -> str:
@@ -36,17 +56,19 @@ def request_id(schema: SearchSchema, table: str = "parsed") -> str:
 
 def stage_requests(
     db: duckdb.DuckDBPyConnection, schema: SearchSchema, settings: PrepareSettings, *, has_users: bool
-) -> int:
-    """Make the table of the table ``parsed`` (and ``users``), and return its number of rows.
+) -> RequestCounts:
+    """Make the table of the table ``parsed`` (and ``users``).
 
     Raises:
-        DatasetError: no request is trained on.
+        DatasetError: no request is trained on, or with ``settings.strict`` one is of several users, queries,
+            times or splits.
     """
     count = stage_ordered(db, schema, has_users)
+    mixed = _count_mixed(db, schema, settings.strict)
     db.execute('CREATE TABLE user_rows AS SELECT DISTINCT "user" FROM ordered WHERE "user" IS NOT NULL')
     db.execute(
         f"""CREATE TABLE requests AS
-        SELECT o.* EXCLUDE (split), o.rowid AS request, coalesce(u.rowid, -1) AS user_row,
+        SELECT o.* EXCLUDE (split, {_mixed_columns()}), o.rowid AS request, coalesce(u.rowid, -1) AS user_row,
             {split_of(schema, settings, count)} AS split, {sequence_end(schema)} AS history_end
         FROM ordered o LEFT JOIN user_rows u USING ("user") ORDER BY o.rowid"""
     )
@@ -56,13 +78,14 @@ def stage_requests(
         raise DatasetError(
             "no request falls into the train split; check prepare.split, train_from and the log's times"
         )
-    return count
+    return RequestCounts(count, mixed)
 
 
 def stage_ordered(db: duckdb.DuckDBPyConnection, schema: SearchSchema, has_users: bool) -> int:
     """Make the table ``ordered``: requests in order, without what depends on other requests."""
     context = [quote(request_column(schema, c, "events")) for c in event_columns(schema)]
-    firsts = ", ".join(f"arg_min({c}, row) AS {c}" for c in ["query", '"user"', "session", "split", *context])
+    firsts = ", ".join(f"arg_min({c}, row) AS {c}" for c in ["query", '"user"', "session", *context])
+    firsts += f", {_split(schema)} AS split, {_mixed(schema)}"
     grouped = f"""SELECT {request_id(schema)} AS request_id, min(time) AS time, {firsts}
         FROM parsed WHERE {is_candidate(schema)} GROUP BY 1"""
     joined = f"SELECT g.* FROM ({grouped}) g"
@@ -70,6 +93,40 @@ def stage_ordered(db: duckdb.DuckDBPyConnection, schema: SearchSchema, has_users
         joined = f'SELECT g.*, u.* EXCLUDE ("user") FROM ({grouped}) g LEFT JOIN users u USING ("user")'
     db.execute(f"CREATE TABLE ordered AS {joined} ORDER BY time, request_id")
     return int(db.execute("SELECT count(*) FROM ordered").fetchone()[0])
+
+
+def _split(schema: SearchSchema) -> str:
+    """Return SQL for the split of a request's rows: the last, so that no row of test is trained on."""
+    if not schema.events.split:
+        return "NULL::VARCHAR"
+    return "CASE WHEN bool_or(split = 'test') THEN 'test' ELSE max(split) END"  # validation > train
+
+
+def _mixed(schema: SearchSchema) -> str:
+    """Return SQL, for each of ``MIXED``, for whether the rows of a request differ in it."""
+    e = schema.events
+    able = {"user": e.user and e.request, "query": e.request, "time": e.request, "split": e.split}
+    values = {"user": '"user"', "query": "lower(query)", "time": "time", "split": "split"}
+    return ", ".join(
+        f"{f'min({values[what]}) <> max({values[what]})' if able[what] else 'false'} AS mixed_{what}"
+        for what in MIXED
+    )
+
+
+def _mixed_columns() -> str:
+    return ", ".join(f"mixed_{what}" for what in MIXED)
+
+
+def _count_mixed(db: duckdb.DuckDBPyConnection, schema: SearchSchema, strict: bool) -> dict[str, int]:
+    counts = ", ".join(f"count(*) FILTER (mixed_{what})" for what in MIXED)
+    found = db.execute(f"SELECT {counts} FROM ordered").fetchone()
+    mixed = {what: n for what, n in zip(MIXED, found, strict=True) if n}
+    if mixed and strict:
+        told = ", ".join(f"{n:,} requests have rows of several {PLURAL[w]}" for w, n in mixed.items())
+        raise DatasetError(
+            f"{told}; check schema.events.request ('{schema.events.request}'), or leave --strict out"
+        )
+    return mixed
 
 
 def sequence_end(schema: SearchSchema) -> str:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,8 @@ from interactrank.data.extras import duckdb, pa
 from interactrank.data.raw.candidates import stage_candidates
 from interactrank.data.raw.events import EventCounts, stage_events
 from interactrank.data.raw.items import stage_items
+from interactrank.data.raw.joins import Unmatched, unmatched
+from interactrank.data.raw.place import Place
 from interactrank.data.raw.requests import stage_requests
 from interactrank.data.raw.sql import first_line
 from interactrank.data.raw.users import stage_users
@@ -30,6 +33,8 @@ class StagedLog:
         events: rows of the events files, and those that were left out.
         num_items, num_requests: rows of ``items`` and ``requests``.
         has_users: whether there is a table ``users``.
+        mixed: user, query, time or split -> requests that have rows of several.
+        unknown_users: users of the requests that ``users`` does not have; None if it has all.
     """
 
     db: duckdb.DuckDBPyConnection
@@ -37,6 +42,8 @@ class StagedLog:
     num_items: int
     num_requests: int
     has_users: bool = False
+    mixed: dict[str, int] = field(default_factory=dict)
+    unknown_users: Unmatched | None = None
 
     def batches(self, sql: str, size: int = 65_536) -> Iterator[pa.RecordBatch]:
         """Yield the rows of a query, with one record batch in memory at a time."""
@@ -49,7 +56,9 @@ class StagedLog:
             return cursor.sql(sql).to_arrow_table()
 
 
-def stage_log(log: Path, schema: SearchSchema, settings: PrepareSettings, work: Path) -> StagedLog:
+def stage_log(
+    log: str | os.PathLike[str], schema: SearchSchema, settings: PrepareSettings, work: Path
+) -> StagedLog:
     """Stage a log in the folder ``work``.
 
     Raises:
@@ -70,10 +79,15 @@ def stage_log(log: Path, schema: SearchSchema, settings: PrepareSettings, work: 
     db = _connect(settings, work)
     try:
         db.execute("SET TimeZone = 'UTC'; SET enable_progress_bar = false")
-        num_items = stage_items(db, log, schema)
-        has_users = stage_users(db, log, schema)
-        events = stage_events(db, log, schema, strict=settings.strict)
-        num_requests = stage_requests(db, schema, settings, has_users=has_users)
+        place = Place.of(log)
+        num_items = stage_items(db, place, schema)
+        has_users = stage_users(db, place, schema)
+        events = stage_events(db, place, schema, strict=settings.strict)
+        db.execute("RESET disabled_optimizers")  # from here on nothing reads the files
+        num_requests, mixed = stage_requests(db, schema, settings, has_users=has_users)
+        unknown_users = None
+        if has_users:
+            unknown_users = _unknown_users(db)
         stage_candidates(db, schema)
     except duckdb.Error as error:
         db.close()
@@ -81,7 +95,13 @@ def stage_log(log: Path, schema: SearchSchema, settings: PrepareSettings, work: 
     except BaseException:
         db.close()
         raise
-    return StagedLog(db, events, num_items, num_requests, has_users)
+    return StagedLog(db, events, num_items, num_requests, has_users, mixed, unknown_users)
+
+
+def _unknown_users(db: duckdb.DuckDBPyConnection) -> Unmatched | None:
+    missing = 'SELECT "user" AS id FROM user_rows ANTI JOIN users USING ("user")'
+    known = db.execute('SELECT count(*) FROM user_rows SEMI JOIN users USING ("user")').fetchone()[0]
+    return unmatched(db, missing, int(known), "users", '"user"')
 
 
 def _connect(settings: PrepareSettings, work: Path) -> duckdb.DuckDBPyConnection:

@@ -8,19 +8,18 @@ One row a user:
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from interactrank.data.errors import DatasetError
 from interactrank.data.extras import duckdb
-from interactrank.data.raw.files import columns_of, find_parquet
-from interactrank.data.raw.sql import quote, text
+from interactrank.data.raw.place import Place
+from interactrank.data.raw.sql import identity
 from interactrank.data.raw.staged_columns import request_column, user_columns
+from interactrank.data.raw.table import RawTable
 from interactrank.schema import SearchSchema
 
 __all__ = ["stage_users"]
 
 
-def stage_users(db: duckdb.DuckDBPyConnection, log: Path, schema: SearchSchema) -> bool:
+def stage_users(db: duckdb.DuckDBPyConnection, log: Place, schema: SearchSchema) -> bool:
     """Make the table; return whether there is one.
 
     Raises:
@@ -28,18 +27,18 @@ def stage_users(db: duckdb.DuckDBPyConnection, log: Path, schema: SearchSchema) 
     """
     if schema.users is None:
         return False
-    files = find_parquet(log, "users")
-    wanted = user_columns(schema)
-    columns_of(db, files, [schema.users.id, *wanted])
-    others = "".join(f", {quote(c)} AS {quote(request_column(schema, c, 'users'))}" for c in wanted)
-    db.execute(
-        f"""CREATE TABLE users AS SELECT {text(schema.users.id)} AS "user"{others} FROM read_parquet(?)
-        WHERE {quote(schema.users.id)} IS NOT NULL""",
-        [files],
+    wanted, key = user_columns(schema), schema.users.id
+    table = RawTable.open(db, log, "users", [key, *wanted])
+    rows = table.select(
+        lambda types: [
+            f'{identity(key, types[key])} AS "user"',
+            *(table.value(c, types, request_column(schema, c, "users")) for c in wanted),
+        ]
     )
+    db.execute(f'CREATE TABLE users AS SELECT * FROM ({rows}) WHERE "user" IS NOT NULL')
     repeated = db.execute('SELECT "user" FROM users GROUP BY 1 HAVING count(*) > 1 LIMIT 1').fetchone()
     if repeated:
         raise DatasetError(
-            f"'{files[0]}': user id {repeated[0]!r} is there more than once; keep one row for each"
+            f"'{table.first}': user id {repeated[0]!r} is there more than once; keep one row for each"
         )
     return True

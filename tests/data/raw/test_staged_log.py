@@ -242,7 +242,7 @@ def test_a_column_of_the_same_name_in_events_and_users(tmp_path: Path) -> None:
     log = prepared(tmp_path, events, [item("a")], [user("u", age=40)], schema=wanted)
     row = requests(log)[0]
     assert row["dense"] == [17, 40]
-    assert row["segment.age"] == "40.0"
+    assert row["segment.age"] == "40"
 
 
 def test_users_without_an_id_are_passed_over(tmp_path: Path) -> None:
@@ -459,7 +459,8 @@ def test_no_folder_and_no_files(tmp_path: Path) -> None:
     (tmp_path / "log").mkdir()
     (tmp_path / "log" / "clicks.csv").touch()
     assert stop(tmp_path, minimal()) == (
-        "'/log' has neither events.parquet nor a folder events/ of Parquet files; it has clicks.csv"
+        "'/log' has neither events.parquet (.csv, .tsv, .json, .jsonl; text also .gz, .zst) nor a folder "
+        "events/ of such files; it has clicks.csv"
     )
 
 
