@@ -197,7 +197,7 @@ def _geometric(query: StoreQuery, totals: NDArray, counts: NDArray, seen: NDArra
     met, for which the first logarithm is 0, need not be there.
     """
     keys = np.maximum(query.per_request(), 1)
-    gain = query.per_candidate(np.log1p(counts * query.num_items))
+    gain = query.per_candidate(np.log1p(counts * query.prior_items))
     base = -query.per_request(np.log1p(totals)) / keys
     rate = np.exp(gain / query.spread(keys) + query.spread(base))
-    return np.where(query.spread(seen > 0), rate / query.num_items, 0.0)
+    return np.where(query.spread(seen > 0), rate / query.prior_items, 0.0)

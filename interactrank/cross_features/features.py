@@ -72,6 +72,7 @@ class CrossFeatures:
         stores: what each store's :meth:`CrossFeature.open` returned.
         num_items: N.
         fields: column of the items file -> the values by which features count.
+        prior_items: items that a rate without history is one of; N when left out.
     """
 
     def __init__(
@@ -81,20 +82,24 @@ class CrossFeatures:
         stores: Mapping[str, Any],
         num_items: int,
         fields: Mapping[str, ItemFields] | None = None,
+        prior_items: int | None = None,
     ) -> None:
+        self.prior_items = prior_items or num_items
         self.features, self.stores, self.num_items, self.fields = features, stores, num_items, fields
         self.columns = CrossColumns.of_features(features)
 
     @classmethod
-    def open(cls, folder: Path, schema: SearchSchema, num_items: int) -> CrossFeatures:
-        """Open the stores that ``prepare`` wrote into the dataset ``folder``."""
+    def open(
+        cls, folder: Path, schema: SearchSchema, num_items: int, prior_items: int | None = None
+    ) -> CrossFeatures:
+        """Open the stores that ``prepare`` wrote into the dataset ``folder``; arguments as above."""
         features, stores = features_of(schema), {}
         for feature in features:
             for name in feature.stores:
                 if name not in stores:
                     stores[name] = feature.open(folder / STORES / name)
         fields = {c: ItemFields.open(folder / FIELDS / field_folder(c)) for c in field_columns(features)}
-        return cls(features, stores=stores, num_items=num_items, fields=fields)
+        return cls(features, stores=stores, num_items=num_items, fields=fields, prior_items=prior_items)
 
     def look_up(
         self,
@@ -116,7 +121,7 @@ class CrossFeatures:
             CrossFeatureError: a feature gives another shape than [C] or [R]; with ``check`` also for NaN and
                 infinity where its column allows none, and for a rate that is outside of 0..1.
         """
-        lookup = Lookup(requests, candidates, self.num_items, self.fields)
+        lookup = self._lookup(requests, candidates)
         rates, numbers, ratios = self.columns.rates, self.columns.numbers, self.columns.ratios
         out = CrossArrays(
             np.zeros((lookup.num_candidates, len(rates)), np.float32),
@@ -147,7 +152,10 @@ class CrossFeatures:
     def find_one(self, name: str, requests: RequestKeys, candidates: Jagged | None = None) -> Found:
         """Return what the look-up of the feature of that name gives; see :meth:`look_up`."""
         feature = next(f for f in self.features if f.name == name)
-        return self._find(feature, Lookup(requests, candidates, self.num_items, self.fields))
+        return self._find(feature, self._lookup(requests, candidates))
+
+    def _lookup(self, requests: RequestKeys, candidates: Jagged | None) -> Lookup:
+        return Lookup(requests, candidates, self.num_items, self.fields, self.prior_items)
 
     def known_items(self, requests: RequestKeys, only: Collection[str]) -> Int64s | None:
         """Return the items that some feature knows something about for one request, none twice, ascending.

@@ -35,6 +35,8 @@ class Lookup:
         candidates: items of each request, none twice; None for the whole catalogue, C = R * N.
         num_items: N.
         fields: column of the items file -> the values of all items.
+        prior_items: items that a rate without history is one of; N when left out. A catalogue that has grown
+            since the model was trained keeps the number of then.
     """
 
     def __init__(
@@ -43,8 +45,10 @@ class Lookup:
         candidates: Jagged | None,
         num_items: int,
         fields: Mapping[str, ItemFields] | None = None,
+        prior_items: int | None = None,
     ) -> None:
         self.requests, self.candidates, self.num_items = requests, candidates, num_items
+        self.prior_items = prior_items or num_items
         self.item_fields = fields or {}
         self.num_requests = len(requests.time)
         self.index = CandidateIndex(candidates, self.num_requests, num_items)
@@ -110,7 +114,9 @@ class Lookup:
         """Return what the candidates meet in a store, under the request keys of the name ``keys``."""
         return self.once(
             (id(store), keys, until),
-            lambda: StoreQuery(store, self.requests.keys[keys], self.until(until), self.index),
+            lambda: StoreQuery(
+                store, self.requests.keys[keys], self.until(until), self.index, self.prior_items
+            ),
         )
 
 
@@ -179,6 +185,7 @@ class StoreQuery:
         keys: of each request.
         end: [R] milliseconds; engagements before it count.
         index: the candidates.
+        prior_items: of the :class:`Lookup`.
 
     Attributes:
         key, rows, request, end: [K] each request key, its row in the store (-1: none), its request, and when
@@ -186,8 +193,10 @@ class StoreQuery:
         which, pairs, candidate: [P] the request key of each pair, its position in the store, its candidate.
     """
 
-    def __init__(self, store: CountStore, keys: Jagged, end: Int64s, index: CandidateIndex) -> None:
-        self.store, self.num_requests, self.num_items = store, len(end), index.num_items
+    def __init__(
+        self, store: CountStore, keys: Jagged, end: Int64s, index: CandidateIndex, prior_items: int
+    ) -> None:
+        self.store, self.num_requests, self.prior_items = store, len(end), prior_items
         self.key, self.rows, self.request = keys.values, store.rows(keys.values), row_of_each(keys)
         self.end = end[self.request]
         self.candidate_lengths = index.lengths

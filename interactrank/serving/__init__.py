@@ -5,6 +5,7 @@ from interactrank.serving.errors import ArtifactError, RequestError
 from interactrank.serving.item_embeddings import ItemEmbeddingsError, export_items, read_items
 from interactrank.serving.pre_ranker import PreRanker
 from interactrank.serving.ranking import Explanation, Ranking
+from interactrank.serving.refresh import refresh_items
 
 __all__ = [
     "ArtifactError",
@@ -16,4 +17,5 @@ __all__ = [
     "Version",
     "export_items",
     "read_items",
+    "refresh_items",
 ]

@@ -55,9 +55,9 @@ class ItemVectors:
         return int(self.values.shape[1])
 
     @property
-    def precision(self) -> str:
+    def precision(self) -> Precision:
         """One of :data:`PRECISIONS`."""
-        return str(self.values.dtype)
+        return next(p for p in PRECISIONS if self.values.dtype == p)
 
     def dots(self, query: Tensor, rows: Tensor | None = None) -> Tensor:
         """Return the product of each vector with a query.

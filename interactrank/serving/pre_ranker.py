@@ -35,7 +35,7 @@ from interactrank.serving.live_requests import LiveRequests
 from interactrank.serving.ranking import Explanation, Ranking
 from interactrank.serving.selection import top_k
 
-__all__ = ["PreRanker"]
+__all__ = ["PreRanker", "open_model"]
 
 Mask = NDArray[np.bool_]
 
@@ -61,8 +61,8 @@ class PreRanker:
         self.schema, self.layout = version.schema, layout
         self.ids = ItemIds.open(folder / IDS)
         self.vectors = ItemVectors.open(folder / VECTORS)
-        self.model = _open_model(version)
-        self.cross = CrossFeatures.open(folder, self.schema, len(self.ids))
+        self.model = open_model(version)
+        self.cross = CrossFeatures.open(folder, self.schema, len(self.ids), layout.num_items)
         self.filters = Filters(folder, self.ids)
         self.head_weights = dict(version.facts["head_weights"])
         self._candidates = CandidateReader(self.schema, self.ids, unknown_items)
@@ -241,7 +241,8 @@ class _Catalogue:
         return np.asarray(self._event_ids[rows])
 
 
-def _open_model(version: Version) -> InteractRank:
+def open_model(version: Version) -> InteractRank:
+    """Return the model of a version, in evaluation mode."""
     found = version.facts["model"]
     settings = parse_config(ModelSettings, found["settings"], f"{version.folder}/manifest.json")
     model = build_model(found["name"], layout=version.layout, settings=settings)
