@@ -35,14 +35,13 @@ class Filters:
 
     def __init__(self, folder: Path, ids: ItemIds) -> None:
         self._ids = ids
-        found = {**_folders(folder / FIELDS_OF_ITEMS), **_folders(folder / FIELDS)}
-        self._folders = found
-        self._opened: dict[str, ItemFields] = {}
+        folders = {**_folders(folder / FIELDS_OF_ITEMS), **_folders(folder / FIELDS)}
+        self._fields = {name: ItemFields.open(path) for name, path in folders.items()}
 
     @property
     def fields(self) -> list[str]:
         """Names by whose values items can be chosen."""
-        return list(self._folders)
+        return list(self._fields)
 
     def mask(
         self,
@@ -74,13 +73,11 @@ class Filters:
         return mask
 
     def _has_value(self, name: str, values: Sequence[Any]) -> NDArray[np.bool_]:
-        if name not in self._folders:
+        if name not in self._fields:
             raise RequestError(f"items have no field '{name}' to choose by{near(name, self.fields)}")
         if isinstance(values, str):
             raise RequestError(f"where: give the values of '{name}' as a list, such as ['{values}']")
-        if name not in self._opened:
-            self._opened[name] = ItemFields.open(self._folders[name])
-        fields = self._opened[name]
+        fields = self._fields[name]
         wanted = np.isin(fields.hashes, [hash63(normalize(str(v))) for v in values])
         found = np.zeros(len(self._ids), bool)
         found[row_of_each(fields.values)[wanted[fields.values.values]]] = True

@@ -6,7 +6,6 @@ Shapes: R requests, N items of the catalogue, C candidates, D embedding dim, H h
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
@@ -73,7 +72,7 @@ class PreRanker:
                 name: Vocabulary.open(table, folder / "vocabulary" / f"{name}.parquet")
                 for name, table in self.schema.tables.items()
             },
-            users=Users(folder),
+            users=Users(folder).open(),
             items=_Catalogue(len(self.ids), folder / EVENT_IDS),
             item_rows=self.ids.rows,
             item_fields=self.cross.fields or {},
@@ -227,17 +226,17 @@ class _Catalogue:
     """What user sequences need to know of items."""
 
     def __init__(self, size: int, event_ids: Path) -> None:
-        self._size, self._path = size, event_ids
+        self._size = size
+        self._event_ids: Int64s | None = None
+        if event_ids.exists():  # mapped now, so that the version may be deleted while it is served
+            self._event_ids = np.asarray(np.memmap(event_ids, "<i8", "r"))
 
     def __len__(self) -> int:
         return self._size
 
-    @cached_property
-    def _event_ids(self) -> Int64s:
-        return np.asarray(np.memmap(self._path, "<i8", "r"))
-
     def first(self, feature: str, rows: Ints) -> Int64s:
         """Return the rows of the ID table of ``sequence.item``."""
+        assert self._event_ids is not None  # an export has them if its schema has a sequence
         return np.asarray(self._event_ids[rows])
 
 

@@ -16,7 +16,7 @@ from interactrank.runs.run_directory import RunDirectoryError
 from interactrank.serving import ArtifactError, PreRanker, Version
 from interactrank.serving import export as module
 from interactrank.serving.artifact import current_name
-from tests.serving.exported import Exported, export_again
+from tests.serving.exported import Exported, export_again, live_request
 
 
 @pytest.fixture
@@ -56,6 +56,14 @@ def test_an_older_version_is_not_served(made: Exported, copy: Path, monkeypatch:
     export_again(made, copy, replace_newer=True)
     assert current_name(copy) == older.name
     assert len(PreRanker.open(copy).ids) == 12
+
+
+def test_a_version_may_be_deleted_while_it_is_served(made: Exported, copy: Path) -> None:
+    ranker, request = PreRanker.open(copy), live_request(made, "r7")
+    expected = PreRanker.open(made.artifact).rank(request)
+    shutil.rmtree(copy)
+    assert ranker.rank(request).ids == expected.ids
+    assert ranker.filters.mask(where={"categories": ["c1"]}).any()
 
 
 def test_a_failed_export_leaves_the_old_one(

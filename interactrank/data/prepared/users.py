@@ -36,6 +36,11 @@ class Users:
         self.folder = folder / USERS
         self._sequences = folder / SEQUENCES
 
+    def open(self) -> Users:
+        """Map all files now, so that the folder may be deleted while they are in use; return itself."""
+        _ = self.sequences, self._keys, self._rows, self._table
+        return self
+
     @cached_property
     def sequences(self) -> UserSequences | None:
         """Return the engagements of all users; None if the schema has no sequence."""
