@@ -73,7 +73,9 @@ def save_model(dmp: nn.Module, path: str | os.PathLike[str]) -> None:
 
 
 @torch.no_grad()
-def load_model(model: nn.Module, path: str | os.PathLike[str], *, grown: bool = False) -> None:
+def load_model(
+    model: nn.Module, path: str | os.PathLike[str], *, grown: bool = False, mapped: bool = False
+) -> None:
     """Fill an unsharded model from a file of :func:`save_model`; needs no process group.
 
     Args:
@@ -81,6 +83,9 @@ def load_model(model: nn.Module, path: str | os.PathLike[str], *, grown: bool = 
         path: the file.
         grown: tables of the model may have more rows than those of the file; a further row is row 0, as which
             its value is read by a table without it.
+        mapped: make the weights views of the mapped file instead of copies, not together with ``grown``:
+            nothing is read before it is needed, processes share the pages, and tables may be on the ``meta``
+            device. They are to be read only.
 
     Raises:
         WeightsError: the file is unreadable or truncated, or of another model (nothing is loaded then).
@@ -92,6 +97,9 @@ def load_model(model: nn.Module, path: str | os.PathLike[str], *, grown: bool = 
             for key in sorted({*theirs, *mine}):
                 if not (grown and _is_longer(mine.get(key), theirs.get(key))):
                     _check_entry(path, key, theirs.get(key), mine.get(key))
+            if mapped:
+                model.load_state_dict({key: file.get_tensor(key) for key in mine}, assign=True)
+                mine = {}
             for key, target in mine.items():
                 rows = file.get_tensor(key)
                 if target.shape == rows.shape:

@@ -16,9 +16,10 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from safetensors.torch import save_file
 
 from interactrank.core.atomic_directory import atomic_directory
-from interactrank.core.files import sha256
+from interactrank.core.files import atomic_write, sha256
 from interactrank.core.manifest import MANIFEST, Manifest
 from interactrank.core.versions import version_of
 from interactrank.cross_features.item_fields import ItemFields
@@ -68,7 +69,7 @@ def export_model(
         model: trained, in evaluation mode.
         dataset: that it was trained on.
         output: folder of the export; earlier versions in it stay.
-        weights: the model's file, as ``train`` writes it.
+        weights: the model's file, which tells one version from another.
         facts: what the manifest says of model and command.
         precision: of the item vectors.
         replace_newer: serve it even if the version that is served has later events.
@@ -96,7 +97,7 @@ def export_model(
     folder = version_folder(output, f"{stamp}-{digest.hexdigest()[:8]}")
     if not (folder / MANIFEST).exists():
         with atomic_directory(folder) as staging:
-            _write(staging, model, dataset, weights, precision)
+            _write(staging, model, dataset, precision)
             every = {
                 "artifact_format": ARTIFACT_FORMAT,
                 "version": __version__,
@@ -140,10 +141,10 @@ def embed_items(model: InteractRank, dataset: PreparedDataset) -> NDArray[np.flo
     return vectors
 
 
-def _write(
-    staging: Path, model: InteractRank, dataset: PreparedDataset, weights: Path, precision: Precision
-) -> None:
-    shutil.copyfile(weights, staging / WEIGHTS)
+def _write(staging: Path, model: InteractRank, dataset: PreparedDataset, precision: Precision) -> None:
+    # Not a copy of the file: on a dataset that has grown, tables have more rows than they were trained with.
+    state = {name: value.contiguous() for name, value in model.state_dict().items()}
+    atomic_write(staging / WEIGHTS, lambda path: save_file(state, path))
     for name in FROM_DATASET:
         if (dataset.folder / name).is_dir():
             shutil.copytree(dataset.folder / name, staging / name)

@@ -244,9 +244,10 @@ def open_model(version: Version) -> InteractRank:
     """Return the model of a version, in evaluation mode."""
     found = version.facts["model"]
     settings = parse_config(ModelSettings, found["settings"], f"{version.folder}/manifest.json")
-    model = build_model(found["name"], layout=version.layout, settings=settings)
-    load_model(model, version.folder / WEIGHTS)
-    return model.eval()
+    meta = torch.device("meta")
+    model = build_model(found["name"], layout=version.layout, settings=settings, table_device=meta)
+    load_model(model, version.folder / WEIGHTS, mapped=True)
+    return model.eval().requires_grad_(False)
 
 
 def _key_of(keys: RequestKeys, n: int) -> RequestKeys:

@@ -7,6 +7,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+import torch
 
 from interactrank.core.settings import ConfigError
 from interactrank.data.prepared.dataset import PreparedDataset
@@ -56,6 +57,13 @@ def test_an_older_version_is_not_served(made: Exported, copy: Path, monkeypatch:
     export_again(made, copy, replace_newer=True)
     assert current_name(copy) == older.name
     assert len(PreRanker.open(copy).ids) == 12
+
+
+def test_weights_are_views_of_the_mapped_file(made: Exported) -> None:
+    model = PreRanker.open(made.artifact).model
+    for name, value in made.model.state_dict().items():
+        assert torch.equal(model.state_dict()[name], value), name
+    assert not any(p.requires_grad or p.is_meta for p in model.parameters())
 
 
 def test_a_version_may_be_deleted_while_it_is_served(made: Exported, copy: Path) -> None:
