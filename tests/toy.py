@@ -70,8 +70,8 @@ class _Dense(nn.Module):
     ) -> tuple[Tensor, dict[str, Tensor]]:
         history = events["products"]
         values, lengths = history.values(), history.lengths()
-        request = torch.repeat_interleave(torch.arange(batch.num_requests), lengths)
-        total = torch.zeros(batch.num_requests, values.shape[1]).index_add(0, request, values)
+        request = torch.repeat_interleave(torch.arange(batch.num_requests, device=lengths.device), lengths)
+        total = values.new_zeros(batch.num_requests, values.shape[1]).index_add(0, request, values)
         mean = total / lengths.clamp(min=1)[:, None]
         x = torch.cat([pooled["queries"], pooled["words"], mean, batch.request_dense], dim=1)
         towers = self.dropout(self.norm(torch.relu(self.tower(x))))

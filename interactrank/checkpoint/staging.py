@@ -117,16 +117,24 @@ def _shape(value: Tensor) -> list[tuple[torch.Size, torch.dtype]]:
 def _like(value: Tensor) -> Tensor:
     """Memory for a tensor, or for a rank's parts of it; for copies from a GPU its pages are locked."""
     if not isinstance(value, ShardedTensor):
-        return torch.empty(value.shape, dtype=value.dtype, pin_memory=value.is_cuda and value.numel() > 0)
+        return _empty(value, locked=value.is_cuda and value.numel() > 0)
     metadata = copy.deepcopy(value.metadata())
     for part in metadata.shards_metadata:
         assert part.placement is not None
         part.placement._device = torch.device("cpu")  # as torch's own ShardedTensor.cpu does
+    parts = [shard.tensor for shard in value.local_shards()]
+    # Torch refuses parts that differ in this from what the metadata says; one without numbers has no pages.
+    locked = bool(parts) and all(part.is_cuda and part.numel() > 0 for part in parts)
+    metadata.tensor_properties.pin_memory = locked
     places = {tuple(part.shard_offsets): part for part in metadata.shards_metadata}
     shards = [
-        Shard(_like(shard.tensor), places[tuple(shard.metadata.shard_offsets)])
+        Shard(_empty(shard.tensor, locked=locked), places[tuple(shard.metadata.shard_offsets)])
         for shard in value.local_shards()
     ]
     return ShardedTensor._init_from_local_shards_and_global_metadata(
         shards, metadata, process_group=value._process_group
     )
+
+
+def _empty(value: Tensor, *, locked: bool) -> Tensor:
+    return torch.empty(value.shape, dtype=value.dtype, pin_memory=locked)

@@ -6,11 +6,21 @@ A module that only names types of such a dependency imports it under ``TYPE_CHEC
 from __future__ import annotations
 
 import importlib
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import ModuleType
 
 from interactrank.core.errors import UserError
 
 __all__ = ["MissingExtraError", "require"]
+
+_HIDDEN = {"bm25s": ("jax", "jax.lax")}
+"""Package -> modules that are absent to it while it is imported.
+
+bm25s runs JAX once, and JAX then keeps three quarters of a GPU's memory, which the training lacks. JAX serves
+its choice of the best alone, which is not called here.
+"""
 
 
 class MissingExtraError(UserError, ImportError):
@@ -51,8 +61,21 @@ def require(package: str, extra: str) -> ModuleType:
 extra 'report': pip install 'interactrank[report]'
     """
     try:
-        return importlib.import_module(package)
+        with _hidden(_HIDDEN.get(package, ())):
+            return importlib.import_module(package)
     except ModuleNotFoundError as error:
         if error.name is None or error.name.split(".")[0] != package.split(".")[0]:
             raise
         raise MissingExtraError(package.split(".")[0], extra) from error
+
+
+@contextmanager
+def _hidden(names: tuple[str, ...]) -> Iterator[None]:
+    before = {name: sys.modules[name] for name in names if name in sys.modules}
+    sys.modules.update(dict.fromkeys(names))  # type: ignore[arg-type]  # None makes an import fail
+    try:
+        yield
+    finally:
+        for name in names:
+            del sys.modules[name]
+        sys.modules.update(before)

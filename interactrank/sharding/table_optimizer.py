@@ -9,6 +9,7 @@ import torch
 from torch import nn
 from torch.distributed.optim import _apply_optimizer_in_backward
 from torch.optim import Optimizer
+from torchrec.optim import optimizers as placeholders
 from torchrec.optim.rowwise_adagrad import RowWiseAdagrad
 
 from interactrank.sharding.errors import ShardingError
@@ -82,9 +83,21 @@ def apply_table_optimizer(
         replicated: data-parallel tables; they have dense gradients, and an optimizer outside of the backward
             pass updates them.
     """
-    kind, arguments = table_optimizer(settings, device_type)
+    kind, arguments = _as_fused(*table_optimizer(settings, device_type))
     fused = [weight for name, weight in tables.items() if name not in replicated]
     _apply_optimizer_in_backward(kind, fused, arguments)
+
+
+def _as_fused(kind: type[Optimizer], arguments: dict[str, Any]) -> tuple[type[Optimizer], dict[str, Any]]:
+    """Return class and arguments as FBGEMM's kernels take them: Adam's betas are two arguments there.
+
+    Torch's Adam does not take the two; TorchRec's placeholder takes anything, as it never runs.
+    """
+    if kind is not torch.optim.Adam:
+        return kind, arguments
+    beta1, beta2 = arguments["betas"]
+    rest = {key: value for key, value in arguments.items() if key != "betas"}
+    return placeholders.Adam, {**rest, "beta1": beta1, "beta2": beta2}
 
 
 def check_table_optimizers(tables: Mapping[str, nn.Parameter], replicated: Collection[str]) -> None:

@@ -128,3 +128,31 @@ def _sharded() -> int:
 @pytest.mark.parametrize("ranks", [1, 2])
 def test_sharded_tables(ranks: int) -> None:
     assert run_ranks(ranks, _sharded) == [6] * ranks
+
+
+def _locked() -> tuple[bool, bool]:
+    """What the metadata says of a copy whose pages are locked, and of one with an empty part, as of a GPU."""
+    world, settings = current_world(), TrainingSettings()
+    model = ToyModel()
+    dmp = shard_model(model, make_plan(model, settings, world), settings, world)
+    table = next(value for value in dmp.state_dict().values() if isinstance(value, ShardedTensor))
+    locked: set[int] = set()
+
+    def empty(value: Tensor, *, locked: bool, of: set[int] = locked) -> Tensor:
+        memory = torch.empty(value.shape, dtype=value.dtype)
+        of.update([memory.data_ptr()] if locked else [])
+        return memory
+
+    with pytest.MonkeyPatch.context() as patch:
+        # A CPU cannot lock pages for a GPU that is not there.
+        patch.setattr(Tensor, "is_cuda", True)
+        patch.setattr(Tensor, "is_pinned", lambda self: self.data_ptr() in locked)
+        patch.setattr(staging, "_empty", empty)
+        whole = staging._like(table).metadata().tensor_properties.pin_memory
+        patch.setattr(Tensor, "numel", lambda self: 0)
+        return whole, staging._like(table).metadata().tensor_properties.pin_memory
+
+
+def test_locked_pages_of_sharded_tables_are_in_their_metadata() -> None:
+    """Torch refuses parts whose pages are locked if the metadata does not say so."""
+    assert run_ranks(1, _locked) == [(True, False)]

@@ -1,3 +1,4 @@
+import importlib
 import sys
 
 import pytest
@@ -23,3 +24,34 @@ def test_a_broken_package_is_not_reported_as_missing(tmp_path, monkeypatch):
         require("broken_package", "report")
     assert not isinstance(error.value, MissingExtraError)
     assert "broken_package" not in sys.modules
+
+
+@pytest.mark.parametrize("loaded", [False, True])
+def test_bm25s_does_not_start_jax_which_would_keep_most_of_a_gpus_memory(tmp_path, monkeypatch, loaded):
+    (tmp_path / "jax").mkdir()
+    (tmp_path / "jax" / "__init__.py").write_text("")
+    (tmp_path / "jax" / "lax.py").write_text("def top_k(x, k): raise RuntimeError('JAX was started')\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    for name in [name for name in sys.modules if name.split(".")[0] in ("bm25s", "jax")]:
+        monkeypatch.delitem(sys.modules, name)
+    if loaded:
+        importlib.import_module("jax.lax")
+    assert require("bm25s", "data").selection.JAX_IS_AVAILABLE is False
+    assert ("jax.lax" in sys.modules) is loaded
+    assert sys.modules.get("jax", 0) is not None
+    for name in ("jax", "jax.lax"):
+        monkeypatch.delitem(sys.modules, name, raising=False)
+
+
+def test_bm25s_starts_jax_when_it_can(tmp_path, monkeypatch):
+    """If this fails, bm25s leaves JAX alone, and hiding it can go."""
+    (tmp_path / "jax").mkdir()
+    (tmp_path / "jax" / "__init__.py").write_text("")
+    (tmp_path / "jax" / "lax.py").write_text("def top_k(x, k): raise ValueError('JAX was started')\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    for name in [name for name in sys.modules if name.split(".")[0] in ("bm25s", "jax")]:
+        monkeypatch.delitem(sys.modules, name)
+    with pytest.raises(ValueError, match="JAX was started"):
+        importlib.import_module("bm25s")
+    for name in ("jax", "jax.lax"):
+        monkeypatch.delitem(sys.modules, name, raising=False)

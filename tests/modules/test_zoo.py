@@ -95,6 +95,21 @@ def test_waits_for_no_device(name):
         torch.func.functional_call(module, state, (), inputs)
 
 
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@everything
+def test_a_gpu_gives_the_results_and_gradients_of_the_cpu(name):
+    module, inputs = prepared(name, 9)
+    expected, expected_grads = run(copy.deepcopy(module), inputs)
+    moved = torch.utils._pytree.tree_map(
+        lambda v: v.detach().cuda().requires_grad_(v.requires_grad) if torch.is_tensor(v) else v, inputs
+    )
+    out, grads = run(module.cuda(), moved)
+    assert all(x.is_cuda for x in out)
+    torch.testing.assert_close([x.cpu() for x in out], expected, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close([x.cpu() for x in grads], expected_grads, rtol=1e-3, atol=1e-4)
+
+
 @everything
 def test_bf16_autocast_stays_close(name):
     module, inputs = prepared(name, 9)

@@ -1,9 +1,14 @@
 from __future__ import annotations
 
+import inspect
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
+from fbgemm_gpu.split_table_batched_embeddings_ops_training import SplitTableBatchedEmbeddingBagsCodegen
+from torch import nn
+from torchrec.distributed.utils import merge_fused_params, optimizer_type_to_emb_opt_type
 
 from interactrank.distributed.world import process_group
 from interactrank.sharding.planner.plan import make_plan
@@ -97,6 +102,27 @@ def test_an_optimizer_that_cpu_kernels_lack_is_refused_with_those_they_have() ->
     kind, arguments = table_optimizer(TableOptimizer(name="adam", lr=0.1), "cuda")
     assert kind is torch.optim.Adam
     assert arguments == {"lr": 0.1, "eps": 1e-8, "betas": (0.9, 0.999)}
+
+
+@pytest.mark.parametrize(
+    ("settings", "state"),
+    [
+        (TableOptimizer(name="sgd", lr=0.1), {}),
+        (TableOptimizer(name="adagrad", lr=0.1, eps=1e-6), {"eps": 1e-6}),
+        (TableOptimizer(name="row_wise_adagrad", lr=0.1), {"eps": 1e-8}),
+        (TableOptimizer(name="adam", lr=0.1), {"eps": 1e-8, "beta1": 0.9, "beta2": 0.999}),
+        (TableOptimizer(name="adam", lr=0.1, betas=(0.8, 0.9)), {"eps": 1e-8, "beta1": 0.8, "beta2": 0.9}),
+    ],
+)
+def test_a_gpus_kernels_get_arguments_that_they_take(settings: TableOptimizer, state: dict[str, Any]) -> None:
+    weight: Any = nn.Parameter(torch.zeros(4, 4))
+    apply_table_optimizer({"a": weight}, settings, "cuda", replicated=())
+    (kind,), (arguments,) = weight._optimizer_classes, weight._optimizer_kwargs
+    assert optimizer_type_to_emb_opt_type(kind) is not None
+    # As TorchRec hands them on: it renames the rate, and nothing else.
+    handed = merge_fused_params({}, dict(arguments))
+    assert handed == {"learning_rate": 0.1, **state}
+    assert handed.keys() <= inspect.signature(SplitTableBatchedEmbeddingBagsCodegen).parameters.keys()
 
 
 def test_a_table_without_an_optimizer_or_with_two_is_refused_by_name() -> None:
