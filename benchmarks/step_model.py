@@ -194,7 +194,7 @@ def step_of(plan: PlanReport, dense_ms: float) -> Step:
     """A step of the busiest rank."""
     busiest = plan.ms[plan.ms.sum(axis=1).argmax()]
     parts = dict(zip(PARTS, busiest, strict=True))
-    n, speeds = plan.cluster.ranks, plan.cluster.speeds
+    n, speeds = plan.cluster.ranks, plan.cluster.rates
     between = speeds.between if plan.cluster.nodes > 1 else speeds.within
     gradients = plan.dense_bytes / 4  # of weights, gradients and two moments
     return Step(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -99,15 +100,16 @@ def run(options: argparse.Namespace) -> int:
 
 def cluster(options: argparse.Namespace) -> Cluster:
     """Return the cluster that the options describe."""
-    from interactrank.sharding.planner.cluster import Cluster, Speeds
+    from interactrank.sharding.planner.cluster import CPU_SPEEDS, Cluster, Speeds
 
+    usual = CPU_SPEEDS if options.cpu else Speeds()
     return Cluster(
         nodes=options.nodes,
         ranks_per_node=options.gpus_per_node,
         device="cpu" if options.cpu else "cuda",
         hbm=0 if options.cpu else options.hbm,
         ddr=options.ddr,
-        speeds=Speeds(**dict(options.speed)),
+        speeds=replace(usual, **dict(options.speed)) if options.speed else None,
     )
 
 

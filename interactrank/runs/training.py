@@ -24,6 +24,7 @@ from interactrank.models.tables import collection_name, table_bytes
 from interactrank.runs.config import RunConfig
 from interactrank.runs.datasets import open_dataset
 from interactrank.runs.going_on import checkpoint_to_go_on_from
+from interactrank.runs.plan_inputs import measured_profile
 from interactrank.runs.run_directory import RunSpec, open_or_resume
 from interactrank.sharding.table_init import table_device
 from interactrank.training.settings import TrainingSettings
@@ -81,8 +82,17 @@ def train_model(
         )
         if world.is_main:
             atomic_write_text(output / "config.yaml", given.dump())
-        settings = collection_settings(config.training)
-        train(built, loader, settings, output, validate=validate, plan=plan, start_from=initial)
+        demand = measured_profile(dataset, config.loader.negatives)
+        train(
+            built,
+            loader,
+            collection_settings(config.training),
+            output,
+            validate=validate,
+            plan=plan,
+            start_from=initial,
+            loads=demand.loads(dataset.layout, config.loader.batch_requests),
+        )
 
 
 def collection_settings(settings: TrainingSettings) -> TrainingSettings:

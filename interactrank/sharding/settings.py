@@ -68,8 +68,8 @@ class TableSharding(Config):
     types: list[ShardingType] | None = Field(
         None,
         min_length=1,
-        description="sharding types that the planner may pick from; without them it picks from table_wise "
-        "and row_wise (and table_row_wise on several nodes with GPUs)",
+        description="sharding types that the planner may pick from; without them it picks from table_wise, "
+        "row_wise (table_row_wise on several nodes with GPUs) and, for small tables, data_parallel",
     )
     kernels: list[Kernel] | None = Field(
         None,
@@ -94,11 +94,11 @@ class TableSharding(Config):
     def problems(self) -> list[str]:
         """Return the settings that exclude each other."""
         found = []
-        replicated = [t for t in self.types or () if t in types_where(replicated=True)]
-        if replicated and len(self.types or ()) > 1:
-            found.append(f"types: {replicated[0]} stands alone (its optimizer is chosen before the plan)")
         if self.cache_load_factor is not None and self.kernels != ["fused_uvm_caching"]:
             found.append("cache_load_factor goes with kernels: [fused_uvm_caching], and only with it")
+        replicated = [t for t in self.types or () if t in types_where(replicated=True)]
+        if replicated and len(self.types or ()) > 1 and self.kernels and "dense" not in self.kernels:
+            found.append(f"kernels: {replicated[0]} among the types needs dense; add it, or drop the type")
         by_column = sorted(types_where(splits_columns=True))
         if self.column_width is not None and not set(by_column) & set(self.types or ()):
             found.append(f"column_width goes with types of {', '.join(by_column)}")
@@ -131,8 +131,7 @@ class ShardingSettings(Config):
     table_optimizer: TableOptimizer = Field(default_factory=lambda: TableOptimizer())
     sharding: dict[Name, TableSharding] = Field(
         default_factory=dict,
-        description="table -> allowed sharding; others are table_wise or row_wise, which any number of ranks "
-        "can resume",
+        description="table -> allowed sharding; for others the planner picks the fastest by its estimate",
         json_schema_extra={"resume": "free"},
     )
     comms: CommsSettings = Field(default_factory=lambda: CommsSettings())

@@ -55,7 +55,8 @@ class Traits:
         sends_sums: whether ranks send partial sums of a bag, which its owner adds up.
         replicated: whether every rank holds the whole table and dense gradients are averaged.
         planned: whether the planner tries it for a table without constraints; ``multi_node_gpu``: on several
-            nodes with GPUs, for pooled tables.
+            nodes with GPUs, for pooled tables; ``small``: for tables that
+            :func:`~interactrank.sharding.planner.replication.replicable` names.
     """
 
     ranks: Ranks
@@ -66,7 +67,7 @@ class Traits:
     splits_columns: bool = False
     sends_sums: bool = False
     replicated: bool = False
-    planned: Literal["always", "multi_node_gpu"] | None = None
+    planned: Literal["always", "multi_node_gpu", "small"] | None = None
 
     def leaves_ranks_empty(self, rows: int, ranks: int, ranks_per_node: int) -> bool:
         """Return whether a table of ``rows`` rows would be split so that some rank has no row of it.
@@ -106,7 +107,7 @@ TYPES: Mapping[ShardingType, Traits] = {
     "table_column_wise": Traits(ranks="of_one_node", splits_columns=True),
     "grid_shard": Traits(ranks="whole_nodes", rows_over="node", splits_columns=True, sends_sums=True),
     # On CPU FBGEMM's dense kernel pools the rows of a sequence table: see torchrec_patches/README.md.
-    "data_parallel": Traits(ranks="all", sequence=("cuda",), replicated=True),
+    "data_parallel": Traits(ranks="all", sequence=("cuda",), replicated=True, planned="small"),
 }
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +25,7 @@ from interactrank.distributed.collectives import run_on_rank0
 from interactrank.distributed.world import World, current_world
 from interactrank.sharding.managed import never_managed
 from interactrank.sharding.planner.cluster import cluster_of
+from interactrank.sharding.planner.constraints import TableLoad
 from interactrank.sharding.planner.describe import describe_plan, log_plan
 from interactrank.sharding.planner.plan import make_plan
 from interactrank.sharding.planner.plan_file import load_plan, plan_values, write_plan
@@ -88,6 +89,7 @@ def setup(
     resume: bool = True,
     plan: str | os.PathLike[str] | None = None,
     start_from: str | os.PathLike[str] | None = None,
+    loads: Mapping[str, TableLoad] | None = None,
 ) -> Session:
     """Shard a model, build its optimizers and pipeline, and load the newest checkpoint of ``output_dir``.
 
@@ -103,6 +105,7 @@ def setup(
         plan: a file of :func:`~interactrank.sharding.write_plan`; the planner makes one when left out.
         start_from: a checkpoint of another run to begin with, see
             :func:`~interactrank.checkpoint.grown.load_grown`; not read by a run that resumes.
+        loads: table -> what a step asks of it on each rank, for the planner.
 
     Raises:
         RuntimeError: there is no process group.
@@ -123,7 +126,7 @@ def setup(
     for line in never_managed(model, data.total):
         logger.info(line)
     seed_everything(settings.seed, world.rank)
-    dmp = _shard(model, settings, world, output, plan)
+    dmp = _shard(model, settings, world, output, plan, loads)
     optimizer = build_optimizer(dmp, settings, data.schedule_steps)
     if newest is not None:
         if not checkpoints.load(newest, dmp, optimizer):
@@ -145,8 +148,12 @@ def _shard(
     world: World,
     output: Path,
     file: str | os.PathLike[str] | None,
+    loads: Mapping[str, TableLoad] | None,
 ) -> DistributedModelParallel:
-    plan = load_plan(file, model, settings, world) if file else make_plan(model, settings, world)
+    if file:
+        plan = load_plan(file, model, settings, world)
+    else:
+        plan = make_plan(model, settings, world, loads=loads)
     if world.is_main and plan.plan:
         log_plan(describe_plan(model, plan, world.size))
     per_node = cluster_of(world).ranks_per_node

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
@@ -18,6 +19,7 @@ from interactrank.distributed.collectives import all_gather_objects, raise_on_al
 from interactrank.distributed.preemption import Agreement, PreemptedError, StopSignal
 from interactrank.distributed.world import current_world
 from interactrank.sharding.managed import managed_report, managed_totals
+from interactrank.sharding.planner.constraints import TableLoad
 from interactrank.training.data_position import Loader, Segment
 from interactrank.training.metrics_log import MetricsLogger, MetricsRow
 from interactrank.training.monitor import Window, check_finite_state
@@ -62,6 +64,7 @@ def train(
     resume: bool = True,
     plan: str | os.PathLike[str] | None = None,
     start_from: str | os.PathLike[str] | None = None,
+    loads: Mapping[str, TableLoad] | None = None,
 ) -> TrainingResult:
     """Train ``model``; call it on every rank, within ``with process_group():``.
 
@@ -80,6 +83,7 @@ def train(
         plan: a file of :func:`~interactrank.sharding.write_plan`; the planner makes one when left out.
         start_from: a checkpoint of another run, of the same model whose tables may have had fewer rows:
             weights and optimizer state to begin with.
+        loads: table -> what a step asks of it on each rank, for the planner.
 
     Returns:
         Steps done, metrics and sharded model.
@@ -97,7 +101,9 @@ def train(
         _check(settings, loader, validate)
     _check_equal_steps(loader)
     with folder_lock(output), StopSignal() as stop:
-        session = setup(model, loader, settings, output, resume=resume, plan=plan, start_from=start_from)
+        session = setup(
+            model, loader, settings, output, resume=resume, plan=plan, start_from=start_from, loads=loads
+        )
         start, total = session.data.start.step, session.data.total
         with raise_on_all_ranks("opening the metrics log"):
             metrics = MetricsLogger(output, step=start, write=world.is_main, tensorboard=settings.tensorboard)

@@ -44,6 +44,7 @@ def test_types_where__finds_rows_by_traits() -> None:
     assert types_where(replicated=True) == ["data_parallel"]
     assert types_where(sends_sums=True) == ["row_wise", "table_row_wise", "grid_shard"]
     assert types_where(planned="always") == ["table_wise", "row_wise"]
+    assert types_where(planned="small") == types_where(replicated=True)
 
 
 def test_leaves_ranks_empty__rows_are_rounded_up() -> None:

@@ -57,7 +57,10 @@ def test_a_warm_up_longer_than_the_run_never_reaches_the_peak() -> None:
         ),
         ({"clip_norm": math.inf}, "clip_norm: input should be a finite number, found inf"),
         ({"schedule": {"min_lr_factor": 0.1}}, "min_lr_factor goes with decay cosine or linear"),
-        ({"sharding": {"queries": {"types": ["data_parallel", "row_wise"]}}}, "data_parallel stands alone"),
+        (
+            {"sharding": {"queries": {"types": ["data_parallel", "row_wise"], "kernels": ["fused"]}}},
+            "data_parallel among the types needs dense; add it, or drop the type",
+        ),
         ({"sharding": {"queries": {"types": ["rowwise"]}}}, "found 'rowwise'; did you mean 'row_wise'?"),
         ({"sharding": {"queries": {"kernels": ["fast"]}}}, "found 'fast'"),
         ({"sharding": {"queries": {"cache_load_factor": 0.5}}}, "goes with kernels: [fused_uvm_caching]"),

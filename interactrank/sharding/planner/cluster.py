@@ -6,7 +6,7 @@ Sizes are bytes and speeds bytes a second. TorchRec's planner takes speeds in by
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 import torch
 from torchrec.distributed.planner.types import (
@@ -21,7 +21,7 @@ from interactrank.distributed.world import World
 from interactrank.sharding.byte_sizes import show_bytes
 from interactrank.sharding.errors import ShardingError
 
-__all__ = ["RESERVED", "Cluster", "Speeds", "cluster_of"]
+__all__ = ["CPU_SPEEDS", "RESERVED", "Cluster", "Speeds", "cluster_of"]
 
 RESERVED = 0.15  # share of a rank's memory that is left to activations, batches and the allocator
 
@@ -29,6 +29,8 @@ RESERVED = 0.15  # share of a rank's memory that is left to activations, batches
 @dataclass(frozen=True, kw_only=True)
 class Speeds:
     """Bytes a second; the defaults are those of TorchRec's planner, whose GPU is a V100-class one.
+
+    CPU_SPEEDS are those of ranks without GPUs.
 
     Attributes:
         hbm: speed of a GPU's own memory.
@@ -45,6 +47,10 @@ class Speeds:
     between: float = 12.5 * 2**30
 
 
+CPU_SPEEDS = Speeds(ddr=10 * 2**30, within=2**30, between=2**30)
+"""Of a process with a core or two: random rows from memory, and gloo over sockets."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Cluster:
     """Nodes of one kind.
@@ -55,7 +61,7 @@ class Cluster:
         device: ``cuda``, or ``cpu`` for tables in the host's memory.
         hbm: bytes of a GPU; 0 for ``cpu``.
         ddr: bytes of the host's memory for each rank.
-        speeds: speeds, for the expected times.
+        speeds: speeds, for the expected times; those of the device when left out.
     """
 
     nodes: int = 1
@@ -63,7 +69,7 @@ class Cluster:
     device: str = "cuda"
     hbm: int = 0
     ddr: int = 0
-    speeds: Speeds = field(default_factory=Speeds)
+    speeds: Speeds | None = None
 
     def __post_init__(self) -> None:
         problems = [
@@ -82,6 +88,11 @@ class Cluster:
     def ranks(self) -> int:
         """Number of ranks of the whole job."""
         return self.nodes * self.ranks_per_node
+
+    @property
+    def rates(self) -> Speeds:
+        """The speeds that were given, or those of the device."""
+        return self.speeds or (Speeds() if self.device == "cuda" else CPU_SPEEDS)
 
     @property
     def memory(self) -> str:
@@ -109,7 +120,7 @@ class Cluster:
     def topology(self, dense_bytes: int = 0, copied: bool = False) -> Topology:
         """Return what TorchRec's planner knows of the cluster; its capacities are those of :meth:`usable`."""
         hbm, ddr = self.usable(dense_bytes, copied)
-        speeds = self.speeds
+        speeds = self.rates
         return TopologyFactory.create_topology(
             trainer_config=TrainerConfig(world_size=self.ranks, local_world_size=self.ranks_per_node),
             hardware_config=HardwareConfig(

@@ -59,10 +59,16 @@ def allowed_kernels(
 
         >>> allowed_kernels(["row_wise"], "cpu"), allowed_kernels(["data_parallel"], "cuda")
         (['fused'], ['dense'])
+        >>> allowed_kernels(["row_wise", "data_parallel"], "cpu")
+        ['fused', 'dense']
     """
-    if any(TYPES[t].replicated for t in types):
+    replicated = [TYPES[t].replicated for t in types]
+    if replicated and all(replicated):
         return ["dense"]
-    return ["fused"] if managed or device_type == "cpu" else ["fused", "fused_uvm_caching", "fused_uvm"]
+    kernels: list[Kernel] = ["fused"]
+    if not managed and device_type != "cpu":
+        kernels += ["fused_uvm_caching", "fused_uvm"]
+    return [*kernels, "dense"] if any(replicated) else kernels
 
 
 def checked_sharding(
@@ -116,7 +122,7 @@ def _problems(place: str, table: TableInfo, asked: TableSharding, device_type: s
 def _why_not(kernels: list[Kernel], asked: TableSharding, device_type: str) -> str:
     """Return why a table cannot have these kernels."""
     replicated = [t for t in asked.types or () if TYPES[t].replicated]
-    if replicated:
+    if replicated and kernels[0] != "dense":
         return f"{', '.join(kernels)} does not go with {replicated[0]}"
     if kernels[0] == "dense":
         alone = ", ".join(types_where(replicated=True))
@@ -162,6 +168,8 @@ def table_constraints(
         if managed:
             types = types_where(managed=True)
             problems += [f"table {table.name}: {p}" for p in buckets_problems(table, ranks)]
+        if of.kernels and "dense" not in of.kernels:  # whoever asks for another kernel wants no copies
+            types = [t for t in types if not TYPES[t].replicated] or types
         filled = [t for t in types if not TYPES[t].leaves_ranks_empty(table.rows, ranks, ranks_per_node)]
         if not filled and device_type == "cpu":
             problems.append(
@@ -173,7 +181,7 @@ def table_constraints(
         load = (loads or {}).get(table.name)
         result[table.name] = ParameterConstraints(
             sharding_types=list(types),
-            compute_kernels=list(of.kernels or [k for k in kernels if k in possible] or possible),
+            compute_kernels=list(of.kernels or [k for k in possible if k in (*kernels, "dense")] or possible),
             min_partition=of.column_width or _column_width(table.dim, ranks),
             cache_params=_cache(of),
             pooling_factors=list(load.ids) if load else [1.0] * len(table.features),

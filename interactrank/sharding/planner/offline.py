@@ -77,7 +77,15 @@ def plan_for_cluster(
         else:
             lines.append("to look for the nearest changes that make a plan possible, add --suggest")
         raise PlanError("\n".join(lines)) from None
-    report = plan_report(model, placement, cluster, settings.table_optimizer, dense, settings.copies_tables)
+    report = plan_report(
+        model,
+        placement,
+        cluster,
+        settings.table_optimizer,
+        dense,
+        settings.copies_tables,
+        placement.reasons,
+    )
     plan = to_sharding_plan(placement, cluster.topology())
     ranks, per_node = cluster.ranks, cluster.ranks_per_node
     values = plan_values(model, plan, ranks=ranks, ranks_per_node=per_node, expected=report.values())

@@ -10,13 +10,13 @@ with tables x ranks, to minutes for 45 tables on 1,024 ranks. Three things keep 
 - few whole plans are placed and compared, instead of changing one table at a time:
   :class:`~interactrank.sharding.planner.proposer.WeightedProposer`.
 
-Up to SMALL_WORLD ranks TorchRec's own search runs unchanged.
+While there are few plans all are tried, and up to SMALL_WORLD ranks TorchRec's own search runs as well.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 
 from torch import nn
@@ -25,19 +25,35 @@ from torchrec.distributed.planner import EmbeddingShardingPlanner, ParameterCons
 from torchrec.distributed.planner.constants import DEFAULT_PERF_ESTIMATOR
 from torchrec.distributed.planner.enumerators import EmbeddingEnumerator
 from torchrec.distributed.planner.estimator import EmbeddingPerfEstimatorFactory
+from torchrec.distributed.planner.proposers import GreedyProposer, GridSearchProposer, UniformProposer
 from torchrec.distributed.planner.shard_estimators import EmbeddingStorageEstimator
 from torchrec.distributed.planner.storage_reservations import FixedPercentageStorageReservation
-from torchrec.distributed.planner.types import ShardingOption, Topology
+from torchrec.distributed.planner.types import Proposer, ShardEstimator, ShardingOption, Topology
 
 from interactrank.sharding.byte_sizes import show_bytes
 from interactrank.sharding.planner.estimators import CachedPerfEstimator, ExtraMemoryEstimator
 from interactrank.sharding.planner.proposer import WeightedProposer
+from interactrank.sharding.planner.replication import AllReduceEstimator, replication_reasons
 from interactrank.sharding.settings import TableOptimizer
-from interactrank.sharding.tables import table_parameters, tables_of
+from interactrank.sharding.tables import TableInfo, table_parameters, tables_of
 
-__all__ = ["SMALL_WORLD", "find_placement", "planner_error_summary"]
+__all__ = ["SMALL_WORLD", "Placement", "estimators_for", "find_placement", "planner_error_summary"]
 
 SMALL_WORLD = 4
+PLACED_SHARDS = 100_000  # while trying all plans on more ranks; some ten seconds
+
+
+class Placement(list[ShardingOption]):
+    """One option for each table, with the rank of each of its shards.
+
+    Args:
+        options: the options.
+        reasons: table -> why every rank has a copy of it, for replicated tables.
+    """
+
+    def __init__(self, options: Iterable[ShardingOption] = (), reasons: Mapping[str, str] | None = None):
+        super().__init__(options)
+        self.reasons = dict(reasons or {})
 
 
 def find_placement(
@@ -48,8 +64,8 @@ def find_placement(
     sharders: list,
     batch_size: int = 512,
     copied: TableOptimizer | None = None,
-) -> list[ShardingOption]:
-    """Return the best placement that was found: one option a table, with the rank of each of its shards.
+) -> Placement:
+    """Return the best placement that was found, and why tables are replicated.
 
     Args:
         model: the unsharded model.
@@ -63,16 +79,8 @@ def find_placement(
     Raises:
         PlannerError: the tables cannot be placed.
     """
-    estimators = [
-        CachedPerfEstimator(
-            EmbeddingPerfEstimatorFactory.create(
-                DEFAULT_PERF_ESTIMATOR, topology=topology, constraints=constraints
-            )
-        ),
-        EmbeddingStorageEstimator(topology=topology, constraints=constraints),
-        ExtraMemoryEstimator(topology.compute_device, tables_of(model), copied),
-    ]
-    large = topology.world_size > SMALL_WORLD
+    estimators = estimators_for(topology, constraints, tables_of(model), copied)
+    weighted = WeightedProposer(topology)
     planner = EmbeddingShardingPlanner(
         topology=topology,
         batch_size=batch_size,
@@ -80,13 +88,39 @@ def find_placement(
         enumerator=EmbeddingEnumerator(topology, batch_size, constraints, estimators),
         # What is reserved was taken off the topology's memory already, on CPU as well as on CUDA.
         storage_reservation=FixedPercentageStorageReservation(0.0),
-        proposer=[WeightedProposer(topology)] if large else None,
+        proposer=[*_further_proposers(topology.world_size, len(constraints)), weighted],
         stats=[],
         debug=False,
     )
     with _optimizer_noted(model, optimizer):
         planner.plan(model, sharders)
-    return list(planner._best_plan or [])  # TorchRec shows sizes and times nowhere else
+    best = planner._best_plan or []  # TorchRec shows sizes and times nowhere else
+    return Placement(best, replication_reasons(best, weighted.tables))
+
+
+def estimators_for(
+    topology: Topology,
+    constraints: dict[str, ParameterConstraints],
+    tables: list[TableInfo],
+    copied: TableOptimizer | None,
+) -> list[ShardEstimator]:
+    """Return what estimates the time and the memory of every shard, in order; see :func:`find_placement`."""
+    times = EmbeddingPerfEstimatorFactory.create(
+        DEFAULT_PERF_ESTIMATOR, topology=topology, constraints=constraints
+    )
+    return [
+        CachedPerfEstimator(times),
+        AllReduceEstimator(topology),
+        EmbeddingStorageEstimator(topology=topology, constraints=constraints),
+        ExtraMemoryEstimator(topology.compute_device, tables, copied),
+    ]
+
+
+def _further_proposers(ranks: int, tables: int) -> list[Proposer]:
+    """Return TorchRec's proposers: all plans while they are few, and up to SMALL_WORLD ranks three more."""
+    if ranks > SMALL_WORLD:
+        return [GridSearchProposer(max_proposals=PLACED_SHARDS // (ranks * max(1, tables)))]
+    return [GridSearchProposer(), GreedyProposer(), GreedyProposer(use_depth=False), UniformProposer()]
 
 
 @contextmanager

@@ -7,7 +7,7 @@ are not in them.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -57,6 +57,7 @@ class TableCost(PlannedTable):
         hbm_bytes: all that it takes of the GPUs' memory, with the ids and embeddings of a batch and caches.
         ddr_bytes: all that it takes of the hosts' memory.
         ms: part of a step -> time at the rank that takes longest for the table.
+        why: why every rank has a copy of the table; empty for another layout.
     """
 
     state_bytes: int
@@ -66,6 +67,7 @@ class TableCost(PlannedTable):
     hbm_bytes: int
     ddr_bytes: int
     ms: dict[str, float]
+    why: str = ""
 
 
 @dataclass(frozen=True)
@@ -112,7 +114,7 @@ class PlanReport:
     def values(self) -> dict[str, Any]:
         """Return the section ``expected`` of a plan's file, in JSON's types."""
         return {
-            "cluster": asdict(self.cluster),
+            "cluster": {**asdict(self.cluster), "speeds": asdict(self.cluster.rates)},
             "dense_bytes_per_rank": self.dense_bytes,
             "step_ms": round(self.step_ms, 4),
             "balance": round(self.balance, 4),
@@ -120,6 +122,7 @@ class PlanReport:
                 cost.table: {
                     **{key: getattr(cost, key) for key in SIZES},
                     "ms": {part: round(ms, 4) for part, ms in cost.ms.items()},
+                    **({"why": cost.why} if cost.why else {}),
                 }
                 for cost in self.tables
             },
@@ -147,6 +150,9 @@ class PlanReport:
                 f"{sum(cost.ms.values()):,.3f}",
             )
         print_whole(table, console)
+        for cost in self.tables:
+            if cost.why:
+                console.print(f"{cost.table} is on every rank: {cost.why}", soft_wrap=True)
         total = self.ms.sum(axis=1)
         order = np.argsort(-total, kind="stable")
         ranks = Table("rank", "HBM", "DDR", *PARTS, "ms", title="Ranks, the busiest first")
@@ -173,6 +179,7 @@ def plan_report(
     optimizer: TableOptimizer,
     dense_bytes: int = 0,
     copied: bool = False,
+    reasons: Mapping[str, str] | None = None,
 ) -> PlanReport:
     """Return what a placement costs.
 
@@ -183,6 +190,7 @@ def plan_report(
         optimizer: optimizer of the tables.
         dense_bytes: what the dense parameters take on each rank.
         copied: whether the hosts also hold a copy of the tables (``training.checkpoint_async``).
+        reasons: table -> why every rank has a copy of it.
     """
     hbm, ddr = np.zeros(cluster.ranks, np.int64), np.zeros(cluster.ranks, np.int64)
     ms = np.zeros((cluster.ranks, len(PARTS)))
@@ -217,6 +225,7 @@ def plan_report(
                 hbm_bytes=option.total_storage.hbm,
                 ddr_bytes=option.total_storage.ddr,
                 ms=dict(zip(PARTS, map(float, busiest), strict=True)),
+                why=(reasons or {}).get(table.path, ""),
             )
         )
     return PlanReport(cluster, tables, hbm, ddr, ms, dense_bytes, copied)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from interactrank.sharding.planner.cluster import Cluster
 from interactrank.sharding.planner.constraints import TableLoad
@@ -19,11 +19,13 @@ def suited_types(
     cluster: Cluster,
     sizes: Mapping[str, int],
     loads: Mapping[str, TableLoad],
+    replicated: Collection[str] = (),
 ) -> dict[str, list[ShardingType]]:
     """Return the sharding types to try for each table.
 
-    For few tables on few ranks these are all planned types: table_wise and row_wise and, on several nodes
-    with GPUs, table_row_wise. For many (tables x ranks above FEW_PARTS) they depend on the table:
+    For few tables on few ranks these are all planned types: table_wise and row_wise, on several nodes with
+    GPUs table_row_wise, and a copy on every rank for the tables of ``replicated``. For many (tables x ranks
+    above FEW_PARTS) they depend on the table:
 
     - a table of at most a quarter of a rank's memory, and of its even share of the work, stays on one rank;
     - others stay on one rank or are spread over a node;
@@ -35,6 +37,7 @@ def suited_types(
         cluster: its ranks.
         sizes: table -> bytes of weights, managed ids and optimizer state.
         loads: table -> what a step asks of it; one id for each feature of a table that is left out.
+        replicated: tables of which every rank may get a copy.
     """
     work = {t.name: _work(t, loads.get(t.name)) for t in tables}
     hbm, ddr = cluster.usable()
@@ -53,8 +56,11 @@ def suited_types(
         types[t.name] = [
             name
             for name, of in TYPES.items()
-            if (of.planned == "always" or (nodes and of.planned == "multi_node_gpu"))
-            and (of.rows_over or "rank") in spreads
+            if (
+                (of.planned == "always" or (nodes and of.planned == "multi_node_gpu"))
+                and (of.rows_over or "rank") in spreads
+            )
+            or (of.planned == "small" and t.name in replicated)
         ]
     return types
 

@@ -230,10 +230,11 @@ def test_training_follows_an_edited_plan_and_writes_its_own(tmp_path: Path) -> N
     first = tmp_path / "first"
     run_ranks(2, _train_by, "", str(first))
     values = json.loads((first / "plan.json").read_text())
-    assert values["tables"]["ebc.words"]["kernel"] == "fused"
-    edited = {"sharding": "column_wise", "ranks": "1, 0"}
+    small = {"sharding": "data_parallel", "kernel": "dense", "ranks": "0-1"}
+    assert values["tables"]["ebc.words"] == {"rows": 16, "dim": 8} | small
+    edited = {"sharding": "column_wise", "kernel": "fused", "ranks": "1, 0"}
     values["tables"]["ebc.words"] |= edited
-    values["tables"]["ebc.queries"] |= {"sharding": "data_parallel", "kernel": "dense", "ranks": "0-1"}
+    values["tables"]["ebc.queries"] |= small
     path = write_plan(tmp_path / "edited.json", values)
     for message, sharding in run_ranks(2, _train_by, str(path), str(tmp_path / "second")):
         assert message == ""
