@@ -105,7 +105,9 @@ def test_no_memory_is_an_error_of_the_copy(monkeypatch: pytest.MonkeyPatch) -> N
 
 def _sharded() -> int:
     """A copy of tables of which each rank holds a part, or nothing; returns how many are sharded."""
-    world, settings = current_world(), TrainingSettings()
+    only = {"types": ["table_wise", "row_wise"]}
+    asked = {"sharding": dict.fromkeys(("queries", "words", "products"), only)}
+    world, settings = current_world(), TrainingSettings.model_validate(asked)
     model = ToyModel()
     dmp = shard_model(model, make_plan(model, settings, world), settings, world)
     staging, number = Staging(), 0

@@ -31,7 +31,7 @@ DEFAULT_ROWS = 512  # of a batch on each rank, where no load says
 def replicable(
     tables: Sequence[TableInfo], cluster: Cluster, optimizer: TableOptimizer, loads: Mapping[str, TableLoad]
 ) -> set[str]:
-    """Return the names of the tables of which the planner may put a copy on every rank.
+    """Return the names of the tables that the planner may copy to every rank.
 
     The kernels must be able to, and training must stay what it is on one rank: Adam's moments move rows that
     a batch did not look up if its gradients are dense, so that its tables are never replicated unasked. A

@@ -37,7 +37,7 @@ def suited_types(
         cluster: its ranks.
         sizes: table -> bytes of weights, managed ids and optimizer state.
         loads: table -> what a step asks of it; one id for each feature of a table that is left out.
-        replicated: tables of which every rank may get a copy.
+        replicated: tables that may be copied to every rank.
     """
     work = {t.name: _work(t, loads.get(t.name)) for t in tables}
     hbm, ddr = cluster.usable()
