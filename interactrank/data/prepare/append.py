@@ -20,7 +20,7 @@ from typing import Any
 from interactrank.core.atomic_directory import atomic_directory
 from interactrank.core.manifest import Manifest
 from interactrank.data.errors import DatasetError
-from interactrank.data.extras import duckdb
+from interactrank.data.extras import duckdb, pq
 from interactrank.data.prepare.kept_log import (
     EVENTS,
     LOG,
@@ -114,7 +114,7 @@ def replace_dataset(
     *,
     what: Any,
     segment: Mapping[str, Any] | None,
-    vocabularies: Mapping[str, Vocabulary] | None = None,
+    forget: bool = False,
 ) -> dict[str, Any]:
     """Prepare another log of a dataset's lineage in its place, whole or not at all.
 
@@ -124,7 +124,7 @@ def replace_dataset(
         settings: how to prepare it.
         what: anything in JSON's types that tells this change from others.
         segment: content of the files that were added; None for no segment more.
-        vocabularies: to go on from; those of ``old`` when left out.
+        forget: whether values of vocabularies that the log no longer has are forgotten.
 
     Returns:
         The manifest.
@@ -133,17 +133,17 @@ def replace_dataset(
     lineage = manifest["lineage"]
     how = [lineage[-1], __version__, settings.model_dump(exclude={"memory_limit", "threads"}), what]
     fingerprint = hashlib.sha256(json.dumps(how).encode()).hexdigest()
-    known = vocabularies or {name: old.vocabulary(name) for name in old.schema.tables}
+    known = {name: old.vocabulary(name) for name in old.schema.tables}
     output = Path(os.path.abspath(old.folder))
     with atomic_directory(output, replaces=Manifest(files=manifest["files"]).entries()) as staging:
         write_log(staging / LOG)
-        earlier = Earlier(known, manifest["numbers"])
+        earlier = Earlier(known, manifest["numbers"], forget)
         facts: dict[str, Any] = {"format": FORMAT, "version": __version__, "fingerprint": fingerprint}
         facts |= prepare_into(staging, staging / LOG, old.schema, settings, earlier)
         segments = list(manifest["segments"])
         if segment is not None:
-            before = sum(s["events"] for s in segments)
-            segments.append({"events": facts["events"] - before, "content": segment})
+            last = max((staging / LOG / EVENTS).glob("*.parquet"))
+            segments.append({"events": pq.read_metadata(last).num_rows, "content": segment})
         facts |= {"lineage": [*lineage, fingerprint], "segments": segments}
         _tell_full(old.schema, known, facts["tables"])
         result = Manifest.of(staging, facts)

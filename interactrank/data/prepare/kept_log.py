@@ -28,6 +28,7 @@ __all__ = [
     "casts",
     "copy_events",
     "keep_log",
+    "link_file",
     "merge_rows",
     "named_columns",
     "same_types",
@@ -73,7 +74,7 @@ def copy_events(kept: Path, target: Path, new: list[DataFile], schema: SearchSch
     (target / EVENTS).mkdir(parents=True)
     segments = sorted((kept / EVENTS).glob("*.parquet"))
     for path in segments:
-        _link(path, target / EVENTS / path.name)
+        link_file(path, target / EVENTS / path.name)
     if not new:
         return
     last = int(segments[-1].stem)
@@ -95,7 +96,7 @@ def merge_rows(kept: Path, target: Path, name: str, new: list[DataFile], schema:
     """
     old, out = kept / f"{name}.parquet", target / f"{name}.parquet"
     if not new:
-        _link(old, out)
+        link_file(old, out)
         return
     columns = named_columns(schema, name)
     with duckdb.connect() as db:
@@ -164,7 +165,7 @@ def _segment(log: Path, number: int) -> Path:
     return log / EVENTS / f"{number:05d}.parquet"
 
 
-def _link(source: Path, target: Path) -> None:
+def link_file(source: Path, target: Path) -> None:
     """Give a file, which is never changed, a second name; copy it where that cannot be."""
     try:
         os.link(source, target)

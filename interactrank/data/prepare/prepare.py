@@ -39,7 +39,7 @@ from interactrank.data.prepare.remarks import log_remarks
 from interactrank.data.prepare.splits import write_splits
 from interactrank.data.prepare.stores import build_stores
 from interactrank.data.prepare.user_events import build_user_sequences, write_users
-from interactrank.data.prepare.vocabularies import count_vocabularies
+from interactrank.data.prepare.vocabularies import count_vocabularies, held_values
 from interactrank.data.prepared.manifest import FORMAT, read_manifest
 from interactrank.data.prepared.users import SEQUENCES
 from interactrank.data.prepared.vocabulary import Vocabulary
@@ -61,10 +61,13 @@ class Earlier:
     Args:
         vocabularies: of each ID table; their values keep their rows.
         numbers: statistics by which models normalise number features.
+        forget: whether values that the log no longer has are forgotten; their rows stay, and stand for
+            nothing.
     """
 
     vocabularies: Mapping[str, Vocabulary]
     numbers: Mapping[str, Statistics]
+    forget: bool = False
 
 
 def prepare_log(
@@ -156,6 +159,9 @@ def _write_dataset(
     items = read_items(log, schema)
     train_count = count_in_training(log)
     known = None if earlier is None else earlier.vocabularies
+    if earlier is not None and earlier.forget:
+        held = held_values(log, schema, items)
+        known = {name: v.without_others(held[name]) for name, v in earlier.vocabularies.items()}
     vocabularies = count_vocabularies(log, schema, items, train_count, known)
     for name, vocabulary in vocabularies.items():
         vocabulary.save(output / "vocabulary" / f"{name}.parquet")

@@ -16,7 +16,7 @@ from interactrank.data.raw.staged_columns import request_column
 from interactrank.data.raw.staged_log import StagedLog
 from interactrank.schema import Feature, SearchSchema
 
-__all__ = ["count_vocabularies"]
+__all__ = ["count_vocabularies", "held_values"]
 
 
 def count_vocabularies(
@@ -50,9 +50,24 @@ def count_vocabularies(
     }
 
 
-def _count_requests(log: StagedLog, schema: SearchSchema, feature: Feature, into: Counter[str]) -> None:
+def held_values(log: StagedLog, schema: SearchSchema, items: pa.Table) -> dict[str, set[str]]:
+    """Return the values of each ID table that any item or request of the log has, trained on or not."""
+    counts: dict[str, Counter[str]] = {name: Counter() for name in schema.tables}
+    ones = np.ones(len(items), np.int64)
+    for f in schema.features.item:
+        if f.table is not None:
+            count_parts(f, items[f.column], ones, counts[f.table])
+    for f in schema.features.request:
+        if f.table is not None:
+            _count_requests(log, schema, f, counts[f.table], where="true")
+    return {name: set(of) for name, of in counts.items()}
+
+
+def _count_requests(
+    log: StagedLog, schema: SearchSchema, feature: Feature, into: Counter[str], where: str = "split = 'train'"
+) -> None:
     column = request_column(schema, feature.column, feature.file)
     sql = f"""SELECT {quote(column)} AS value, count(*) AS n FROM requests
-        WHERE split = 'train' GROUP BY 1"""
+        WHERE {where} GROUP BY 1"""
     for batch in log.batches(sql):
         count_parts(feature, staged_values(batch["value"], column), batch["n"].to_numpy(), into)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -69,6 +69,16 @@ class Vocabulary:
         kept = [v for v, n in counts.items() if n >= table.min_count and v not in known]
         kept.sort(key=lambda v: (-counts[v], v))
         return cls(table, [*old, *kept[: max(table.max_rows - 1 - len(old), 0)]])
+
+    def without_others(self, held: Collection[str]) -> Vocabulary:
+        """Return the vocabulary in which rows of values that are not ``held`` stand for nothing.
+
+        Example::
+
+            >>> Vocabulary(IdTable(dim=4), ["red", "secret", "blue"]).without_others({"red", "blue"}).values
+            ['red', None, 'blue']
+        """
+        return Vocabulary(self.table, [v if v in held else None for v in self.values])
 
     def lookup(self, values: list[str | None]) -> NDArray[np.int64]:
         """Return [N] int64 ids of the values."""
