@@ -57,6 +57,22 @@ class CrossScores:
         dots[place] = own
 
     @torch.inference_mode()
+    def terms(self, keys: RequestKeys, weights: Tensor) -> tuple[Tensor, Int64s | None]:
+        """Return what is added for each known item, and last for any other; and the rows of the known ones.
+
+        Args:
+            keys: of one request.
+            weights: [H] of the heads.
+        """
+        known = self.cross.known_items(keys, self._reads)
+        if known is None:
+            return weights.new_empty(0), None
+        _, other = _split(known, None, self.cross.num_items)
+        if other is None:  # something is known about all items: there are no others
+            return torch.cat([self._rest(keys, known, weights), weights.new_zeros(1)]), known
+        return self._rest(keys, np.append(known, other), weights), known
+
+    @torch.inference_mode()
     def explain(self, dots: Tensor, keys: RequestKeys, rows: Int64s, weights: Tensor) -> list[Explanation]:
         """Return the parts of the scores of some candidates; arguments are those of :meth:`add_to`."""
         cross = self._look_up(keys, rows)

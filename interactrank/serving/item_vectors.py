@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from interactrank.core.files import atomic_write
+from interactrank.cross_features.pair_index import Int64s
 from interactrank.serving.errors import ArtifactError
 from interactrank.serving.kernel import kernel
 
@@ -93,6 +94,11 @@ class ItemVectors:
                 values if self._scales is None else values * self._scales[block]
             )
         return found
+
+    def as_float32(self, rows: Int64s) -> NDArray[np.float32]:
+        """Return [C, D] the vectors of some rows."""
+        values = self.values[rows].astype(np.float32)
+        return values if self.scales is None else values * self.scales[rows, None]
 
     @classmethod
     def of(cls, vectors: NDArray[np.float32], precision: Precision) -> ItemVectors:

@@ -153,6 +153,29 @@ class PreRanker:
             found.append(self._rank(queries[n], keys, of, k, where, weights, explain))
         return found
 
+    def terms(
+        self, request: Mapping[str, Any], head_weights: Mapping[str, float] | None = None
+    ) -> tuple[Tensor, Tensor, Int64s | None]:
+        """Return what the score of any item of the catalogue is computed from.
+
+        Args:
+            request: as for :meth:`rank`.
+            head_weights: as there.
+
+        Returns:
+            [D] vector, by which item vectors are multiplied; [K + 1] what is added for each of the K items
+            about which something is known, and last for any other item; [K] their rows. None for the rows if
+            something may be known about every item.
+
+        Raises:
+            RequestError: the request cannot be read.
+        """
+        live, weights = self._live.read([request]), self._weights(head_weights)
+        (query,) = self._queries(live.requests, weights)
+        if self.schema.features.candidate:
+            return query, query.new_empty(0), None
+        return query, *self._scores.terms(live.keys, weights)
+
     def scores(
         self, requests: PreparedRequests, rows: Int64s | None = None, heads: Mapping[str, float] | None = None
     ) -> Tensor:
