@@ -73,7 +73,8 @@ class RequestKeys:
 
     Args:
         keys: name -> int64 keys of each request, see :meth:`CrossFeature.request_keys`.
-        time: [R] int64 milliseconds.
+        time: [R] int64 milliseconds of the moment that the histories are at: that of the request, or
+            ``schema.history_delay`` before it.
         sequence_end: [R] int64 milliseconds, at most ``time``.
         given: what came with the candidates; None for nothing.
     """

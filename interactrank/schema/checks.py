@@ -5,18 +5,30 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from interactrank.core.settings import near
+from interactrank.schema.duration import parse_duration
 
 if TYPE_CHECKING:
     from interactrank.schema.search_schema import SearchSchema
 
 __all__ = [
     "cross_feature_problems",
+    "delay_problems",
     "engagement_problems",
     "feature_problems",
     "file_problems",
     "sequence_problems",
     "table_problems",
 ]
+
+
+def delay_problems(delay: str | None) -> list[str]:
+    """Check that the delay of histories is a duration."""
+    try:
+        if delay is not None:
+            parse_duration(delay)
+    except ValueError as error:
+        return [f"history_delay: {error}"]
+    return []
 
 
 def feature_problems(schema: SearchSchema) -> list[str]:

@@ -14,6 +14,7 @@ from pydantic import Field, model_validator
 from interactrank.core.settings import Config, Name
 from interactrank.schema import checks
 from interactrank.schema.cross_features import AnyCrossFeature
+from interactrank.schema.duration import parse_duration
 from interactrank.schema.sections import (
     EventColumns,
     Feature,
@@ -54,10 +55,21 @@ class SearchSchema(Config):
         False, description="rank without the items that the user already engaged with after the same query"
     )
 
+    history_delay: str | None = Field(
+        None,
+        description="features see only what happened this long before the request, such as 1h or 1d, as "
+        "those of a store that is that far behind; null: all before it",
+    )
+
     @model_validator(mode="before")
     @classmethod
     def _expand(cls, values: Any) -> Any:
         return expand(values) if isinstance(values, dict) else values
+
+    @property
+    def history_delay_ms(self) -> int:
+        """How far behind the request the histories are, in milliseconds."""
+        return 0 if self.history_delay is None else parse_duration(self.history_delay)
 
     @property
     def head_names(self) -> list[str]:
@@ -97,6 +109,7 @@ class SearchSchema(Config):
     def problems(self) -> list[str]:
         """Return references between the sections that lead nowhere, and choices that exclude each other."""
         return [
+            *checks.delay_problems(self.history_delay),
             *checks.feature_problems(self),
             *checks.table_problems(self),
             *checks.engagement_problems(self),

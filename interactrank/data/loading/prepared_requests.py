@@ -168,7 +168,7 @@ class PreparedRequests:
         names = key_names(features_of(self.layout.schema))
         return RequestKeys(
             {name: self.jagged(keys_column(name)) for name in names},
-            self.table[TIME].to_numpy(),
+            self.table[TIME].to_numpy() - self.layout.schema.history_delay_ms,
             self.table[HISTORY_END].to_numpy(),
             self.given(),
         )

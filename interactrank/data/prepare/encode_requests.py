@@ -82,7 +82,7 @@ def encode_query_side(block: RawRequests, vocabularies: Mapping[str, Vocabulary]
     schema, events = block.schema, block.events
     columns: dict[str, Any] = {
         names.TIME: pa.array(block.time),
-        names.HISTORY_END: block.table["history_end"],
+        names.HISTORY_END: pa.array(block.history_end),
         names.EVENT_ITEM: to_arrow(events.item, "int32"),
         names.EVENT_QUERY: to_arrow(Jagged(events.query, events.item.lengths), "int64"),
         names.EVENT_ACTION: to_arrow(Jagged(events.action, events.item.lengths), "int8"),

@@ -247,5 +247,6 @@ def _fingerprint(content: Mapping[str, Any], schema: SearchSchema, settings: Pre
     """Return what the output depends on: the content of the files, what they mean, how they are prepared."""
     kept = set() if settings.keep_log else {"keep_log"}  # so that other fingerprints stay as they were
     chosen = settings.model_dump(exclude={"memory_limit", "threads", *kept})
-    how = [FORMAT, __version__, schema.model_dump(), _kinds(schema), chosen, content]
+    meaning = schema.model_dump(exclude={"history_delay"} if schema.history_delay is None else set())
+    how = [FORMAT, __version__, meaning, _kinds(schema), chosen, content]
     return hashlib.sha256(json.dumps(how).encode()).hexdigest()

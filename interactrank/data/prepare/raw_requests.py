@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import numpy as np
@@ -95,6 +95,16 @@ class RawRequests:
         return self.table["time"].to_numpy().astype(np.int64)
 
     @cached_property
+    def as_of(self) -> NDArray[np.int64]:
+        """Return [R] milliseconds of the moment that the histories are at: what happened before it counts."""
+        return self.time - self.schema.history_delay_ms
+
+    @cached_property
+    def history_end(self) -> NDArray[np.int64]:
+        """Return [R] milliseconds at which user sequences end, at most :attr:`as_of`."""
+        return np.minimum(self.table["history_end"].to_numpy().astype(np.int64), self.as_of)
+
+    @cached_property
     def candidate_lengths(self) -> NDArray[np.int64]:
         """Return [R] candidates of each request."""
         first = self.table["request"][0].as_py() if len(self) else 0
@@ -146,8 +156,7 @@ class RawRequests:
             empty = Jagged(np.empty(0, np.int32), np.zeros(len(self), np.int64))
             return Events(empty, np.empty(0, np.int64), np.empty(0, np.int8), np.empty(0, np.float32))
         user = self.table["user_row"].to_numpy().astype(np.int64)
-        end = self.table["history_end"].to_numpy().astype(np.int64)
-        return self.user_sequences.last(user, self.time, end, s.length)
+        return self.user_sequences.last(user, self.time, self.history_end, s.length)
 
     @cached_property
     def facts(self) -> RequestFacts:
@@ -160,7 +169,7 @@ class RawRequests:
             users=self.table["user"].to_pylist(),
             segments={s: self.segment(s) for s in self.schema.segments},
             time=self.time,
-            sequence_end=self.table["history_end"].to_numpy().astype(np.int64),
+            sequence_end=self.history_end,
             sequence_items=_distinct(request, items.values, len(self)),
             same_query_items=_distinct(request[same], items.values[same], len(self)),
             sessions=self.table["session"].to_pylist(),
@@ -169,7 +178,7 @@ class RawRequests:
     @cached_property
     def keys(self) -> RequestKeys:
         """Return what the cross features depend on."""
-        return keys_of(features_of(self.schema), self.facts, self.given)
+        return replace(keys_of(features_of(self.schema), self.facts, self.given), time=self.as_of)
 
     @cached_property
     def given(self) -> GivenValues:
