@@ -130,6 +130,15 @@ CSV = 'id,name,tags,vector,n\n007,"a, b","[""x"", ""y""]","[0.5, 1]",1\n7,,,,2.5
         ("events.tsv", b"id\tname\ttags\tvector\tn\n007\ta, b\t['x', 'y']\t[0.5, 1]\t1\n7\t\t\t\t2.5\n"),
         ("events.csv", b"id;name;tags;vector;n\n007;a, b;[x, y];[0.5, 1];1\n7;;;;2.5\n"),
     ],
+    ids=[
+        "comma",
+        "mark",
+        "gzip",
+        "zstd",
+        "windows",
+        "tab",
+        "semicolon",
+    ],  # gzip's bytes have the time in them
 )
 def test_delimited_text(tmp_path: Path, name: str, content: bytes) -> None:
     (tmp_path / name).write_bytes(content)
