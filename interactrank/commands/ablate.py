@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from interactrank.commands.arguments import add_config, add_output, count, read_config
+from interactrank.commands.arguments import add_config, add_output, count, log_place, read_config
 
 ABOUT = (
     "Train models from a plain two-tower to the config's own, with several seeds; write and print what each"
@@ -17,7 +17,7 @@ EXAMPLE = "interactrank ablate examples/configs/bestbuy.yaml --data path/to/best
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of the verb."""
     add_config(parser)
-    parser.add_argument("--data", type=Path, help="raw log; the config's section simulate when left out")
+    parser.add_argument("--data", type=log_place, help="raw log; the config's section simulate when left out")
     add_output(parser, "directory; runs/ablate_<name of the config> when left out", required=False)
     parser.add_argument("--seeds", type=count, default=3, help="trainings of each model (default 3)")
     parser.add_argument(

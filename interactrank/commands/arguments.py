@@ -9,7 +9,16 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from interactrank.runs.config import RunConfig
 
-__all__ = ["add_config", "add_output", "count", "named_number", "named_rows", "positive", "read_config"]
+__all__ = [
+    "add_config",
+    "add_output",
+    "count",
+    "log_place",
+    "named_number",
+    "named_rows",
+    "positive",
+    "read_config",
+]
 
 OVERRIDES = "settings of the config to change, such as training.steps=200 loader.seed=1"
 
@@ -65,6 +74,17 @@ def count(text: str) -> int:
     if value < 1:
         raise argparse.ArgumentTypeError(f"'{text}': write a whole number above 0")
     return value
+
+
+def log_place(text: str) -> str | Path:
+    """Return where a log is: a path, or a URI such as ``s3://bucket/log``, as it is written.
+
+    Example::
+
+        >>> log_place("s3://bucket/log"), log_place("logs//today").as_posix()
+        ('s3://bucket/log', 'logs/today')
+    """
+    return text if "://" in text else Path(text)
 
 
 def named_number(text: str) -> tuple[str, float]:

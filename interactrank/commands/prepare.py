@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from interactrank.commands.arguments import add_config, read_config
+from interactrank.commands.arguments import add_config, log_place, read_config
 
 ABOUT = "Turn a raw log into a dataset: request-grouped Parquet with features as of each request."
 EXAMPLE = "interactrank prepare examples/configs/bestbuy.yaml --data path/to/bestbuy --output prepared"
@@ -14,7 +14,7 @@ EXAMPLE = "interactrank prepare examples/configs/bestbuy.yaml --data path/to/bes
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of the verb."""
     add_config(parser)
-    parser.add_argument("--data", type=Path, required=True, help="directory with the events and items")
+    parser.add_argument("--data", type=log_place, required=True, help="directory with the events and items")
     target = parser.add_mutually_exclusive_group(required=True)
     target.add_argument("--output", type=Path, help="directory of the dataset")
     target.add_argument(

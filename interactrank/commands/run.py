@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from interactrank.commands.arguments import add_config, add_output, read_config
+from interactrank.commands.arguments import add_config, add_output, log_place, read_config
 
 ABOUT = "Everything: prepare the log (or simulate one), train, evaluate, report."
 EXAMPLE = """interactrank run examples/configs/bestbuy.yaml --data path/to/bestbuy
@@ -15,7 +15,7 @@ EXAMPLE = """interactrank run examples/configs/bestbuy.yaml --data path/to/bestb
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of the verb."""
     add_config(parser)
-    parser.add_argument("--data", type=Path, help="raw log; the config's section simulate when left out")
+    parser.add_argument("--data", type=log_place, help="raw log; the config's section simulate when left out")
     add_output(parser, "directory of the run; runs/<name of the config> when left out", required=False)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from interactrank.commands.arguments import add_config, add_output, count, read_config
+from interactrank.commands.arguments import add_config, add_output, count, log_place, read_config
 
 ABOUT = (
     "Try settings of a model within declared ranges, judged on the validation period alone; print what"
@@ -17,7 +17,7 @@ EXAMPLE = "interactrank tune examples/configs/lastfm.yaml --data path/to/lastfm 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of the verb."""
     add_config(parser)
-    parser.add_argument("--data", type=Path, help="raw log; the config's section simulate when left out")
+    parser.add_argument("--data", type=log_place, help="raw log; the config's section simulate when left out")
     parser.add_argument(
         "--model",
         default="interactrank",

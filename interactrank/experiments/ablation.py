@@ -34,7 +34,7 @@ class AblationError(UserError, RuntimeError):
 
 def ablate(
     config: RunConfig,
-    data: Path | None,
+    data: str | Path | None,
     output: Path,
     *,
     seeds: int = 3,

@@ -15,6 +15,7 @@ from interactrank.core.settings import ConfigError
 from interactrank.data.errors import DatasetError
 from interactrank.data.loading.loader import SearchLoader
 from interactrank.data.prepared.dataset import PreparedDataset
+from interactrank.data.raw.place import Place
 from interactrank.evaluation.checks import check_evaluable, check_requests
 from interactrank.models import build_model
 from interactrank.runs.config import RunConfig
@@ -26,7 +27,7 @@ __all__ = ["check_before_start", "check_before_training"]
 logger = logging.getLogger(__name__)
 
 
-def check_before_start(config: RunConfig, data: Path | None, output: Path) -> None:
+def check_before_start(config: RunConfig, data: str | Path | None, output: Path) -> None:
     """Check what can be known before anything is read: packages, the device, the output, a log to read.
 
     A missing matplotlib is only told: everything but the pictures is written without it.
@@ -39,7 +40,7 @@ def check_before_start(config: RunConfig, data: Path | None, output: Path) -> No
     """
     if data is None and config.simulate is None:
         raise ConfigError("the config has no section simulate; give a log with --data")
-    if data is not None and not data.exists():
+    if data is not None and not Place.of(data).is_folder():
         raise DatasetError(f"'{data}' does not exist; name the log with --data")
     for package in ("pyarrow", "duckdb", "bm25s"):
         require(package, "data")

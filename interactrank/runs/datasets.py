@@ -55,7 +55,9 @@ def simulate_log(config: RunConfig, output: Path) -> Path:
     return output
 
 
-def prepare_dataset(config: RunConfig, log: Path, output: Path, *, strict: bool = False) -> dict[str, Any]:
+def prepare_dataset(
+    config: RunConfig, log: str | Path, output: Path, *, strict: bool = False
+) -> dict[str, Any]:
     """Prepare a log and log what was found in it.
 
     Args:

@@ -55,7 +55,7 @@ Launch = Callable[[Training, Path, Path], None]
 
 
 def run_models(
-    config: RunConfig, data: Path | None, output: Path, *, launch: Launch | None = None
+    config: RunConfig, data: str | Path | None, output: Path, *, launch: Launch | None = None
 ) -> Comparison:
     """Go from a raw log (or a simulated one) to the report: prepare, train every model, evaluate.
 
@@ -82,7 +82,7 @@ def run_models(
 
 def execute(
     config: RunConfig,
-    data: Path | None,
+    data: str | Path | None,
     output: Path,
     models: Mapping[str, Training | None],
     *,
@@ -114,7 +114,7 @@ def execute(
     return measure(config, dataset, found), failed
 
 
-def make_dataset(config: RunConfig, data: Path | None, output: Path) -> PreparedDataset:
+def make_dataset(config: RunConfig, data: str | Path | None, output: Path) -> PreparedDataset:
     """Check, simulate or take a log, prepare it and open it; what is there already is kept if it is the same.
 
     Args:

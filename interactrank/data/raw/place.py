@@ -5,13 +5,14 @@ from __future__ import annotations
 import hashlib
 import os
 from dataclasses import dataclass
+from datetime import datetime, timezone
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from interactrank.core.extras import require
 from interactrank.data.errors import DatasetError
-from interactrank.data.extras import duckdb, pafs
+from interactrank.data.extras import duckdb, pa, pafs
 
 __all__ = ["Entry", "Place"]
 
@@ -66,8 +67,12 @@ class Place:
         if "://" not in name:
             return cls(pafs.LocalFileSystem(), os.path.abspath(where), str(Path(where)), remote=False)
         try:
-            fs, path = pafs.FileSystem.from_uri(name)
-        except (ValueError, OSError, NotImplementedError) as error:  # ArrowInvalid is a ValueError
+            try:
+                fs, path = pafs.FileSystem.from_uri(name)
+            except pa.ArrowInvalid:  # not one of Arrow's own; fsspec knows more, such as abfs and memory
+                other, path = require("fsspec.core", extra="data").url_to_fs(name)
+                fs = pafs.PyFileSystem(pafs.FSSpecHandler(other))
+        except (ValueError, OSError, ImportError, NotImplementedError) as error:
             reason = str(error).splitlines()[0]
             raise DatasetError(f"'{name}': {reason}; Arrow reads file, s3, gs and hdfs") from None
         return cls(fs, path, name, remote=not isinstance(fs, pafs.LocalFileSystem))
@@ -130,6 +135,10 @@ class Place:
             @classmethod
             def _strip_protocol(cls, path: Any) -> Any:
                 return str(path).removeprefix(f"{PROTOCOL}://")
+
+            def modified(self, path: str) -> datetime:
+                """Return when a file was changed; 1970 if its store does not say."""
+                return super().modified(path) or datetime.fromtimestamp(0, timezone.utc)
 
         return Arrow(self.fs)
 

@@ -56,7 +56,7 @@ class TuningError(UserError, RuntimeError):
 
 def tune(
     config: RunConfig,
-    data: Path | None,
+    data: str | Path | None,
     output: Path,
     *,
     model: str = DEFAULT,

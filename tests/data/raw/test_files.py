@@ -85,8 +85,8 @@ def test_a_folder_without_data(tmp_path: Path) -> None:
 
 
 def test_an_unknown_store() -> None:
-    with pytest.raises(DatasetError, match=r"'ftp://host/log': .*Arrow reads file, s3, gs and hdfs"):
-        Place.of("ftp://host/log")
+    with pytest.raises(DatasetError, match=r"'nowhere://host/log': .*Arrow reads file, s3, gs and hdfs"):
+        Place.of("nowhere://host/log")
 
 
 def test_a_file_uri(tmp_path: Path) -> None:
