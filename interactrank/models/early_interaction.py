@@ -25,11 +25,14 @@ BLOCK = 1 << 14  # candidates of a catalogue at a time
 
 
 class EarlyInteractionHead(ScoreHead):
-    """The score of :class:`ScoreHead` plus an MLP over [q, i, q * i, cross features] of each candidate.
+    """The score of :class:`ScoreHead`, for the dot product <q, i> + tanh MLP [q, i, q * i, cross features].
 
     q [H * D] and i [D] are the towers' vectors, so that features of one side still meet once a request or
-    item. It begins as the score without the MLP, whose last layer is 0 at first. Towers, projection and MLP
-    learn from every request: ``loader.projection_share`` has no meaning here.
+    item. It begins as the score without the MLP, whose last layer is 0 at first. With
+    ``loader.projection_share`` the MLP is fitted with the towers, since it learns pairs by heart as they do;
+    the projection is told by later requests how far to trust the two. So the MLP is bounded as a dot product
+    of unit vectors is: it could else grow by as much as the projection takes its weight back. How cross
+    features are smoothed is learned by the projection alone.
 
     Args:
         heads: H.
@@ -52,11 +55,6 @@ class EarlyInteractionHead(ScoreHead):
         nn.init.zeros_(self.out.weight)
         nn.init.zeros_(self.out.bias)
 
-    @property
-    def fits_apart(self) -> bool:
-        """No: the MLP cannot be told from the towers."""
-        return False
-
     def forward(
         self,
         query: Tensor,
@@ -73,7 +71,8 @@ class EarlyInteractionHead(ScoreHead):
         i = item.index_select(0, candidate_item)
         # For a single request, as in serving, no query is copied before the layers.
         q = query.expand(len(i), -1, -1) if len(query) == 1 else query.index_select(0, candidate_request)
-        return self._score(dots, read) + self._joint(q, i, read)
+        apart = None if fits_projection is None else fits_projection[candidate_request]
+        return self._fit(dots + self._joint(q, i, read), read, apart)
 
     def catalogue(self, query: Tensor, item: Tensor, cross: CrossFeatureTensors) -> Tensor:
         """Return [R, N, H] logits; hidden layers are kept of some items of one request at a time."""
@@ -94,7 +93,7 @@ class EarlyInteractionHead(ScoreHead):
         columns = [query.flatten(1), item, (query * item.unsqueeze(1)).flatten(1)]
         flags: list[Tensor] = []
         if read.values is not None:
-            values = read.values
+            values = read.values.detach()
             missing = torch.zeros_like(values)
             if read.unknown is not None:
                 unknown = read.unknown.expand(values.shape)
@@ -104,7 +103,7 @@ class EarlyInteractionHead(ScoreHead):
         x = torch.cat([c.float() for c in columns], 1)
         with torch.autocast(x.device.type, enabled=False):  # cross features of 1e-4 next to 1 need float32
             corrected: Tensor = self.out(self.hidden(torch.cat([self.norm(x), *flags], 1)))
-        return corrected
+        return corrected.tanh()
 
 
 class EarlyInteraction(InteractRank):

@@ -90,7 +90,7 @@ class InteractRank(nn.Module):
         looked = self.tables(batch)
         query, item = self._query(batch, looked), self._item(batch, looked)
         request = batch.candidate_request()
-        apart = batch.fits_projection if self.score_head.fits_apart else None
+        apart = batch.fits_projection if self.score_head.reads else None
         scores = self.score_head(query, item, request, batch.candidate_item, batch.cross, apart)
         if self.position_bias is not None and batch.position is not None:
             scores = scores + self.position_bias(batch.position).unsqueeze(-1)

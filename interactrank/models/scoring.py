@@ -124,11 +124,6 @@ class ScoreHead(nn.Module):
             )
 
     @property
-    def fits_apart(self) -> bool:
-        """Whether requests fit either the towers or the projection, as ``loader.projection_share`` says."""
-        return bool(self.reads)
-
-    @property
     def reads_rates(self) -> bool:
         """Whether rates are read at all."""
         return len(self.rates) > 0
@@ -172,12 +167,7 @@ class ScoreHead(nn.Module):
         dots = self.dots(query, item, candidate_request, candidate_item)
         support = cross.support if len(cross.support) == 1 else cross.support[candidate_request]
         read = self._read(cross.rate, support, cross.number, cross.counts)
-        if fits_projection is None:
-            return self._score(dots, read)
-        fixed = dots.detach()
-        of_projection = self._score(fixed, read)
-        of_towers = of_projection.detach() + self.project.dot_weight().detach() * (dots - fixed)
-        return torch.where(fits_projection[candidate_request].unsqueeze(-1), of_projection, of_towers)
+        return self._fit(dots, read, None if fits_projection is None else fits_projection[candidate_request])
 
     def catalogue(self, query: Tensor, item: Tensor, cross: CrossFeatureTensors) -> Tensor:
         """Score all items for all requests, without an index for each pair.
@@ -248,6 +238,15 @@ class ScoreHead(nn.Module):
             unknown = torch.cat([m.expand(*rows, -1) for m in missing], -1)
         context = torch.log1p(support) if self.reads_rates else None
         return CrossInputs(torch.cat(parts, -1) if parts else None, unknown, context, added)
+
+    def _fit(self, dots: Tensor, read: CrossInputs, of_projection: Tensor | None) -> Tensor:
+        """Return [C, H] scores; where ``of_projection`` [C], gradients reach the projection, else dots."""
+        if of_projection is None:
+            return self._score(dots, read)
+        fixed = dots.detach()
+        scores = self._score(fixed, read)
+        of_towers = scores.detach() + self.project.dot_weight().detach() * (dots - fixed)
+        return torch.where(of_projection.unsqueeze(-1), scores, of_towers)
 
     def _score(self, dots: Tensor, read: CrossInputs) -> Tensor:
         """Return [..., H] scores."""

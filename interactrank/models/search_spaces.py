@@ -57,7 +57,7 @@ TWO_TOWER_SPACE: Mapping[str, Domain] = {
 }
 
 EARLY_INTERACTION_SPACE: Mapping[str, Domain] = {
-    **{name: domain for name, domain in INTERACTRANK_SPACE.items() if name != "loader.projection_share"},
+    **INTERACTRANK_SPACE,
     "model.interaction.hidden_dims": [[32], [64, 32], [128, 64]],
     "model.interaction.dropout": Range(low=0.0, high=0.5),
 }

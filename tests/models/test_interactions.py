@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from dataclasses import replace
 from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
 
-from interactrank.batch import CrossFeatureTensors, SearchBatch
+from interactrank.batch import CrossFeatureTensors
 from interactrank.core.settings import parse_config
 from interactrank.data.prepared.dataset import PreparedDataset
 from interactrank.models import InteractRank, ModelSettings, build_model, early_interaction
@@ -91,6 +91,16 @@ def test_early_interaction__begins_without_its_network(log: PreparedDataset) -> 
         assert torch.equal(early.score(batch), plain.score(batch))
 
 
+def test_early_interaction__its_network_is_bounded_as_a_dot_product_is(log: PreparedDataset) -> None:
+    early, plain = built("early_interaction", log), built("interactrank", log)
+    plain.load_state_dict(early.state_dict(), strict=False)
+    batch, weight = search.batch(log), early.score_head.project.dot_weight().item()
+    with torch.no_grad():
+        early.score_head.out.weight.mul_(1e4)
+        added = (early.score(batch) - plain.score(batch)).abs()
+    torch.testing.assert_close(added, torch.full_like(added, weight), rtol=1e-3, atol=0)
+
+
 def test_early_interaction__a_pair_is_more_than_a_dot_product(log: PreparedDataset) -> None:
     """Two candidates with one dot product and one history differ in their score."""
     model, batch = built("early_interaction", log), search.batch(log)
@@ -136,9 +146,24 @@ def test_late_interaction__vectors_divide_the_width(log: PreparedDataset) -> Non
         built("late_interaction", log, interaction={"vectors": 3})
 
 
-def test_projection_share_has_no_meaning_for_early_interaction(log: PreparedDataset, tmp_path: Path) -> None:
-    model, batch = built("early_interaction", log).train(), search.batch(log)
-    apart = SearchBatch(
-        **{**batch.__dict__, "fits_projection": torch.ones(batch.num_requests, dtype=torch.bool)}
-    )
-    assert torch.equal(model(batch)[0], model(apart)[0])
+def test_the_network_of_early_interaction_is_fitted_with_the_towers(log: PreparedDataset) -> None:
+    """Requests of the projection reach neither it nor the towers; the others do not reach the projection."""
+    model, batch = built("early_interaction", log, **HIDDEN).train(), search.batch(log, rows=40)
+    network = ("score_head.hidden", "score_head.out", "score_head.norm")
+
+    def gradients(fits_projection: bool) -> tuple[float, float, float]:
+        """Sums of absolute gradients: of the network, of the rest of the score, of the towers."""
+        model.zero_grad()
+        apart = torch.full((batch.num_requests,), fits_projection)
+        model(replace(batch, fits_projection=apart))[0].backward()
+        sums = {"network": 0.0, "score": 0.0, "towers": 0.0}
+        for name, p in model.named_parameters():
+            if p.grad is not None and "temperature" not in name:
+                of = "network" if name.startswith(network) else name.partition("_")[0]
+                sums[of if of in sums else "towers"] += p.grad.abs().sum().item()
+        return tuple(sums.values())
+
+    of_network, of_score, of_towers = gradients(fits_projection=True)
+    assert of_network == of_towers == 0 < of_score
+    of_network, of_score, of_towers = gradients(fits_projection=False)
+    assert of_score == 0 < min(of_network, of_towers)

@@ -381,7 +381,7 @@ def test_a_request_fits_either_the_towers_or_the_projection(log: PreparedDataset
     assert early["projection"] == 0 < early["towers"]
 
 
-@pytest.mark.parametrize("name", ["interactrank", "late_interaction"])
+@pytest.mark.parametrize("name", ["interactrank", "early_interaction", "late_interaction"])
 def test_fitting_apart_changes_gradients_and_not_the_loss(log: PreparedDataset, name: str) -> None:
     loss = {"listwise_weight": 1.0, "sampled_softmax_weight": 0.0}
     m, b = model(log, name=name, loss=loss), batch(log)
