@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from interactrank.checkpoint.manifest import CheckpointError
+from interactrank.cli import main
 from interactrank.data.prepared.dataset import PreparedDataset
 from interactrank.evaluation.scorers import ModelScorer
 from interactrank.runs.config import RunConfig
@@ -112,3 +113,22 @@ def test_what_does_not_go_together(days: Path, tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match="Train with the settings that made it"):
         train_model(other_optimizer, days / "later", tmp_path / "e", start_from=days / "model")
     assert not (tmp_path / "a").exists()
+
+
+@pytest.mark.slow
+def test_from_the_command_line(days: Path, tmp_path: Path) -> None:
+    config_file, data = str(tmp_path / "c.yaml"), str(tmp_path / "data")
+    Path(config_file).write_text(settings("evaluation.split=validation").dump())
+
+    def run(verb: str, *arguments: str) -> None:
+        assert main([verb, config_file, *arguments]) == 0
+
+    run("prepare", "--data", str(days / "log"), "--output", data, "prepare.split={test_share: 0}")
+    run("train", "--data", data, "--output", str(tmp_path / "one"))
+    run("prepare", "--data", str(days / "day"), "--append", data)
+    run("train", "--data", data, "--output", str(tmp_path / "two"), "--from", str(tmp_path / "one"))
+    for model in ("one", "two"):
+        out = tmp_path / f"report_{model}"
+        run("evaluate", "--data", data, "--output", str(out), "--model-dir", str(tmp_path / model))
+        report = json.loads((out / "metrics.json").read_text())
+        assert "interactrank" in report["models"]
