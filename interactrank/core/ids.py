@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 from decimal import Decimal
+from numbers import Integral, Real
 from typing import Any
 
 __all__ = ["id_text"]
@@ -29,9 +30,9 @@ def id_text(value: Any) -> str | None:
     if isinstance(value, str):
         whole = WHOLE.fullmatch(value)
         return whole[1] if whole else value
-    if isinstance(value, (float, Decimal)):
+    if isinstance(value, (Real, Decimal)) and not isinstance(value, Integral):
         if math.isnan(value):
             return None
-        if math.isfinite(value) and value == int(value):
-            return str(int(value))
+        if math.isfinite(value) and value == math.trunc(value):
+            return str(math.trunc(value))
     return str(value)

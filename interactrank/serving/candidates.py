@@ -11,6 +11,7 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from interactrank.core.ids import id_text
 from interactrank.core.settings import near
 from interactrank.cross_features import GivenValues, Jagged
 from interactrank.cross_features.candidate import candidate_codes
@@ -89,7 +90,7 @@ class CandidateReader:
                     f"0..{len(self._ids) - 1}"
                 )
             return rows, []
-        names = [str(c) for c in candidates]
+        names = [c if isinstance(c, str) else id_text(c) or "" for c in candidates]
         rows = self._ids.rows(names)
         unknown = [name for name, row in zip(names, rows.tolist(), strict=True) if row < 0]
         if unknown and self._unknown_items == "error":

@@ -13,6 +13,7 @@ from urllib.parse import unquote
 import numpy as np
 from numpy.typing import NDArray
 
+from interactrank.core.ids import id_text
 from interactrank.core.settings import near
 from interactrank.cross_features.features import FIELDS
 from interactrank.cross_features.item_fields import ItemFields
@@ -78,7 +79,7 @@ class Filters:
         if isinstance(values, str):
             raise RequestError(f"where: give the values of '{name}' as a list, such as ['{values}']")
         fields = self._fields[name]
-        wanted = np.isin(fields.hashes, [hash63(normalize(str(v))) for v in values])
+        wanted = np.isin(fields.hashes, [hash63(normalize(id_text(v) or "")) for v in values])
         found = np.zeros(len(self._ids), bool)
         found[row_of_each(fields.values)[wanted[fields.values.values]]] = True
         return found

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from interactrank.batch.layout import BatchLayout
+from interactrank.core.ids import id_text
 from interactrank.core.settings import near
 from interactrank.cross_features import CrossColumns, RequestKeys
 from interactrank.cross_features.item_fields import ItemFields
@@ -127,7 +128,7 @@ class LiveRequests:
     def _block(self, requests: Sequence[Mapping[str, Any]]) -> RawRequests:
         e, schema = self.schema.events, self.schema
         times = [self._time(n, r.get(e.time)) for n, r in enumerate(requests)]
-        users = [_text(r.get(e.user)) if e.user else None for r in requests]
+        users = [id_text(r.get(e.user)) if e.user else None for r in requests]
         rows = self.users.rows(users)
         columns: dict[str, Any] = {
             "request": pa.array(range(len(requests)), pa.int64()),
@@ -135,7 +136,7 @@ class LiveRequests:
             "query": pa.array([r[e.query] for r in requests], pa.string()),
             "user": pa.array(users, pa.string()),
             "session": pa.array(
-                [_text(r.get(e.session)) if e.session else None for r in requests], pa.string()
+                [id_text(r.get(e.session)) if e.session else None for r in requests], pa.string()
             ),
             "history_end": pa.array(
                 [self._sequence_end(n, t, r) for n, (t, r) in enumerate(zip(times, requests, strict=True))],
@@ -214,7 +215,3 @@ class _WithoutCandidates(RawRequests):
     def given(self) -> Any:
         """Nothing has come with candidates."""
         return None
-
-
-def _text(value: Any) -> str | None:
-    return None if value is None else str(value)

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from interactrank.core.ids import id_text
 from interactrank.core.settings import near
 from interactrank.cross_features.pair_index import Int64s, ranges
 from interactrank.cross_features.text import normalize
@@ -82,4 +83,4 @@ def _event(
         raise RequestError(f"request {n}: an event has the engagement '{name}'{near(str(name), allowed)}")
     query = event.get("query")
     text = None if query is None else normalize(str(query))
-    return str(event["item"]), allowed.index(name), read_time(n, event["time"]), text
+    return id_text(event["item"]) or "", allowed.index(name), read_time(n, event["time"]), text

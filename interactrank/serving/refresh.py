@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from interactrank.core.atomic_directory import atomic_directory
 from interactrank.core.files import sha256
+from interactrank.core.ids import id_text
 from interactrank.core.manifest import MANIFEST, Manifest, describe
 from interactrank.cross_features.features import FIELDS, field_folder
 from interactrank.cross_features.item_fields import ItemFields
@@ -72,7 +73,7 @@ def refresh_items(artifact: Path, items: Path) -> Version:
     if not len(table):
         raise ArtifactError(f"'{items}' has no items")
     ids = ItemIds.open(before.folder / IDS)
-    names = [str(v) for v in table[before.schema.items.id].to_pylist()]
+    names = [id_text(v) or "" for v in table[before.schema.items.id].to_pylist()]
     rows = ids.rows(names)
     is_new = rows < 0
     rows[is_new] = len(ids) + np.arange(int(is_new.sum()))

@@ -6,6 +6,7 @@ from decimal import Decimal
 from typing import Any
 
 import duckdb
+import numpy as np
 import pytest
 
 from interactrank.core.ids import id_text
@@ -54,6 +55,11 @@ def test_a_text_is_not_an_id() -> None:
     row = r"(SELECT '7.0' AS a, 7.0::DOUBLE AS b, 'caf\xC3\xA9'::BLOB AS c)"
     found = duckdb.execute(f"SELECT {text('a')}, {text('b', 'DOUBLE')}, {text('c', 'BLOB')} FROM {row}")
     assert found.fetchone() == ("7.0", "7", "café")
+
+
+@pytest.mark.parametrize("value", [np.float32(7), np.float64(7), np.int8(7), np.str_("7")])
+def test_numbers_of_numpy(value: Any) -> None:
+    assert id_text(value) == "7"
 
 
 def test_infinity_and_large_numbers() -> None:
