@@ -31,8 +31,9 @@ def id_text(value: Any) -> str | None:
         whole = WHOLE.fullmatch(value)
         return whole[1] if whole else value
     if isinstance(value, (Real, Decimal)) and not isinstance(value, Integral):
-        if math.isnan(value):
+        number = value if isinstance(value, Decimal) else float(value)
+        if math.isnan(number):
             return None
-        if math.isfinite(value) and value == math.trunc(value):
-            return str(math.trunc(value))
+        if math.isfinite(number) and number == int(number):
+            return str(int(number))
     return str(value)
