@@ -21,6 +21,7 @@ from interactrank.distributed.world import current_world
 from interactrank.sharding.managed import managed_report, managed_totals
 from interactrank.sharding.planner.constraints import TableLoad
 from interactrank.training.data_position import Loader, Segment
+from interactrank.training.messages import counted_messages
 from interactrank.training.metrics_log import MetricsLogger, MetricsRow
 from interactrank.training.monitor import Window, check_finite_state
 from interactrank.training.preflight import check_settings
@@ -31,6 +32,8 @@ from interactrank.training.settings import TrainingSettings
 __all__ = ["Loader", "TrainingResult", "Validate", "train"]
 
 logger = logging.getLogger(__name__)
+
+COUNTED_STEP = 4  # of a start: DDP arranges its buckets in the second step
 
 
 class Validate(Protocol):
@@ -130,6 +133,7 @@ class _Loop:
     stop: StopSignal
     window: Window = field(default_factory=Window)
     agreement: Agreement = field(default_factory=Agreement)
+    messages: MetricsRow = field(default_factory=dict)
 
     def run(self) -> None:
         """Run the remaining steps, or those until a rank is asked to stop or validations become no better."""
@@ -139,13 +143,22 @@ class _Loop:
             self.settings.validate_every, self.settings.checkpoint_every
         ):
             for step in segment:
-                self._step(step, segment)
+                self._count_or_step(step, segment)
                 if step < segment.last and step % self.settings.log_every == 0:
                     self._write(self._row(step))
             self._end_segment(segment)
             if self._is_over():
                 break
         self.session.pipeline.detach()  # the trained model can be called like any other
+
+    def _count_or_step(self, step: int, segment: Segment) -> None:
+        """Do a step, and count the messages of one, after those that set the job up."""
+        if self.session.world.size == 1 or step != self.session.data.start.step + COUNTED_STEP:
+            return self._step(step, segment)
+        with counted_messages() as messages:
+            self._step(step, segment)
+        self.messages |= messages
+        return None
 
     def _step(self, step: int, segment: Segment) -> None:
         # The ranks agree on stopping while the step computes.
@@ -209,6 +222,8 @@ class _Loop:
         row |= self.window.close(lambda at: next(session.data.batches(at - 1)))
         row["lr"] = settings.dense_optimizer.lr * session.optimizer.factor
         row["lr_tables"] = settings.table_optimizer.lr * session.optimizer.factor
+        row |= self.messages
+        self.messages = {}
         return row | managed_report(session.dmp)
 
     def _write(self, row: MetricsRow) -> None:

@@ -34,6 +34,7 @@ from interactrank.sharding.byte_sizes import show_bytes
 from interactrank.sharding.planner.estimators import CachedPerfEstimator, ExtraMemoryEstimator
 from interactrank.sharding.planner.proposer import WeightedProposer
 from interactrank.sharding.planner.replication import AllReduceEstimator, replication_reasons
+from interactrank.sharding.planner.step_time import StepTime
 from interactrank.sharding.settings import TableOptimizer
 from interactrank.sharding.tables import TableInfo, table_parameters, tables_of
 
@@ -89,6 +90,7 @@ def find_placement(
         # What is reserved was taken off the topology's memory already, on CPU as well as on CUDA.
         storage_reservation=FixedPercentageStorageReservation(0.0),
         proposer=[*_further_proposers(topology.world_size, len(constraints)), weighted],
+        performance_model=StepTime(topology),
         stats=[],
         debug=False,
     )

@@ -24,6 +24,7 @@ from interactrank.sharding.planner.cluster import Cluster
 from interactrank.sharding.planner.describe import PlannedTable, print_whole
 from interactrank.sharding.planner.estimators import GRADIENTS, held_bytes
 from interactrank.sharding.planner.rank_list import show_ranks
+from interactrank.sharding.planner.step_time import GROUP_MS, exchange_groups
 from interactrank.sharding.settings import TableOptimizer
 from interactrank.sharding.table_optimizer import state_bytes
 from interactrank.sharding.tables import tables_of
@@ -82,6 +83,7 @@ class PlanReport:
         ms: [ranks, len(PARTS)] milliseconds of a step.
         dense_bytes: what the dense parameters take on each rank, in addition to the above.
         copied: whether the hosts also hold a copy of the tables, for checkpoints.
+        groups: groups of tables that exchange ids and vectors together.
     """
 
     cluster: Cluster
@@ -91,6 +93,7 @@ class PlanReport:
     ms: NDArray[np.float64]
     dense_bytes: int
     copied: bool = False
+    groups: int = 0
 
     @property
     def usable(self) -> tuple[int, int]:
@@ -99,8 +102,13 @@ class PlanReport:
 
     @property
     def step_ms(self) -> float:
-        """Expected milliseconds of a step's tables, on the busiest rank."""
-        return float(self.ms.sum(axis=1).max(initial=0.0))
+        """Expected milliseconds of a step's tables: of the busiest rank, and what the messages cost."""
+        return float(self.ms.sum(axis=1).max(initial=0.0)) + self.messages_ms
+
+    @property
+    def messages_ms(self) -> float:
+        """Milliseconds of a step that messages take whatever their size."""
+        return self.groups * GROUP_MS[self.cluster.device] if self.cluster.ranks > 1 else 0.0
 
     @property
     def balance(self) -> float:
@@ -117,6 +125,7 @@ class PlanReport:
             "cluster": {**asdict(self.cluster), "speeds": asdict(self.cluster.rates)},
             "dense_bytes_per_rank": self.dense_bytes,
             "step_ms": round(self.step_ms, 4),
+            "messages_ms": round(self.messages_ms, 4),
             "balance": round(self.balance, 4),
             "tables": {
                 cost.table: {
@@ -166,8 +175,9 @@ class PlanReport:
         of = self.cluster.memory
         most = int((self.hbm if of == "hbm" else self.ddr).max(initial=0))
         console.print(
-            f"tables take {self.step_ms:,.3f} ms of a step (estimated), balance {self.balance:.0%}; the "
-            f"fullest rank needs {show_bytes(most)} of {show_bytes(usable[of])} of {of.upper()} for tables",
+            f"tables take {self.step_ms:,.3f} ms of a step (estimated, {self.messages_ms:.3g} of it for "
+            f"messages of any size), balance {self.balance:.0%}; the fullest rank needs "
+            f"{show_bytes(most)} of {show_bytes(usable[of])} of {of.upper()} for tables",
             soft_wrap=True,
         )
 
@@ -228,4 +238,4 @@ def plan_report(
                 why=(reasons or {}).get(table.path, ""),
             )
         )
-    return PlanReport(cluster, tables, hbm, ddr, ms, dense_bytes, copied)
+    return PlanReport(cluster, tables, hbm, ddr, ms, dense_bytes, copied, exchange_groups(placement))
