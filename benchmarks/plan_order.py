@@ -44,7 +44,7 @@ from interactrank.training.pipeline import make_pipeline
 from interactrank.training.settings import TrainingSettings
 
 QUESTION = "Does the planner's estimate order plans as the stopwatch does?"
-ROWS = {"country": 10, "word": 1_000, "shop": 20_000, "item": 300_000}
+ROWS = {"country": 10, "word": 1_000, "shop": 20_000, "item": 100_000}
 IDS = {"country": 1, "word": 8, "shop": 2, "item": 30}  # in a row of the batch
 DIM, BATCH, PLANS = 32, 512, 20
 TYPES = ("table_wise", "row_wise", "column_wise", "data_parallel")
@@ -180,7 +180,7 @@ def main() -> None:
     options = parser.parse_args()
     silence_known_warnings()
     load = machine.load()
-    size, steps = (32, 1) if options.smoke else (BATCH, 5)
+    size, steps = (32, 1) if options.smoke else (BATCH, 3)
     pages = []
     for ranks in options.ranks:
         with Workers(ranks) as workers:

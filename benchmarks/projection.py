@@ -8,9 +8,10 @@ arithmetic is then checked on two ranks of this machine.
 
 Projected: a rank's dense work, at the same share of the GPU's rate; the tables and their exchange by the
 planner's model (that of ``interactrank plan``), with the speeds given; the all-reduce of dense gradients as a
-ring. Small tables that all look up are on every GPU; a second table has them sharded, too. At the fast end of
-a range the tables are as the planner has them, and all exchange hides behind the dense work; at the slow end
-tables are slower by as much as they are here, and nothing overlaps.
+ring. Small tables that all look up are on every GPU, as the planner chooses; a second table has them
+sharded, too. At the fast end of a range the tables are as the planner has them, and all exchange hides behind
+the dense work; at the slow end tables are slower by as much as they are here, and nothing overlaps. What
+messages cost whatever their size counts as exchange.
 
 Shapes: B requests of a batch on a rank, N ranks.
 """
@@ -271,7 +272,7 @@ def assumptions(
     return (
         "Nothing in this table was measured. It assumes: "
         + "; ".join(lines)
-        + f". For {of}; {small} are on every GPU (training.sharding)."
+        + f". For {of}; {small} are on every GPU, as the planner chooses."
     )
 
 

@@ -86,9 +86,9 @@ class Step:
 
 
 def config(smoke: bool, requests: int, *, replicated: bool = True) -> RunConfig:
-    """The demo's with large towers, for steps in memory; its small tables on every rank, or sharded."""
+    """The demo's with large towers, for steps in memory; its small tables as planned, or never replicated."""
     overrides = [
-        *(f"training.sharding.{table}.types=[data_parallel]" for table in SMALL if replicated),
+        *(f"training.sharding.{table}.kernels=[fused]" for table in SMALL if not replicated),
         f"simulate.requests={120 if smoke else 3000}",
         f"loader.batch_requests={requests}",
         "loader.prefetch=0",
@@ -200,7 +200,7 @@ def step_of(plan: PlanReport, dense_ms: float) -> Step:
     return Step(
         dense=dense_ms,
         tables=float(sum(parts[key] for key in COMPUTE)),
-        exchange=float(sum(parts[key] for key in EXCHANGE)),
+        exchange=float(sum(parts[key] for key in EXCHANGE)) + plan.messages_ms,
         all_reduce=1e3 * 2 * (n - 1) / n * gradients / between,
     )
 

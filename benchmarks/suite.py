@@ -44,6 +44,7 @@ SCRIPTS: dict[str, tuple[str, ...]] = {
     "equal_quality": ("--threads", "1", "--seeds", "1", "--requests", "2000", "--epochs", "2"),
     "checkpoint": ("--tables", "1", "2", "4", "--rounds", "3"),
     "plan": HARNESS,
+    "plan_order": ("--threads", "1"),
     "projection": ("--threads", "1"),
     "faults": ("--only", "kills", "--kills", "5"),
 }
