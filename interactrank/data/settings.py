@@ -109,7 +109,7 @@ class LoaderSettings(Config):
         description="negatives are drawn in proportion to (times a candidate in training + 1)^power",
     )
     projection_share: float = Field(
-        0.0,
+        0.3,
         ge=0,
         lt=1,
         description="the last share of the training requests fits the projection alone and the ones before "

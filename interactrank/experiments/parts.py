@@ -7,8 +7,7 @@ from typing import Any
 
 from interactrank.cross_features import Bm25Settings, EngagementRateSettings
 from interactrank.cross_features.item_cosine import CosineSettings
-from interactrank.models import ModelSettings
-from interactrank.models.settings import LossSettings
+from interactrank.models.settings import DOT_ALONE, LossSettings
 from interactrank.runs.config import RunConfig
 from interactrank.schema import CrossFeatureSettings
 
@@ -142,10 +141,9 @@ class Parts:
                 changed |= {} if model.use_cross_features else {"use_cross_features": True}
                 changed["exclude_features"] = [f.name for f in every if f.name not in names]
         had = any(part in self.used for part in IQP)
-        if had and not any(_part(f) in IQP for f in kept):
-            default = ModelSettings.model_fields["initial_dot_weight"].default
-            if default > model.initial_dot_weight:
-                changed["initial_dot_weight"] = default
+        has = any(_part(f) in IQP for f in kept)
+        if had and not has and model.initial_dot_weight < DOT_ALONE:
+            changed["initial_dot_weight"] = DOT_ALONE
         return changed
 
     def _loss(self, parts: Collection[str]) -> dict[str, Any]:

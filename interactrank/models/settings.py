@@ -9,6 +9,9 @@ from pydantic import Field
 from interactrank.core.settings import Config
 from interactrank.schema import CrossFeatureSettings
 
+DOT_ALONE = 5.0
+"""Least first weight of a dot product that is the whole score: cosines alone spread scores too little."""
+
 
 class TowerSettings(Config):
     """Layers of a tower between the concatenated features and its unit vectors."""
@@ -50,7 +53,7 @@ class CrossFeatureModelSettings(Config):
         1.0, gt=0, description="engagements that a rate is first smoothed by; learned"
     )
     hidden_dims: list[Annotated[int, Field(ge=1)]] = Field(
-        default_factory=list,
+        default_factory=lambda: [16],
         description="hidden layers of an MLP over the cross features; it is added to their projection, with "
         "weights that depend on how much history the request's keys have",
     )
@@ -86,7 +89,7 @@ class LossSettings(Config):
     pointwise_weight: float = Field(1.0, ge=0)
     focal_gamma: float = Field(2.0, ge=0)
     listwise_weight: float = Field(
-        0.0, ge=0, description="softmax over each request's candidates on the final score"
+        1.0, ge=0, description="softmax over each request's candidates on the final score"
     )
     sampled_softmax_weight: float = Field(
         0.01,
@@ -125,7 +128,11 @@ class ModelSettings(Config):
         description="positions whose bias is learned and left out of the final score; 0: none; needs "
         "events.position",
     )
-    initial_dot_weight: float = Field(5.0, gt=0)
+    initial_dot_weight: float = Field(
+        0.1,
+        gt=0,
+        description="of the dot product in the score; small, so that cross features lead while towers learn",
+    )
     initial_cross_weight: float = 0.3
     table_std: float = Field(0.05, gt=0, description="standard deviation of the first table weights")
     loss: LossSettings = Field(default_factory=lambda: LossSettings())
@@ -145,8 +152,8 @@ class ModelSettings(Config):
     def two_tower(self) -> ModelSettings:
         """Return the same towers without sequence and cross features.
 
-        The dot product is then the whole score: its first weight is at least the default, however small the
-        model with cross features starts with it.
+        The dot product is then the whole score: its first weight is at least :data:`DOT_ALONE`, however small
+        the model with cross features starts with it.
 
         Example::
 
@@ -155,11 +162,10 @@ class ModelSettings(Config):
             >>> ModelSettings(initial_dot_weight=0.01).two_tower().initial_dot_weight
             5.0
         """
-        default = type(self).model_fields["initial_dot_weight"].default
         return self.model_copy(
             update={
                 "use_sequence": False,
                 "use_cross_features": False,
-                "initial_dot_weight": max(self.initial_dot_weight, default),
+                "initial_dot_weight": max(self.initial_dot_weight, DOT_ALONE),
             }
         )

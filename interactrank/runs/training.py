@@ -78,7 +78,7 @@ def train_model(
             rank=world.rank,
             world_size=world.size,
             only=built.score_head.reads,
-            epochs=config.training.epochs or 1,
+            epochs=config.training.most_epochs or 1,
         )
         if world.is_main:
             atomic_write_text(output / "config.yaml", given.dump())

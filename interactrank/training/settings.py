@@ -17,7 +17,7 @@ __all__ = ["DenseOptimizer", "LearningRateSchedule", "TrainingSettings"]
 class DenseOptimizer(Config):
     """Adam for everything that is not an ID table."""
 
-    lr: float = Field(1e-3, gt=0, description="peak learning rate")
+    lr: float = Field(0.01, gt=0, description="peak learning rate")
     betas: tuple[float, float] = Field((0.9, 0.999), description="decay of the two moments, each in 0..1")
     eps: float = Field(1e-8, ge=1e-37, description="least denominator; less would be 0 in float32")
     weight_decay: float = Field(
@@ -74,7 +74,7 @@ class TrainingSettings(ShardingSettings):
     epochs: int | None = Field(
         None,
         ge=1,
-        description="maximum number of epochs; with steps, whichever ends first; 1 if both are left out",
+        description="maximum number of epochs; with steps, whichever ends first; 2 if both are left out",
     )
     seed: int = Field(0, ge=0, lt=2**32, description="seed of the initial weights and of dropout")
     pipeline: Literal["auto", "plain", "sparse_dist", "prefetch"] = Field(
@@ -162,6 +162,11 @@ class TrainingSettings(ShardingSettings):
         """Whether checkpoints are written from a copy in the hosts' memory."""
         return self.checkpoint_async
 
+    @property
+    def most_epochs(self) -> int | None:
+        """Number of epochs after which training ends; None if steps alone decide."""
+        return self.epochs if self.epochs or self.steps else 2
+
     def total_steps(self, steps_per_epoch: int, more: int = 0) -> int:
         """Return the number of steps of the whole run.
 
@@ -179,6 +184,6 @@ class TrainingSettings(ShardingSettings):
             >>> TrainingSettings(epochs=3).total_steps(10, more=4)
             26
         """
-        epochs = self.epochs if self.epochs or self.steps else 1
+        epochs = self.most_epochs
         limits = [self.steps, epochs and epochs * steps_per_epoch - more]
         return min(limit for limit in limits if limit)

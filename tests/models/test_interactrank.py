@@ -71,7 +71,7 @@ def test_training_optimises_what_score_returns(log: PreparedDataset, name: str) 
 
 
 def test_a_score_is_the_projection_of_the_dot_product_and_the_features(log: PreparedDataset) -> None:
-    b, m = batch(log), model(log)
+    b, m = batch(log), model(log, cross_features={"hidden_dims": []})
     query, item = m.encode_requests(b), m.encode_items(b)
     torch.testing.assert_close(query.norm(dim=-1), torch.ones(query.shape[:2]))
     weight, bias = m.score_head.project.projection()

@@ -28,7 +28,8 @@ ITEM = torch.tensor([[1.0, 0.0], [0.0, 1.0], [0.6, 0.8]])
 
 
 def loss(**settings: object) -> tuple[Tensor, dict[str, Tensor]]:
-    built = RankingLoss(head_weights=[3.0], settings=LossSettings.model_validate(settings))
+    parts = {"listwise_weight": 0, **settings}
+    built = RankingLoss(head_weights=[3.0], settings=LossSettings.model_validate(parts))
     return built(Labelled, REQUEST, SCORES, QUERY, ITEM)  # type: ignore[arg-type]
 
 
@@ -75,7 +76,8 @@ def test_a_part_that_is_off_still_gives_the_scores_a_gradient():
     """Else distributed training would wait for the projection's gradient."""
     scores = SCORES.clone().requires_grad_()
     built = RankingLoss(
-        head_weights=[1.0], settings=LossSettings(pointwise_weight=0, sampled_softmax_weight=1)
+        head_weights=[1.0],
+        settings=LossSettings(pointwise_weight=0, listwise_weight=0, sampled_softmax_weight=1),
     )
     built(Labelled, REQUEST, scores, QUERY, ITEM)[0].backward()  # type: ignore[arg-type]
     assert scores.grad is not None

@@ -10,7 +10,7 @@ from interactrank.models import ModelSettings
         ({"dim": 0}, "dim: input should be greater than or equal to 1"),
         ({"sequence": {"pooling": False, "attention": False}}, "sequence: turn on pooling or attention"),
         (
-            {"loss": {"pointwise_weight": 0, "sampled_softmax_weight": 0}},
+            {"loss": {"pointwise_weight": 0, "listwise_weight": 0, "sampled_softmax_weight": 0}},
             "loss: every part of the loss has weight 0; there is nothing to learn from",
         ),
         ({"request_tower": {"crossing": "masknet"}}, "did you mean 'mask_net'?"),
@@ -26,7 +26,7 @@ def test_each_mistake(values, message):
 
 
 def test_the_two_tower_keeps_everything_else():
-    settings = ModelSettings(dim=8, table_std=0.1)
+    settings = ModelSettings(dim=8, table_std=0.1, initial_dot_weight=7)
     plain = settings.two_tower()
     assert not any([plain.use_sequence, plain.use_cross_features])
     on = {"use_sequence": True, "use_cross_features": True}

@@ -193,8 +193,10 @@ def test_segments__a_stopped_one_leaves_its_other_batches_to_the_next() -> None:
 def test_a_new_run_that_would_end_within_its_warm_up_is_refused() -> None:
     long, one_less = {"warmup_steps": 12}, {"warmup_steps": 11}
     with pytest.raises(TrainingError, match="a warm-up of 12 steps is as long as the whole training of 12"):
-        DataSchedule(Numbers(), settings(schedule=long))
-    assert DataSchedule(Numbers(), settings(schedule=one_less)).total == 12
+        DataSchedule(Numbers(), settings(epochs=1, schedule=long))
+    assert DataSchedule(Numbers(), settings(epochs=1, schedule=one_less)).total == 12
     # On two ranks an epoch has half the steps; a run that is under way goes on.
-    halved = DataSchedule(Numbers(2), settings(schedule=one_less), DataPosition(epoch_steps=12), ranks=2)
+    halved = DataSchedule(
+        Numbers(2), settings(epochs=1, schedule=one_less), DataPosition(epoch_steps=12), ranks=2
+    )
     assert halved.total == 6

@@ -6,8 +6,10 @@ from interactrank.core.settings import ConfigError, parse_config
 from interactrank.training.settings import LearningRateSchedule, TrainingSettings
 
 
-def test_one_epoch_without_steps_or_epochs() -> None:
-    assert TrainingSettings().total_steps(7) == 7
+def test_two_epochs_without_steps_or_epochs() -> None:
+    assert TrainingSettings().total_steps(7) == 14
+    assert TrainingSettings().most_epochs == 2
+    assert TrainingSettings(steps=5).most_epochs is None
 
 
 def test_the_first_limit_ends_the_run() -> None:

@@ -115,7 +115,8 @@ def test_tensors(log: PreparedDataset) -> None:
     assert batch.sampling_log_q.tolist() == [0] * batch.num_candidates
     for name, value in vars(batch).items():
         if isinstance(value, torch.Tensor):
-            assert value.dtype == (torch.float32 if value.is_floating_point() else torch.int64), name
+            whole = torch.bool if name == "fits_projection" else torch.int64
+            assert value.dtype == (torch.float32 if value.is_floating_point() else whole), name
             assert value.is_contiguous(), name
 
 
