@@ -30,7 +30,12 @@ logger = logging.getLogger(__name__)
 
 OFF = "INTERACTRANK_NO_KERNEL"  # set: PyTorch alone
 _SOURCE = Path(__file__).with_name("kernel.cpp")
-_FLAGS = ("-O3", "-march=native", "-ffast-math", "-fno-finite-math-only", "-std=c++17", "-shared", "-fPIC")
+# Sums may be added in any order, which vector instructions need. Not -ffast-math: a library that is linked
+# with it makes the whole process flush subnormal numbers to zero.
+_FLAGS = (
+    *("-O3", "-march=native", "-std=c++17", "-shared", "-fPIC"),
+    *("-fassociative-math", "-fno-signed-zeros", "-fno-trapping-math", "-fno-math-errno"),
+)
 _DOTS = {torch.float32: "interactrank_dots_float32", torch.int8: "interactrank_dots_int8"}
 
 

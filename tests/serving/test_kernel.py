@@ -35,6 +35,12 @@ def test_it_is_built_once(fresh: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert built.stat().st_mtime_ns == before
 
 
+def test_it_leaves_the_arithmetic_of_the_process_alone() -> None:
+    kernel()
+    tiny = torch.finfo(torch.float32).tiny
+    assert (torch.tensor([tiny]) / 2).item() > 0  # a subnormal number; -ffast-math would make it 0
+
+
 def test_without_a_compiler(
     fresh: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
