@@ -16,6 +16,7 @@ from interactrank.data.guess.roles import Roles, guess_roles
 from interactrank.data.raw.files import has_table
 from interactrank.data.raw.place import Place
 from interactrank.data.raw.sql import first_line, quote
+from interactrank.data.raw.time_units import UNIT_NAMES, time_unit
 
 __all__ = ["guess_config"]
 
@@ -36,9 +37,14 @@ def guess_config(log: str | os.PathLike[str]) -> str:
             roles = guess_roles(db, events, items, users)
             inputs = guess_inputs(db, events, items, users, roles)
             end = _end_of_history(db, events, roles)
+            clock = _clock(db, events, roles)
     except duckdb.Error as error:
         raise DatasetError(f"'{place.name}': {first_line(error)}") from None
-    lines = [*_head(events, items, users), *_schema(roles, inputs, end), *_settings(roles, inputs, events)]
+    lines = [
+        *_head(events, items, users),
+        *_schema(roles, inputs, end, clock),
+        *_settings(roles, inputs, events),
+    ]
     return "\n".join(lines) + "\n"
 
 
@@ -62,14 +68,23 @@ def _head(events: TableProfile, items: TableProfile, users: TableProfile | None)
     yield "schema:"
 
 
-def _schema(roles: Roles, inputs: Inputs, end: str) -> Iterator[str]:
+def _clock(db: duckdb.DuckDBPyConnection, events: TableProfile, roles: Roles) -> str:
+    """Return how times are read: the unit of numbers, the zone of others."""
+    unit = time_unit(db, events.table, roles.time)
+    if unit is not None:
+        return f"numbers, read as {UNIT_NAMES[unit]} since 1970"
+    zoned = events.table.types[roles.time].endswith("WITH TIME ZONE")
+    return "in UTC" if zoned else "read as UTC where no zone is named"
+
+
+def _schema(roles: Roles, inputs: Inputs, end: str, clock: str) -> Iterator[str]:
     yield "  events:"
     for role in ("request", "user", "session", "query", "item", "time", "event_time", "split", "position"):
         column = getattr(roles, role)
         if role in roles.unsure:
             yield f"    # unsure: {roles.unsure[role]}"
         if column is not None:
-            yield f"    {role}: {_text(column)}"
+            yield f"    {role}: {_text(column)}" + (f"  # {clock}" if role == "time" else "")
     if "impressions" in roles.unsure:
         yield f"    # unsure: {roles.unsure['impressions']}"
     shown = roles.impressions

@@ -13,6 +13,7 @@ from typing import Literal
 from urllib.parse import unquote
 
 from interactrank.data.errors import DatasetError
+from interactrank.data.raw.delta import live_files
 from interactrank.data.raw.place import Entry, Place
 
 __all__ = ["DataFile", "Format", "files_at", "find_files", "format_of", "has_table"]
@@ -124,6 +125,8 @@ def _files_of(place: Place, entry: Entry) -> list[DataFile]:
     if not entry.is_folder:
         return [DataFile(place, entry.path, format_of(entry.name) or "parquet")]
     files = [f for e in place.entries(entry.path, recursive=True) if (f := _data_file(place, entry, e))]
+    live = live_files(place, entry.path)
+    files = files if live is None else [f for f in files if f.path in live]
     _refuse_a_mixture(files)
     return files
 

@@ -110,6 +110,11 @@ class Place:
         with self.fs.open_input_stream(path) as file:
             return bool(file.read(len(magic)) == magic)
 
+    def read(self, path: str) -> bytes:
+        """Return the content of a small file."""
+        with self.fs.open_input_stream(path) as file:
+            return bytes(file.read())
+
     def sha256(self, path: str) -> str:
         """Return the SHA-256 of a file as 64 hexadecimal digits; it is read block by block."""
         digest = hashlib.sha256()

@@ -14,14 +14,14 @@ from interactrank.data.extras import duckdb
 from interactrank.data.raw.sql import is_number, milliseconds, quote, text
 from interactrank.data.raw.table import RawTable
 
-__all__ = ["UNITS_MS", "as_milliseconds", "time_unit"]
+__all__ = ["UNITS_MS", "UNIT_NAMES", "as_milliseconds", "time_unit"]
 
 logger = logging.getLogger(__name__)
 
 UNITS_MS = {"ms": 1.0, "s": 1e3, "us": 1e-3, "ns": 1e-6}
 """Milliseconds of a unit; the first wins where as many rows speak for another."""
 
-NAMES = {"s": "seconds", "ms": "milliseconds", "us": "microseconds", "ns": "nanoseconds"}
+UNIT_NAMES = {"s": "seconds", "ms": "milliseconds", "us": "microseconds", "ns": "nanoseconds"}
 FIRST_MS, LAST_MS = 315_532_800_000, 7_258_118_400_000  # 1980 to 2200
 
 
@@ -81,5 +81,5 @@ def time_unit(db: duckdb.DuckDBPyConnection, table: RawTable, column: str) -> st
         )
     unit = list(UNITS_MS)[counts.index(max(counts))]
     if unit != "ms":
-        logger.info("column '%s' is read as %s since 1970", column, NAMES[unit])
+        logger.info("column '%s' is read as %s since 1970", column, UNIT_NAMES[unit])
     return unit

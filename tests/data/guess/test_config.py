@@ -96,6 +96,7 @@ def test_a_shop(tmp_path: Path, text: bool) -> None:
     assert [f["column"] for f in schema["features"]["request"]] == ["search_term", "device"]
     assert [f["column"] for f in schema["features"]["item"]] == ["sku", "brand"]
     assert "events.revenue: alone it tells engagements (AUC 1.000): a leak?" in written
+    assert "time: ts  # numbers, read as seconds since 1970" in written
     assert "items.rating_count: by its name it may be from after the log" in written
     assert config["evaluation"]["candidates"] == "logged"
     found = prepare_log(log, tmp_path / "out", parse_config(SearchSchema, schema), PrepareSettings())

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -93,3 +95,45 @@ def test_a_file_uri(tmp_path: Path) -> None:
     touch(tmp_path, "events.parquet")
     (file,) = find_files(Place.of(tmp_path.as_uri()), "events")
     assert (file.path, file.name) == (f"{tmp_path}/events.parquet", f"{tmp_path.as_uri()}/events.parquet")
+
+
+# Delta tables.
+
+
+def delta(folder: Path, *commits: list[dict[str, Any]], first: int = 0) -> Path:
+    """A table of three files, and the log of its commits."""
+    touch(folder / "events", "a.parquet", "day=a%3Ab/b.parquet", "c.parquet")
+    for n, actions in enumerate(commits, first):
+        text = "\n".join(map(json.dumps, actions))
+        path = touch(folder / "events/_delta_log", f"{n:020d}.json") / f"{n:020d}.json"
+        path.write_text(text)
+    return folder
+
+
+def test_a_delta_table_is_its_newest_version(tmp_path: Path) -> None:
+    written = [{"add": {"path": "a.parquet"}}, {"add": {"path": "day=a%253Ab/b.parquet"}}, {"metaData": {}}]
+    rewritten = [{"remove": {"path": "a.parquet"}}, {"add": {"path": "c.parquet"}}]
+    assert found(delta(tmp_path / "x", written)) == [
+        "events/a.parquet parquet",
+        "events/day=a%3Ab/b.parquet parquet",
+    ]
+    log = delta(tmp_path / "y", written, rewritten)
+    assert found(log) == ["events/c.parquet parquet", "events/day=a%3Ab/b.parquet parquet"]
+
+
+@pytest.mark.parametrize(
+    ("action", "first", "told"),
+    [
+        ({"add": {"path": "a.parquet"}}, 3, "its first commits are in a checkpoint"),
+        (
+            {"add": {"path": "a.parquet", "deletionVector": {"storageType": "u"}}},
+            0,
+            "rows are deleted within",
+        ),
+    ],
+)
+def test_a_delta_table_that_must_be_exported(
+    tmp_path: Path, action: dict[str, Any], first: int, told: str
+) -> None:
+    with pytest.raises(DatasetError, match=f"is a Delta table, and {told}.*write its rows as plain Parquet"):
+        found(delta(tmp_path, [action], first=first))
