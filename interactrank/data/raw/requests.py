@@ -74,6 +74,11 @@ def stage_requests(
     )
     db.execute("DROP TABLE ordered")
     trained = db.execute("SELECT count(*) FROM requests WHERE split = 'train'").fetchone()[0]
+    if trained == 0 and "split" in mixed:
+        raise DatasetError(
+            f"no request lies in the train split alone: {mixed['split']:,} have rows of several splits "
+            f"('{schema.events.split}'); split a log by requests, not by rows"
+        )
     if trained == 0:
         raise DatasetError(
             "no request falls into the train split; check prepare.split, train_from and the log's times"

@@ -70,6 +70,13 @@ def test_a_request_in_two_splits_is_refused_with_strict(tmp_path: Path) -> None:
         by_rows(tmp_path, "train", "test", strict=True)
 
 
+def test_a_log_that_is_split_by_rows(tmp_path: Path) -> None:
+    events = [event("1", "u", "q", x, 0, click=1, split=s) for x, s in (("a", "train"), ("b", "test"))]
+    told = r"no request lies in the train split alone: 1 have rows of several splits \('split'\)"
+    with pytest.raises(DatasetError, match=told):
+        prepared(tmp_path, events, [item(x) for x in "ab"], schema=minimal(REQUEST, "events.split=split"))
+
+
 # Times of engagements.
 
 
