@@ -55,8 +55,8 @@ def append_log(day: Path, dataset: Path, schema: SearchSchema, settings: Prepare
     """Make the events of a day, or of any time, part of a dataset.
 
     Args:
-        day: folder with ``events``, and ``items`` and ``users`` that are new or have changed, if there are
-            some; files as of a log.
+        day: folder with ``events``, ``items`` and ``users`` that are new or have changed, or some of the
+            three; files as of a log.
         dataset: that :func:`~interactrank.data.prepare_log` wrote with ``prepare.keep_log``.
         schema: of the dataset.
         settings: how to prepare; splits are cut again, over the whole log.
@@ -65,16 +65,17 @@ def append_log(day: Path, dataset: Path, schema: SearchSchema, settings: Prepare
         The manifest. A day that is part of the dataset already changes nothing.
 
     Raises:
-        DatasetError: the dataset keeps no log or has another schema; the day has no events, other columns or
+        DatasetError: the dataset keeps no log or has another schema; the day has nothing, other columns or
             types, events of the future, or events that are in the dataset; or it cannot be prepared. The
             dataset then stays as it was.
     """
     old = open_growing(dataset, schema)
     place = Place.of(day)
-    others = [n for n in ("items", *(["users"] if schema.users else [])) if has_table(place, n)]
-    names = ["events", *others]
-    content = content_of(day, names)
-    again = any(content == segment["content"] for segment in old.manifest["segments"])
+    known = [EVENTS, "items", *(["users"] if schema.users else [])]
+    names = [n for n in known if has_table(place, n)] or [EVENTS]
+    content, segments = content_of(day, names), old.manifest["segments"]
+    # Items may change back to what they were, events cannot.
+    again = any(content == s["content"] for s in (segments if EVENTS in names else segments[-1:]))
     settings = settings.model_copy(update={"keep_log": True})
     if again and settings == PrepareSettings.model_validate(old.manifest["settings"]):
         logger.info("'%s' is part of '%s' already; nothing has changed", day, dataset)
@@ -143,7 +144,8 @@ def replace_dataset(
         segments = list(manifest["segments"])
         if segment is not None:
             last = max((staging / LOG / EVENTS).glob("*.parquet"))
-            segments.append({"events": pq.read_metadata(last).num_rows, "content": segment})
+            rows = pq.read_metadata(last).num_rows if EVENTS in segment else 0
+            segments.append({"events": rows, "content": segment})
         facts |= {"lineage": [*lineage, fingerprint], "segments": segments}
         _tell_full(old.schema, known, facts["tables"])
         result = Manifest.of(staging, facts)
@@ -172,7 +174,8 @@ def _check_day(kept: Path, day: Place, new: Mapping[str, list[DataFile]], schema
                 stage_items(db, day, schema)
             if "users" in new:
                 stage_users(db, day, schema)
-            _check_events(db, kept, new["events"], schema)
+            if EVENTS in new:
+                _check_events(db, kept, new[EVENTS], schema)
         except duckdb.Error as error:
             raise DatasetError(f"'{day.name}': {first_line(error)}") from None
 

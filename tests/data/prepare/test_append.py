@@ -176,6 +176,27 @@ def test_new_items_join_and_changed_ones_are_replaced(base: Path, tmp_path: Path
     assert after.users.table(["eve", "ada"])["u_country"].to_pylist() == ["us", "de"]
 
 
+def test_items_alone(base: Path, tmp_path: Path) -> None:
+    day = tmp_path / "day"
+    day.mkdir()
+
+    def append(price: float) -> PreparedDataset:
+        pq.write_table(logs.table([item("i3", "red sock", price=price)]), day / "items.parquet")
+        append_log(day, base, SCHEMA, how())
+        return PreparedDataset(base)
+
+    assert append(2.0).items.ids == ["i1", "i2", "i3"]
+    assert append(3.0).items.dense[2, 0] == 3
+    assert append(2.0).items.dense[2, 0] == 2  # back to what it was
+    lineage = PreparedDataset(base).lineage
+    assert append(2.0).lineage == lineage
+    assert [s["events"] for s in PreparedDataset(base).manifest["segments"]] == [4, 0, 0, 0]
+    assert len(list((base / "log" / "events").iterdir())) == 1
+    (day / "items.parquet").unlink()
+    with pytest.raises(DatasetError, match="neither events"):
+        append_log(day, base, SCHEMA, how())
+
+
 def test_a_late_event_counts_from_its_own_time(base: Path, tmp_path: Path) -> None:
     # A click on r1's second item, an hour after r2, which then must not know of it; r3 must.
     click = event("r1", "ada", "red", "i2", 0, click=1, event_time=logs.START + 25 * logs.HOUR)
