@@ -29,6 +29,7 @@ from interactrank.sharding.errors import PlanError
 from interactrank.sharding.planner.cluster import Cluster, cluster_of
 from interactrank.sharding.planner.describe import describe_plan
 from interactrank.sharding.planner.plan_checks import is_whole_number, table_problems
+from interactrank.sharding.planner.plan_memory import memory_problems
 from interactrank.sharding.planner.rank_list import parse_ranks, show_ranks
 from interactrank.sharding.planner.rank_rules import column_shards
 from interactrank.sharding.settings import ShardingSettings
@@ -123,6 +124,10 @@ def read_plan(
             found = table_problems(table, planned[name], settings, cluster)
             problems += [f"table {name}: {problem}" for problem in found]
             options += [] if found else [_layout(table, planned[name], model, cluster)]
+    if not problems:
+        weights = {id(table.weight) for table in tables.values()}
+        dense = sum(p.numel() * p.element_size() for p in model.parameters() if id(p) not in weights)
+        problems = memory_problems(options, tables, settings, cluster, 4 * dense)
     if problems:
         listed = "".join(f"\n  - {problem}" for problem in problems)
         raise PlanError(f"the plan '{path}' does not fit this model and job:{listed}")

@@ -10,7 +10,7 @@ from interactrank.sharding.types import TYPES
 
 __all__ = ["GROUP_MS", "StepTime", "exchange_groups"]
 
-GROUP_MS = {"cpu": 0.5, "cuda": 0.1}
+GROUP_MS = {"cpu": 1.5, "cuda": 0.1}
 """What each group of tables costs a step in addition to its bytes, in milliseconds.
 
 A collection's tables of one sharding type travel together, in five messages a step: lengths and ids, their

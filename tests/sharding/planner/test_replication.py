@@ -126,7 +126,7 @@ def test_a_copy_that_does_not_fit_is_refused_with_its_size() -> None:
 
 
 def expected(options: list[ShardingOption], cluster: Cluster) -> float:
-    """The estimate by which plans are compared: the busiest rank, and half a millisecond a group on CPU."""
+    """What plans are compared by: the busiest rank, and a fixed time for each group of tables."""
     ms = [0.0] * cluster.ranks
     for option in options:
         for shard in option.shards:
