@@ -40,7 +40,7 @@ from interactrank.data.raw.items import stage_items
 from interactrank.data.raw.place import Place
 from interactrank.data.raw.sql import first_line, quote, text
 from interactrank.data.raw.table import RawTable
-from interactrank.data.raw.time_units import as_milliseconds, time_unit
+from interactrank.data.raw.time_units import UNIT_NAMES, as_milliseconds, time_unit
 from interactrank.data.raw.users import stage_users
 from interactrank.data.settings import PrepareSettings
 from interactrank.schema import SearchSchema
@@ -190,9 +190,16 @@ def _check_events(
     rows = db.execute(f"SELECT count(*) FROM {day}").fetchone()[0]
     if not rows:
         raise DatasetError(f"'{table.first}' has no rows; there is nothing to append")
+    before = RawTable.of(db, files_at(kept / EVENTS), EVENTS, columns)
     now = int(time.time() * 1000)
     for column in [e.time, *([e.event_time] if e.event_time else [])]:
         unit = e.time_unit or time_unit(db, table, column)
+        known = e.time_unit or time_unit(db, before, column)
+        if unit is not None and known is not None and unit != known:
+            raise DatasetError(
+                f"'{table.first}': column '{column}' holds {UNIT_NAMES[unit]}; in the dataset it holds "
+                f"{UNIT_NAMES[known]}; write the day as the days before it"
+            )
         at = as_milliseconds(column, table.types[column], unit, stated=e.time_unit is not None)
         count = db.execute(f"SELECT count(*) FROM {day} WHERE {at} > {now}").fetchone()[0]
         if count:
@@ -200,7 +207,6 @@ def _check_events(
                 f"'{table.first}': {count} rows have a {column} in the future; times are milliseconds since "
                 "1970 or timestamps (UTC)"
             )
-    before = RawTable.of(db, files_at(kept / EVENTS), EVENTS, columns)
     old = f"({before.rows(columns)})"
     plain = ", ".join(map(quote, columns))
     db.execute(f"CREATE TEMP TABLE day AS SELECT DISTINCT {casts(before.types)} FROM {day}")

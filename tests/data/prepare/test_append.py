@@ -225,6 +225,8 @@ def test_what_cannot_be_appended_leaves_the_dataset(base: Path, tmp_path: Path) 
         r"1 of its events are in the dataset already, such as query 'red', item 'i1' at", [*DAY, FIRST[0]]
     )
     refused("2 rows have a timestamp in the future", [e | {"timestamp": 4_000_000_000_000} for e in DAY])
+    seconds = [e | {"timestamp": e["timestamp"] // 1000} for e in DAY]
+    refused("column 'timestamp' holds seconds; in the dataset it holds milliseconds", seconds)
     refused("has no rows; there is nothing to append", later.slice(0, 0))
     refused("another schema", DAY, logs.schema("sequence.length=9", without=("events.split",)))
     pq.write_table(logs.table([item("i3"), item("i3")]), day / "items.parquet")
