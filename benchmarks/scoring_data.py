@@ -158,7 +158,7 @@ def score_head_of(*, history: bool, heads: int = 1) -> ScoreHead:
     settings = ModelSettings.model_validate(
         {
             "use_cross_features": history,
-            "cross_features": {"prior_strength": STRENGTH, "priors": {"iqp": PRIOR}},
+            "cross_features": {"prior_strength": STRENGTH, "priors": {"iqp": PRIOR}, "hidden_dims": []},
             "initial_dot_weight": DOT_WEIGHT,
             "initial_cross_weight": 1.0,
         }

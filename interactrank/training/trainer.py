@@ -157,7 +157,9 @@ class _Loop:
             return self._step(step, segment)
         with counted_messages() as messages:
             self._step(step, segment)
-        self.messages |= messages
+        everyone = all_gather_objects(messages)  # a rank's bytes depend on its tables; rows are those of all
+        names = dict.fromkeys(name for of in everyone for name in of)
+        self.messages = {name: sum(of.get(name, 0.0) for of in everyone) / len(everyone) for name in names}
         return None
 
     def _step(self, step: int, segment: Segment) -> None:

@@ -49,7 +49,7 @@ def test_a_model_that_stands_under_another_name():
 
 
 def test_log_q_where_the_softmax_is_the_only_loss():
-    base = config("model.loss={pointwise_weight: 0, sampled_softmax_weight: 1}")
+    base = config("model.loss={pointwise_weight: 0, listwise_weight: 0, sampled_softmax_weight: 1}")
     assert pairs(base)[5:7] == [(None, None), ("full", "full_without_log_q")]
 
 

@@ -6,7 +6,7 @@ from interactrank.experiments.parts import PARTS, Parts
 from tests.trained import config
 
 EVERY = PARTS[:-1]  # the small run has no cross feature of its own
-IN_BATCH_ALONE = ["model.loss={pointwise_weight: 0, sampled_softmax_weight: 1}"]
+IN_BATCH_ALONE = ["model.loss={pointwise_weight: 0, listwise_weight: 0, sampled_softmax_weight: 1}"]
 
 
 NAMES = [f.name for f in config().search.cross_features]
@@ -39,8 +39,9 @@ def test_without_each_part():
     assert without("lexical") == {"exclude_features": BM25}
     assert without("iqp_segment") == {"exclude_features": ["query_click_country"]}
     iqp = ("iqp_query", "iqp_segment", "iqp_back_off")
-    assert without(*iqp) == {"exclude_features": [n for n in NAMES if n not in BM25]}
-    assert without(*iqp, "lexical") == {"use_cross_features": False}
+    dot = {"initial_dot_weight": 5.0}  # that of a model without history
+    assert without(*iqp) == {"exclude_features": [n for n in NAMES if n not in BM25], **dot}
+    assert without(*iqp, "lexical") == {"use_cross_features": False, **dot}
 
 
 def test_without_the_sequence_nothing_is_compared_with_it():

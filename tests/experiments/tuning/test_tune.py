@@ -179,7 +179,7 @@ def test_a_trial_that_diverges_or_fails_is_not_the_end(
 
 def test_a_rate_at_which_the_loss_overflows_is_a_trial_that_diverged(log: Path, tmp_path: Path) -> None:
     space = "tuning.space={model.initial_dot_weight: [5.0, 3.0e+38]}"
-    _, report = tune(log, tmp_path, space, trials=2)
+    _, report = tune(log, tmp_path, space, "model.initial_dot_weight=5.0", trials=2)
     states = {t["settings"]["model.initial_dot_weight"]: t["state"] for t in report["trials"]}
     assert states[5.0] == "complete"
     assert states[3e38] in ("diverged", "failed")
