@@ -41,6 +41,8 @@ from interactrank.distributed.world import current_world
 from interactrank.models import InteractRank
 from interactrank.runs.config import RunConfig, load_config
 from interactrank.sharding.planner.plan import make_plan
+from interactrank.sharding.settings import TableSharding
+from interactrank.sharding.tables import tables_of
 from interactrank.sharding.torchrec_patches.uneven_gloo import allow_uneven_batches
 from interactrank.training.trainer import train
 
@@ -173,6 +175,9 @@ def compete(folder: str, requests: int, block: int, rounds: int, clip: bool) -> 
         return InteractRank(layout=log.layout, settings=of.model)
 
     one = model()
+    # Not replicated: TorchRec by itself leaves replicated tables to the dense optimizer.
+    sharded = TableSharding(types=["table_wise", "row_wise"])
+    settings = settings.model_copy(update={"sharding": {t.name: sharded for t in tables_of(one)}})
     plan = make_plan(one, settings, world)
     bare = BareLoop(one, plan, of, batches)
     turns = TurnsLoader(batches, bare.steps, block=block, rounds=rounds)
