@@ -158,7 +158,7 @@ class CrossFeatures:
         return Lookup(requests, candidates, self.num_items, self.fields, self.prior_items)
 
     def known_items(self, requests: RequestKeys, only: Collection[str]) -> Int64s | None:
-        """Return the items that some feature knows something about for one request, none twice, ascending.
+        """Return the items that some feature knows something about for one request; some are there twice.
 
         Args:
             requests: keys of one request.
@@ -174,12 +174,7 @@ class CrossFeatures:
                 if items is None:
                     return None
                 found.append(items)
-        known = np.concatenate(found)
-        if len(known) * 8 < self.num_items:
-            return np.unique(known)
-        mask = np.zeros(self.num_items, bool)
-        mask[known] = True
-        return np.flatnonzero(mask)
+        return np.concatenate(found)
 
     def _store_of(self, feature: CrossFeature[Any]) -> Any:
         stores = {name: self.stores[name] for name in feature.stores}

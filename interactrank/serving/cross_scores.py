@@ -67,7 +67,7 @@ class CrossScores:
         known = self.cross.known_items(keys, self._reads)
         if known is None:
             return weights.new_empty(0), None
-        _, other = _split(known, None, self.cross.num_items)
+        known, other = _split(known, None, self.cross.num_items)
         if other is None:  # something is known about all items: there are no others
             return torch.cat([self._rest(keys, known, weights), weights.new_zeros(1)]), known
         return self._rest(keys, np.append(known, other), weights), known
@@ -134,6 +134,11 @@ def _sums(names: list[str], values: list[float]) -> dict[str, float]:
 def _split(known: Int64s, rows: Int64s | None, num_items: int) -> tuple[Int64s, int | None]:
     """Return the positions of the candidates about which something is known, and one of the others, if any.
 
+    Args:
+        known: items; some may be there twice.
+        rows: [C] of the catalogue; None for all.
+        num_items: N.
+
     Example::
 
         >>> _split(np.array([0, 2]), np.array([5, 2, 1]), 6)
@@ -141,12 +146,8 @@ def _split(known: Int64s, rows: Int64s | None, num_items: int) -> tuple[Int64s, 
         >>> _split(np.array([0, 1]), None, 2)
         (array([0, 1]), None)
     """
-    if rows is None:
-        gap = np.flatnonzero(known != np.arange(len(known)))
-        first = int(gap[0]) if len(gap) else len(known)
-        return known, first if first < num_items else None
     mask = np.zeros(num_items, bool)
     mask[known] = True
-    is_known = mask[rows]
-    others = np.flatnonzero(~is_known)
-    return np.flatnonzero(is_known), int(others[0]) if len(others) else None
+    is_known = mask if rows is None else mask[rows]
+    other = int(is_known.argmin()) if len(is_known) else 0
+    return np.flatnonzero(is_known), None if not len(is_known) or is_known[other] else other
