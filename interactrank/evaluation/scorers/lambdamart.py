@@ -89,6 +89,7 @@ class LambdaMartScorer:
             scores[c] = self.booster.predict(columns, num_iteration=self.trees)
         return torch.from_numpy(scores if candidates is not None else scores.reshape(len(requests), items))
 
+    @property
     def operations_per_candidate(self) -> float:
         """Return comparisons of a candidate: the leaves' mean depth, log2(leaves), of each tree."""
         leaves = self.booster.dump_model(num_iteration=self.trees)["tree_info"]

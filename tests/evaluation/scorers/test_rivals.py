@@ -141,7 +141,7 @@ def test_trees_learn_a_planted_rule_and_do_so_again(tmp_path: Path) -> None:
     assert torch.equal(LambdaMartScorer(dataset, 0, SMALL)(chosen, logged), scores)
     request = np.repeat(np.arange(len(chosen)), logged.lengths)
     assert torch.equal(scorer(chosen, None)[request, logged.values.astype(np.int64)], scores)
-    assert scorer.operations_per_candidate() > 0
+    assert scorer.operations_per_candidate > 0
 
 
 def test_a_log_of_positives_gets_drawn_negatives(tmp_path: Path) -> None:
