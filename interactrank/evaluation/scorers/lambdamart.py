@@ -121,11 +121,16 @@ def _training(
     negatives = 0 if log.schema.events.impressions else settings.negatives
     loader_settings = LoaderSettings(batch_requests=256, negatives=negatives, seed=settings.seed)
     loader = SearchLoader(log, "train", loader_settings, shuffle=False)
+    random = np.random.default_rng(settings.seed)
     columns, labels, sizes, index = [], [], [], []
     for batch in loader.epoch():
         kept, some = _kept(batch, head)
-        columns.append(_columns_of(batch)[some])
-        labels.append(batch.labels[:, head].numpy()[some])
+        # In random order: LightGBM counts equal scores in the order of their rows, in which positives or the
+        # positions of a log may come first, and would stop after the first tree.
+        request = batch.candidate_request().numpy()[some]
+        order = np.lexsort((random.random(len(request)), request))
+        columns.append(_columns_of(batch)[some][order])
+        labels.append(batch.labels[:, head].numpy()[some][order])
         sizes.append(batch.candidate_lengths.numpy()[kept])
         index.append(batch.request_index.numpy()[kept])
     return np.concatenate(columns), np.concatenate(labels), np.concatenate(sizes), np.concatenate(index)

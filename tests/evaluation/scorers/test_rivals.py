@@ -11,6 +11,7 @@ from interactrank.data.errors import DatasetError
 from interactrank.data.prepared.dataset import PreparedDataset
 from interactrank.evaluation.scorers import BASELINES, CtrScorer, LambdaMartScorer, TouchedScorer
 from interactrank.evaluation.scorers.ctr import best_strength
+from interactrank.evaluation.scorers.lambdamart import _training
 from interactrank.evaluation.settings import EvaluationSettings, LambdaMartSettings
 from interactrank.schema import SearchSchema
 from tests.data.logs import event, item, minimal, prepared
@@ -168,3 +169,17 @@ def test_settings_reach_the_trees(rules: PreparedDataset) -> None:
     scorer = BASELINES["lambdamart"].factory(rules, settings)
     assert isinstance(scorer, LambdaMartScorer)
     assert scorer.trees <= 3
+
+
+def test_lambdamart__no_order_of_the_rows_tells_what_was_engaged_with(tmp_path: Path) -> None:
+    """LightGBM counts equal scores in the order of their rows: it must be a matter of chance."""
+    log = planted(tmp_path)
+    orders = []
+    for seed in (0, 1):
+        _, labels, sizes, _ = _training(log, 0, LambdaMartSettings(seed=seed))
+        requests = np.split(labels, np.cumsum(sizes)[:-1])
+        orders.append([r.tolist() for r in requests])
+        places = [r.argmax() for r in requests]
+        assert 1.5 < np.mean(places) < 3.5  # of 0..5
+    assert orders[0] != orders[1]
+    assert [sorted(r) for r in orders[0]] == [sorted(r) for r in orders[1]]
