@@ -14,7 +14,8 @@ from interactrank.core.files import atomic_write
 from interactrank.core.progress import track
 from interactrank.cross_features import CrossArrays
 from interactrank.data.extras import duckdb, pa, pq
-from interactrank.data.loading.collate import item_batch, request_batch
+from interactrank.data.loading.collate import request_batch
+from interactrank.data.loading.encode_items import encode_items
 from interactrank.data.prepare.rows_to_score import RowBlock, open_rows
 from interactrank.data.prepared.dataset import PreparedDataset
 from interactrank.models import InteractRank
@@ -87,10 +88,7 @@ class _Scoring:
 
     def __init__(self, model: InteractRank, log: PreparedDataset, explain: bool) -> None:
         self.model, self.log, self.explain = model, log, explain
-        rows = np.arange(len(log.items))
-        blocks = (rows[first : first + CHUNK] for first in range(0, len(rows), CHUNK))
-        with torch.no_grad():
-            self.items = torch.cat([model.encode_items(item_batch(log.items, b, log.layout)) for b in blocks])
+        self.items = encode_items(model, log.items, log.layout)
 
     @torch.no_grad()
     def __call__(self, block: RowBlock) -> pa.Table:

@@ -14,8 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
-from numpy.typing import NDArray
 from safetensors.torch import save_file
 
 from interactrank.core.atomic_directory import atomic_directory
@@ -25,7 +23,7 @@ from interactrank.core.versions import version_of
 from interactrank.cross_features.item_fields import ItemFields
 from interactrank.cross_features.jagged import Jagged
 from interactrank.cross_features.text import hash63, normalize
-from interactrank.data.loading.collate import item_batch
+from interactrank.data.loading.encode_items import encode_items
 from interactrank.data.prepared.columns import SPLITS, TIME
 from interactrank.data.prepared.dataset import PreparedDataset
 from interactrank.data.prepared.vocabulary import Vocabulary
@@ -47,10 +45,9 @@ from interactrank.serving.item_ids import ItemIds
 from interactrank.serving.item_vectors import ItemVectors, Precision
 from interactrank.version import __version__
 
-__all__ = ["embed_items", "export_model"]
+__all__ = ["export_model"]
 
 FROM_DATASET = ("vocabulary", "users", "cross_features", "item_fields")
-_CHUNK = 1 << 13
 
 
 def export_model(
@@ -88,10 +85,9 @@ def export_model(
         )
     _check_output(output)
     event_time = last_event_time(dataset)
+    content = {key: value for key, value in facts.items() if key != "command"}
     digest = hashlib.sha256()
-    digest.update(
-        json.dumps([dataset.manifest["fingerprint"], precision, dict(facts)], sort_keys=True).encode()
-    )
+    digest.update(json.dumps([dataset.manifest["fingerprint"], precision, content], sort_keys=True).encode())
     digest.update(sha256(weights).encode())
     stamp = datetime.fromtimestamp(event_time / 1000, timezone.utc).strftime("%Y%m%dT%H%M%S")
     folder = version_folder(output, f"{stamp}-{digest.hexdigest()[:8]}")
@@ -129,18 +125,6 @@ def last_event_time(dataset: PreparedDataset) -> int:
     return max(times)
 
 
-def embed_items(model: InteractRank, dataset: PreparedDataset) -> NDArray[np.float32]:
-    """Return [N, D] vectors of the whole catalogue."""
-    rows = np.arange(len(dataset.items))
-    with torch.no_grad():
-        blocks = [
-            model.encode_items(item_batch(dataset.items, rows[first : first + _CHUNK], dataset.layout))
-            for first in range(0, len(rows), _CHUNK)
-        ]
-    vectors: NDArray[np.float32] = torch.cat(blocks).float().numpy()
-    return vectors
-
-
 def _write(staging: Path, model: InteractRank, dataset: PreparedDataset, precision: Precision) -> None:
     # Not a copy of the file: on a dataset that has grown, tables have more rows than they were trained with.
     state = {name: value.contiguous() for name, value in model.state_dict().items()}
@@ -148,7 +132,9 @@ def _write(staging: Path, model: InteractRank, dataset: PreparedDataset, precisi
     for name in FROM_DATASET:
         if (dataset.folder / name).is_dir():
             shutil.copytree(dataset.folder / name, staging / name)
-    ItemVectors.of(embed_items(model, dataset), precision).write(staging / VECTORS)
+    ItemVectors.of(encode_items(model, dataset.items, dataset.layout).float().numpy(), precision).write(
+        staging / VECTORS
+    )
     ItemIds.write(staging / IDS, dataset.items.ids)
     sequence = dataset.schema.sequence
     if sequence is not None:

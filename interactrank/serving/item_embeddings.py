@@ -13,14 +13,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from interactrank.core.errors import UserError
 from interactrank.core.extras import require
 from interactrank.core.files import atomic_write
 from interactrank.core.manifest import MANIFEST, Manifest, ManifestError, describe
-from interactrank.data.loading.collate import item_batch
+from interactrank.data.loading.encode_items import encode_items
 from interactrank.data.prepared.dataset import PreparedDataset
 from interactrank.distributed.collectives import all_gather_objects, raise_on_all_ranks, run_on_rank0
 from interactrank.distributed.world import World
@@ -88,7 +87,12 @@ def export_items(
         for done, first in enumerate(mine, 1):
             rows = np.arange(first, min(first + file_items, items))
             path = output / f"items-{first // file_items:05d}.parquet"
-            embeddings = _embed(model, log, rows, world.device, chunk)
+            embeddings = (
+                encode_items(model, log.items, log.layout, rows, device=world.device, chunk=chunk)
+                .float()
+                .cpu()
+                .numpy()
+            )
             dim = embeddings.shape[1]
             _write(path, [log.items.ids[row] for row in rows], embeddings)
             files[path.name] = {"first": first, "items": len(rows), **describe(path)}
@@ -151,18 +155,6 @@ def _is_export(folder: Path) -> bool:
         return {"format", "items", "dim", "model"} <= Manifest.read(folder).facts.keys()
     except ManifestError:
         return False
-
-
-@torch.no_grad()
-def _embed(
-    model: InteractRank, log: PreparedDataset, rows: NDArray[np.int64], device: torch.device, chunk: int
-) -> NDArray[np.float32]:
-    blocks = [
-        model.encode_items(item_batch(log.items, rows[first : first + chunk], log.layout).to(device))
-        for first in range(0, len(rows), chunk)
-    ]
-    embeddings: NDArray[np.float32] = torch.cat(blocks).float().cpu().numpy()
-    return embeddings
 
 
 def _write(path: Path, ids: list[str], embeddings: NDArray[np.float32]) -> None:

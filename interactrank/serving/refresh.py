@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from interactrank.core.atomic_directory import atomic_directory
@@ -25,7 +24,7 @@ from interactrank.cross_features.item_fields import ItemFields
 from interactrank.cross_features.jagged import Jagged, starts, take
 from interactrank.cross_features.pair_index import Int64s
 from interactrank.data.extras import pa, pq
-from interactrank.data.loading.collate import item_batch
+from interactrank.data.loading.encode_items import encode_items
 from interactrank.data.prepare.features import dense, table_rows
 from interactrank.data.prepared.items import ItemTable
 from interactrank.data.prepared.vocabulary import Vocabulary
@@ -47,7 +46,6 @@ from interactrank.serving.pre_ranker import open_model
 
 __all__ = ["refresh_items"]
 
-_CHUNK = 1 << 13
 REWRITTEN = (IDS, EVENT_IDS, VECTORS, FIELDS_OF_ITEMS, FIELDS)
 
 
@@ -148,14 +146,9 @@ def _write_items(before: Version, staging: Path, table: pa.Table, rows: Int64s, 
 
 
 def _write_vectors(before: Version, staging: Path, new: ItemTable, rows: Int64s, size: int) -> None:
-    model = open_model(before)
-    with torch.inference_mode():
-        blocks = [
-            model.encode_items(item_batch(new, np.arange(n, min(n + _CHUNK, len(new))), before.layout))
-            for n in range(0, len(new), _CHUNK)
-        ]
+    vectors = encode_items(open_model(before), new, before.layout)
     old = ItemVectors.open(before.folder / VECTORS)
-    own = ItemVectors.of(torch.cat(blocks).float().numpy(), old.precision)
+    own = ItemVectors.of(vectors.float().numpy(), old.precision)
     values = _replaced(old.values, own.values, rows, size)
     scales = None
     if old.scales is not None and own.scales is not None:

@@ -14,12 +14,12 @@ from torch import Tensor
 from interactrank.batch import CrossFeatureTensors
 from interactrank.cross_features import Jagged
 from interactrank.data.loading.collate import request_batch
+from interactrank.data.loading.encode_items import encode_items
 from interactrank.data.loading.loader import SearchLoader
 from interactrank.data.loading.prepared_requests import PreparedRequests
 from interactrank.data.prepared.dataset import PreparedDataset
 from interactrank.data.settings import LoaderSettings
 from interactrank.models import InteractRank
-from interactrank.serving.export import embed_items
 from interactrank.serving.pre_ranker import PreRanker
 from interactrank.serving.selection import top_k
 
@@ -48,7 +48,7 @@ def verify(
     split = next(s for s in ("test", "validation", "train") if dataset.num_requests(s))
     loader = SearchLoader(dataset, split, LoaderSettings(batch_requests=1, prefetch=0), shuffle=False)
     weights = torch.tensor([ranker.head_weights.get(name, 0.0) for name in dataset.schema.head_names])
-    items = torch.from_numpy(embed_items(model, dataset))
+    items = encode_items(model, dataset.items, dataset.layout).float()
     difference, overlaps, kept = 0.0, [], k
     for done, one in enumerate(loader.requests()):
         if done == requests:

@@ -10,9 +10,9 @@ import pytest
 import torch
 
 from interactrank.cross_features import Jagged
+from interactrank.data.loading.encode_items import encode_items
 from interactrank.evaluation.scorers import ModelScorer
 from interactrank.serving import PreRanker, RequestError
-from interactrank.serving.export import embed_items
 from tests.data.logs import requests
 from tests.models import search
 from tests.serving.exported import Exported, export, export_again, live_request
@@ -117,6 +117,8 @@ def test_rows_outside_of_the_catalogue_and_unknown_items(made: Exported, ranker:
     strict = PreRanker.open(made.artifact, unknown_items="error")
     with pytest.raises(RequestError, match=r"the catalogue has no item 'zz' \(2 unknown candidates in all\)"):
         strict.rank(request, ["i1", "zz", "yy"])
+    with pytest.raises(RequestError, match="k is 0; ask for at least one result"):
+        ranker.rank(request, k=0)
     with pytest.raises(RequestError, match="features: the model has no candidate feature 'price'"):
         ranker.rank(request, ["i1"], features={"price": [1.0]})
 
@@ -144,7 +146,9 @@ def test_smaller_vectors_score_nearly_alike(
 
 
 def test_vectors_are_those_of_the_item_tower(made: Exported, ranker: PreRanker) -> None:
-    assert np.array_equal(ranker.vectors.values, embed_items(made.model, made.log))
+    assert np.array_equal(
+        ranker.vectors.values, encode_items(made.model, made.log.items, made.log.layout).numpy()
+    )
 
 
 CANDIDATE_FEATURES = """schema.features.candidate=[
@@ -175,7 +179,12 @@ class TestCandidateFeatures:
                 "place": [place[i]["offer"] for i in ids],
                 "side": [place[i]["source"] for i in ids],
             }
-            found = ranker.rank(live_request(with_price, row["request_id"]), ids, features=given)
+            found = ranker.rank(
+                live_request(with_price, row["request_id"]), ids, 2, features=given, explain=True
+            )
+            assert found.explanations is not None
+            parts = [why.score for why in found.explanations]  # two of them, in their place among all
+            np.testing.assert_allclose(parts, found.scores, rtol=1e-4, atol=1e-5)
             of = dict(zip(ids, expected[start : start + len(ids)], strict=True))
             np.testing.assert_allclose(found.scores, [of[i] for i in found.ids], rtol=1e-5, atol=1e-5)
             start += len(ids)

@@ -13,7 +13,8 @@ from torch import Tensor
 
 from interactrank.batch import CrossFeatureTensors
 from interactrank.cross_features import CrossArrays, Jagged
-from interactrank.data.loading.collate import item_batch, request_batch
+from interactrank.data.loading.collate import request_batch
+from interactrank.data.loading.encode_items import encode_items
 from interactrank.data.loading.prepared_requests import PreparedRequests
 from interactrank.data.prepared.dataset import PreparedDataset
 from interactrank.models import InteractRank
@@ -70,12 +71,7 @@ class ModelScorer:
     ) -> None:
         self.cross = cross or CrossBlock(log, model.score_head.reads)
         self.model, self.log, self.head, self.device, self.chunk = model, log, head, device, chunk
-        rows = np.arange(len(log.items))
-        blocks = (rows[first : first + chunk] for first in range(0, len(rows), chunk))
-        with torch.no_grad():
-            self.items = torch.cat(
-                [model.encode_items(item_batch(log.items, b, log.layout).to(device)) for b in blocks]
-            )
+        self.items = encode_items(model, log.items, log.layout, device=device, chunk=chunk)
 
     @torch.no_grad()
     def __call__(self, requests: PreparedRequests, candidates: Jagged | None) -> Tensor:
