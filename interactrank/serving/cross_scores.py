@@ -73,12 +73,32 @@ class CrossScores:
         return self._rest(keys, np.append(known, other), weights), known
 
     @torch.inference_mode()
-    def explain(self, dots: Tensor, keys: RequestKeys, rows: Int64s, weights: Tensor) -> list[Explanation]:
-        """Return the parts of the scores of some candidates; arguments are those of :meth:`add_to`."""
+    def explain(
+        self,
+        dots: Tensor,
+        keys: RequestKeys,
+        rows: Int64s | None,
+        weights: Tensor,
+        at: Int64s | None = None,
+    ) -> list[Explanation]:
+        """Return the parts of the scores of some candidates.
+
+        Args:
+            dots: [K] weighted dot products of those that are explained.
+            keys: of one request.
+            rows: [C] of the catalogue.
+            weights: [H] of the heads.
+            at: [K] which of the candidates are explained; None for all, K = C.
+        """
         cross = self._look_up(keys, rows)
+        if at is not None:
+            place = torch.from_numpy(at)
+            cross = CrossFeatureTensors(
+                cross.rate[place], cross.support, cross.number[place], cross.counts[place]
+            )
         parts = self.head.rest_parts(cross)
         features = torch.einsum("chf,h->cf", parts.features, weights)
-        correction = torch.zeros(len(rows)) if parts.correction is None else parts.correction @ weights
+        correction = torch.zeros(len(dots)) if parts.correction is None else parts.correction @ weights
         bias = float(parts.bias @ weights)
         raw, support = self._raw(cross)
         return [
@@ -90,7 +110,7 @@ class CrossScores:
                 raw={name: float(column[n]) for name, column in raw.items()},
                 support={name: float(column[min(n, len(column) - 1)]) for name, column in support.items()},
             )
-            for n in range(len(rows))
+            for n in range(len(dots))
         ]
 
     def _rest(self, keys: RequestKeys, rows: Int64s | None, weights: Tensor) -> Tensor:

@@ -26,14 +26,17 @@ inline float dot(const T* row, const float* query, int64_t dim) {
 }
 
 template <typename T>
-void dots(const T* items, const float* scales, int64_t dim, const int64_t* rows, int64_t n, const float* query,
-          float* out) {
+int64_t dots(const T* items, const float* scales, int64_t size, int64_t dim, const int64_t* rows, int64_t n,
+             const float* query, float* out) {
     for (int64_t i = 0; i < n; ++i) {
+        // Fetching an address that does not exist does no harm.
         if (rows && i + AHEAD < n) fetch(items + rows[i + AHEAD] * dim, dim);
         const int64_t row = rows ? rows[i] : i;
+        if (row < 0 || row >= size) return i;
         const float found = dot(items + row * dim, query, dim);
         out[i] = scales ? found * scales[row] : found;
     }
+    return n;
 }
 
 struct Entry {
@@ -48,15 +51,16 @@ struct Entry {
 
 extern "C" {
 
-// items [N, dim], scales [N] or null, rows [n] or null for the first n, query [dim], out [n]
-void interactrank_dots_float32(const float* items, const float* scales, int64_t dim, const int64_t* rows, int64_t n,
-                               const float* query, float* out) {
-    dots(items, scales, dim, rows, n, query, out);
+// items [size, dim], scales [size] or null, rows [n] or null for the first n, query [dim], out [n]. Returns n, or
+// the first place whose row does not exist.
+int64_t interactrank_dots_float32(const float* items, const float* scales, int64_t size, int64_t dim,
+                                  const int64_t* rows, int64_t n, const float* query, float* out) {
+    return dots(items, scales, size, dim, rows, n, query, out);
 }
 
-void interactrank_dots_int8(const int8_t* items, const float* scales, int64_t dim, const int64_t* rows, int64_t n,
-                            const float* query, float* out) {
-    dots(items, scales, dim, rows, n, query, out);
+int64_t interactrank_dots_int8(const int8_t* items, const float* scales, int64_t size, int64_t dim,
+                               const int64_t* rows, int64_t n, const float* query, float* out) {
+    return dots(items, scales, size, dim, rows, n, query, out);
 }
 
 // Writes the positions of the k best scores [n] to out [k], the best first; returns how many there are: minus

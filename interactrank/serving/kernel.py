@@ -50,10 +50,8 @@ class Kernel:
         size, pointer = ctypes.c_int64, ctypes.c_void_p
         for name in _DOTS.values():
             function = getattr(library, name)
-            function.argtypes, function.restype = (
-                [pointer, pointer, size, pointer, size, pointer, pointer],
-                None,
-            )
+            function.argtypes = [pointer, pointer, size, size, pointer, size, pointer, pointer]
+            function.restype = size
         library.interactrank_top_k.argtypes = [pointer, size, size, pointer]
         library.interactrank_top_k.restype = size
         self._library = library
@@ -71,22 +69,31 @@ class Kernel:
 
         Returns:
             [C] or [N] float32.
+
+        Raises:
+            ValueError: the query has another width.
+            IndexError: a row does not exist.
         """
+        if query.shape != items.shape[1:]:
+            raise ValueError(f"a query of shape {list(query.shape)} for vectors of {items.shape[1]} columns")
         name = _DOTS.get(items.dtype)
         if name is None:
             return None
         size = len(items) if rows is None else len(rows)
         found = torch.empty(size)
-        query, rows = query.contiguous(), None if rows is None else rows.contiguous()
-        getattr(self._library, name)(
+        query, rows = query.float().contiguous(), None if rows is None else rows.long().contiguous()
+        done = getattr(self._library, name)(
             items.data_ptr(),
             None if scales is None else scales.data_ptr(),
+            len(items),
             items.shape[1],
             None if rows is None else rows.data_ptr(),
             size,
             query.data_ptr(),
             found.data_ptr(),
         )
+        if rows is not None and done < size:
+            raise IndexError(f"row {int(rows[done])} of {len(items)} item vectors does not exist")
         return found
 
     def top_k(self, scores: Tensor, k: int) -> Tensor:

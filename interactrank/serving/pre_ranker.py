@@ -31,7 +31,7 @@ from interactrank.serving.filters import Filters
 from interactrank.serving.item_ids import ItemIds
 from interactrank.serving.item_vectors import ItemVectors
 from interactrank.serving.live_requests import LiveRequests
-from interactrank.serving.ranking import Explanation, Ranking
+from interactrank.serving.ranking import Ranking
 from interactrank.serving.selection import top_k
 
 __all__ = ["PreRanker", "open_model"]
@@ -204,6 +204,8 @@ class PreRanker:
         explain: bool,
     ) -> Ranking:
         rows = candidates.rows
+        if k < 1:
+            raise RequestError(f"k is {k}; ask for at least one result")
         if where is not None and where.shape != (len(self.ids),):
             raise RequestError(
                 f"where has shape {list(where.shape)}; it needs [{len(self.ids)}], a mask of the catalogue"
@@ -215,7 +217,14 @@ class PreRanker:
             scores = torch.where(torch.from_numpy(allowed), scores, -torch.inf)
         at = top_k(scores, k)
         best = at.numpy() if rows is None else rows[at.numpy()]
-        explanations = self._explain(query, keys, best, weights) if explain else None
+        explanations = None
+        if explain:
+            dots = self.vectors.dots(query, torch.from_numpy(best))
+            # A number that came with a candidate may stand for its place among all of them.
+            given_at = None if keys.given is None else at.numpy()
+            explanations = self._scores.explain(
+                dots, keys, best if given_at is None else rows, weights, at=given_at
+            )
         return Ranking(self.ids.of(best), best, scores[at].numpy(), candidates.unknown, explanations)
 
     def _score(
@@ -231,10 +240,6 @@ class PreRanker:
         vectors = self.model.encode_requests(request_batch(requests)).float()
         of_head = self.model.score_head.project.dot_weight() * weights
         return (vectors * of_head.unsqueeze(-1)).sum(1)
-
-    def _explain(self, query: Tensor, keys: RequestKeys, rows: Int64s, weights: Tensor) -> list[Explanation]:
-        dots = self.vectors.dots(query, torch.from_numpy(rows))
-        return self._scores.explain(dots, keys, rows, weights)
 
     def _weights(self, given: Mapping[str, float] | None) -> Tensor:
         """Return [H] weights of the heads."""

@@ -33,6 +33,17 @@ def test_dots(tmp_path: Path, precision: Precision) -> None:
     assert (tmp_path / "vectors").stat().st_size == exact.size * np.dtype(precision).itemsize
 
 
+def test_a_row_that_does_not_exist_and_a_query_of_another_width() -> None:
+    """Nothing outside of the vectors is read."""
+    for precision in ("float32", "float16", "int8"):
+        vectors = ItemVectors.of(np.ones((3, 4), np.float32), precision)
+        for row in (3, -1, 1 << 40):
+            with pytest.raises((IndexError, RuntimeError)):
+                vectors.dots(torch.ones(4), torch.tensor([0, row]) if row >= 0 else torch.tensor([-4]))
+        with pytest.raises((ValueError, RuntimeError)):
+            vectors.dots(torch.ones(5), torch.tensor([0]))
+
+
 def test_no_items(tmp_path: Path) -> None:
     ItemVectors.of(np.empty((0, 4), np.float32), "float32").write(tmp_path)
     assert len(ItemVectors.open(tmp_path).dots(torch.ones(4))) == 0
