@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from interactrank.cross_features.jagged import Jagged
 from interactrank.cross_features.pair_index import Int64s, PairIndex, ranges
+from interactrank.cross_features.searches import searches
 
 __all__ = ["MAX_DENSE_SLOTS", "CandidateIndex", "Located", "locate"]
 
@@ -54,13 +55,17 @@ class CandidateIndex:
             >>> index.candidate_at(np.array([4, 5 + 2, 5 + 3])).tolist()
             [0, 1, -1]
         """
+        return self.in_slots()[slots].astype(np.int64)
+
+    def in_slots(self) -> NDArray[np.int32]:
+        """Return [R * N] the candidate in each slot, -1 for none."""
         if self._candidate is None:  # made once for all stores
             assert self.candidates is not None
             self._candidate = np.full(self.slots, -1, np.int32)
             first = np.repeat(np.arange(len(self.lengths)) * self.num_items, self.lengths)
             self._candidate[first + self.candidates.values] = np.arange(len(first), dtype=np.int32)
             self.new_slots = 0
-        return self._candidate[slots].astype(np.int64)
+        return self._candidate
 
 
 def locate(index: PairIndex, rows: Int64s, key_lengths: Int64s, of: CandidateIndex) -> Located:
@@ -99,6 +104,10 @@ def _cheaper_to_filter(pairs: int, new_slots: int, halvings: int) -> bool:
 
 def _filter(index: PairIndex, rows: Int64s, request: Int64s, of: CandidateIndex) -> Located:
     """Go through all pairs of the keys and keep those of candidates: cheap if most are."""
+    compiled = searches()
+    if compiled is not None:
+        base, most = request * of.num_items, index.num_pairs(rows)
+        return Located(*compiled.filter(index.offsets, index.items, rows, base, of.in_slots(), most))
     which, pairs = index.pairs_of(rows)
     candidate = of.candidate_at(request[which] * of.num_items + index.items[pairs])
     hit = candidate >= 0
@@ -109,6 +118,13 @@ def _search(index: PairIndex, rows: Int64s, request: Int64s, candidates: Jagged)
     """Search for each (key, candidate) of a request: cheap if the keys have many other items."""
     lengths = candidates.lengths[request] * (rows >= 0)
     first = np.cumsum(candidates.lengths) - candidates.lengths
+    compiled = searches()
+    if compiled is not None:
+        own = first[request], candidates.lengths[request]
+        most = int(lengths.sum())
+        return Located(
+            *compiled.search_pairs(index.offsets, index.items, rows, *own, candidates.values, most)
+        )
     which = np.repeat(np.arange(len(rows)), lengths)
     candidate = ranges(first[request], lengths)
     pairs = index.find(rows[which], candidates.values[candidate])

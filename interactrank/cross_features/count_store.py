@@ -11,6 +11,7 @@ from typing import Any, BinaryIO, ClassVar
 import numpy as np
 
 from interactrank.cross_features.pair_index import Int64s, Ints, PairIndex, search_segments
+from interactrank.cross_features.searches import searches
 
 __all__ = ["NEVER", "CountStore", "EngagementCountStore"]
 
@@ -59,6 +60,9 @@ class EngagementCountStore(CountStore):
 
     def pair_counts(self, pairs: Int64s, before: Int64s) -> Int64s:
         """Return [N] engagements of each pair with ``time < before``."""
+        compiled = searches()
+        if compiled is not None:
+            return compiled.counts(self.pair_offsets, self.pair_times, pairs, before)
         low, high = np.asarray(self.pair_offsets[pairs]), np.asarray(self.pair_offsets[pairs + 1])
         return search_segments(self.pair_times, low, high, before) - low
 

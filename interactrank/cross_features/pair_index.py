@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from interactrank.core.errors import UserError
+from interactrank.cross_features.searches import searches
 
 Ints = NDArray[np.integer[Any]]
 Int64s = NDArray[np.int64]
@@ -35,6 +36,14 @@ def search_segments(values: Ints, low: Int64s, high: Int64s, wanted: Ints) -> In
         >>> search_segments(np.array([1, 5, 9, 2, 3]), np.array([0, 3]), np.array([3, 5]), np.array([6, 1]))
         array([2, 3])
     """
+    compiled = searches()
+    if compiled is not None:
+        return compiled.search(values, low, high, wanted)
+    return slow_search_segments(values, low, high, wanted)
+
+
+def slow_search_segments(values: Ints, low: Int64s, high: Int64s, wanted: Ints) -> Int64s:
+    """Return what :func:`search_segments` does, by NumPy alone."""
     found = low.astype(np.int64)
     rows = np.flatnonzero(low < high)
     if len(rows) <= _FEW:  # one search of NumPy's each, as for the keys of a request that is served
@@ -96,9 +105,16 @@ class PairIndex:
             >>> index.find(index.rows(np.array([7, 9, 8])), np.array([4, 4, 4])).tolist()
             [1, -1, -1]
         """
+        compiled = searches()
+        if compiled is not None:
+            return compiled.find(self.offsets, self.items, rows, items)
+        return self.slow_find(rows, items)
+
+    def slow_find(self, rows: Int64s, items: Ints) -> Int64s:
+        """Return what :meth:`find` does, by NumPy alone."""
         known = np.maximum(rows, 0)
         low, high = np.asarray(self.offsets[known]), np.asarray(self.offsets[known + (rows >= 0)])
-        at = search_segments(self.items, low, high, items)
+        at = slow_search_segments(self.items, low, high, items)
         hit = at < high
         hit[hit] = self.items[at[hit]] == items[hit]
         return np.where(hit, at, -1)

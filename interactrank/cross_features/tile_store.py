@@ -16,6 +16,7 @@ import numpy as np
 
 from interactrank.cross_features.count_store import CountStore
 from interactrank.cross_features.pair_index import Int64s, Ints, search_segments
+from interactrank.cross_features.searches import searches
 
 __all__ = ["TileCountStore"]
 
@@ -55,16 +56,20 @@ class TileCountStore(CountStore):
 
     def key_counts(self, rows: Int64s, before: Int64s) -> Int64s:
         """Return [N] the count of each key row in tiles that end at ``before`` or earlier; 0 for row -1."""
-        known = np.maximum(rows, 0)
-        return self._counts(self.of_keys, known, known + (rows >= 0), before)
+        return self._counts(self.of_keys, rows, before)
 
     def pair_counts(self, pairs: Int64s, before: Int64s) -> Int64s:
         """Return [N] the count of each pair in tiles that end at ``before`` or earlier."""
-        return self._counts(self.pairs, pairs, pairs + 1, before)
+        return self._counts(self.pairs, pairs, before)
 
-    def _counts(self, of: _Tiles, first: Int64s, last: Int64s, before: Int64s) -> Int64s:
-        low, high = np.asarray(of.offsets[first]), np.asarray(of.offsets[last])
-        end = search_segments(of.tiles, low, high, before // int(self.tile_ms[0]))
+    def _counts(self, of: _Tiles, which: Int64s, before: Int64s) -> Int64s:
+        tile = before // int(self.tile_ms[0])
+        compiled = searches()
+        if compiled is not None:
+            return compiled.counts(of.offsets, of.tiles, which, tile, of.sums)
+        first = np.maximum(which, 0)
+        low, high = np.asarray(of.offsets[first]), np.asarray(of.offsets[first + (which >= 0)])
+        end = search_segments(of.tiles, low, high, tile)
         return (of.sums[end] - of.sums[low]).astype(np.int64)
 
     @classmethod

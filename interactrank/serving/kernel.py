@@ -1,20 +1,11 @@
-"""Kernel: products and selection in C++, built once for the processor at hand.
+"""Kernel: products and selection in C++; where there is no compiler, PyTorch does the same.
 
-Where there is no compiler, PyTorch does the same.
-
-Plain C functions are called through ctypes: building them takes two seconds, an extension of PyTorch half a
-minute, and they know nothing of its version. Shapes: N items, D embedding dim, C candidates.
+Shapes: N items, D embedding dim, C candidates.
 """
 
 from __future__ import annotations
 
 import ctypes
-import hashlib
-import logging
-import os
-import platform
-import shutil
-import subprocess
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -22,20 +13,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from interactrank.core.files import atomic_write
+from interactrank.core.compiled import ANY_ORDER, load_compiled
 
 __all__ = ["Kernel", "kernel"]
 
-logger = logging.getLogger(__name__)
-
-OFF = "INTERACTRANK_NO_KERNEL"  # set: PyTorch alone
 _SOURCE = Path(__file__).with_name("kernel.cpp")
-# Sums may be added in any order, which vector instructions need. Not -ffast-math: a library that is linked
-# with it makes the whole process flush subnormal numbers to zero.
-_FLAGS = (
-    *("-O3", "-march=native", "-std=c++17", "-shared", "-fPIC"),
-    *("-fassociative-math", "-fno-signed-zeros", "-fno-trapping-math", "-fno-math-errno"),
-)
 _DOTS = {torch.float32: "interactrank_dots_float32", torch.int8: "interactrank_dots_int8"}
 
 
@@ -107,38 +89,5 @@ class Kernel:
 @cache
 def kernel() -> Kernel | None:
     """Return the kernel, which is built when it is first asked for; None without a compiler."""
-    if os.environ.get(OFF):
-        return None
-    try:
-        return Kernel(ctypes.CDLL(str(_built())))
-    except (OSError, subprocess.SubprocessError) as error:
-        logger.info("ranking with PyTorch alone, which is slower: no kernel could be built (%s)", error)
-        return None
-
-
-def _built() -> Path:
-    """Return the library, of this source, compiler and processor."""
-    compiler = os.environ.get("CXX") or "g++"
-    if shutil.which(compiler) is None:
-        raise OSError(f"there is no C++ compiler '{compiler}'; install g++")
-    what = [_SOURCE.read_text(), compiler, *_FLAGS, _processor()]
-    name = hashlib.sha256("\0".join(what).encode()).hexdigest()[:16]
-    folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "interactrank"
-    path = folder / f"kernel-{name}.so"
-    if not path.exists():
-
-        def build(temporary: Path) -> None:
-            command = [compiler, *_FLAGS, str(_SOURCE), "-o", str(temporary)]
-            subprocess.run(command, check=True, capture_output=True, timeout=120)
-
-        atomic_write(path, build)
-    return path
-
-
-def _processor() -> str:
-    """Return what -march=native depends on."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-        return next(line for line in lines if line.startswith(("flags", "Features")))
-    except (OSError, StopIteration):
-        return platform.processor() or platform.machine()
+    library = load_compiled(_SOURCE, ANY_ORDER)
+    return None if library is None else Kernel(library)

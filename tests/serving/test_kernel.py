@@ -10,9 +10,10 @@ from pathlib import Path
 import pytest
 import torch
 
+from interactrank.core.compiled import OFF
 from interactrank.serving import kernel as module
 from interactrank.serving.item_vectors import ItemVectors
-from interactrank.serving.kernel import OFF, kernel
+from interactrank.serving.kernel import kernel
 from interactrank.serving.selection import top_k
 
 
