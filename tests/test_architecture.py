@@ -24,6 +24,7 @@ ORDER = [
     "evaluation",
     "serving",
     "runs",
+    "server",
     "experiments",
     "commands",
     "components",

@@ -33,6 +33,7 @@ from interactrank.serving.item_vectors import ItemVectors
 from interactrank.serving.live_requests import LiveRequests
 from interactrank.serving.ranking import Ranking
 from interactrank.serving.selection import top_k
+from interactrank.serving.watch import UNWATCHED, Watch
 
 __all__ = ["PreRanker", "open_model"]
 
@@ -101,6 +102,7 @@ class PreRanker:
         features: Mapping[str, Sequence[Any]] | None = None,
         head_weights: Mapping[str, float] | None = None,
         explain: bool = False,
+        watch: Watch = UNWATCHED,
     ) -> Ranking:
         """Rank one request.
 
@@ -114,6 +116,7 @@ class PreRanker:
                 the model reads.
             head_weights: head -> its weight in the score; those of the export when left out.
             explain: give the parts of each result's score.
+            watch: hears of each stage, and may stop before cross features are looked up.
 
         Raises:
             RequestError: the request or its candidates cannot be ranked; names what is wrong.
@@ -126,6 +129,7 @@ class PreRanker:
             features=None if features is None else [features],
             head_weights=head_weights,
             explain=explain,
+            watch=watch,
         )[0]
 
     def rank_many(
@@ -138,19 +142,23 @@ class PreRanker:
         features: Sequence[Mapping[str, Sequence[Any]]] | None = None,
         head_weights: Mapping[str, float] | None = None,
         explain: bool = False,
+        watch: Watch = UNWATCHED,
     ) -> list[Ranking]:
         """Rank R requests, whose query side is computed in one go; arguments are lists of :meth:`rank`'s."""
+        watch.begin("read")
         live = self._live.read(requests)
         weights = self._weights(head_weights)
+        watch.begin("towers")
         queries = self._queries(live.requests, weights)
         found = []
         for n in range(len(requests)):
+            watch.begin("candidates")
             of = self._candidates.read(
                 None if candidates is None else candidates[n], None if features is None else features[n]
             )
             keys = _key_of(live.keys, n)
             keys = RequestKeys(keys.keys, keys.time, keys.sequence_end, of.given)
-            found.append(self._rank(queries[n], keys, of, k, where, weights, explain))
+            found.append(self._rank(queries[n], keys, of, k, where, weights, explain, watch))
         return found
 
     def terms(
@@ -202,6 +210,7 @@ class PreRanker:
         where: Mask | None,
         weights: Tensor,
         explain: bool,
+        watch: Watch,
     ) -> Ranking:
         rows = candidates.rows
         if k < 1:
@@ -211,12 +220,26 @@ class PreRanker:
                 f"where has shape {list(where.shape)}; it needs [{len(self.ids)}], a mask of the catalogue"
             )
         chosen = None if rows is None else torch.from_numpy(rows)
-        scores = self._score(query, keys, rows, chosen, weights)
-        if where is not None:
-            allowed = where if rows is None else where[rows]
-            scores = torch.where(torch.from_numpy(allowed), scores, -torch.inf)
-        at = top_k(scores, k)
-        best = at.numpy() if rows is None else rows[at.numpy()]
+
+        def best_of(scores: Tensor) -> tuple[Tensor, Int64s]:
+            if where is not None:
+                allowed = where if rows is None else where[rows]
+                scores = torch.where(torch.from_numpy(allowed), scores, -torch.inf)
+            at = top_k(scores, k)
+            return at, at.numpy() if rows is None else rows[at.numpy()]
+
+        def by_dots(dots: Tensor) -> Ranking:
+            at, best = best_of(dots)
+            return Ranking(self.ids.of(best), best, dots[at].numpy(), candidates.unknown, degraded=True)
+
+        watch.begin("dots")
+        scores = self.vectors.dots(query, chosen)
+        if not watch.goes_on(scores, by_dots):
+            return by_dots(scores)
+        watch.begin("cross_features")
+        self._scores.add_to(scores, keys, rows, weights)
+        watch.begin("best")
+        at, best = best_of(scores)
         explanations = None
         if explain:
             dots = self.vectors.dots(query, torch.from_numpy(best))

@@ -50,6 +50,7 @@ class Ranking:
         scores: [K] float32, falling; equal scores in order of rows.
         unknown: candidates that the catalogue does not have; they were ignored.
         explanations: of each result; None if they were not asked for.
+        degraded: the order is that of the dot products alone, because time was short.
     """
 
     ids: list[str]
@@ -57,6 +58,7 @@ class Ranking:
     scores: NDArray[np.float32]
     unknown: list[str]
     explanations: list[Explanation] | None = None
+    degraded: bool = False
 
     def __len__(self) -> int:
         return len(self.ids)

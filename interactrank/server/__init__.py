@@ -1,0 +1,1 @@
+"""The pre-ranker behind HTTP: ``interactrank serve``."""

@@ -1,0 +1,144 @@
+"""The endpoints that rank."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from interactrank.server.answers import ranking_answer
+from interactrank.server.arrow_bodies import ARROW, Columns, read_columns
+from interactrank.server.bodies import Body
+from interactrank.server.progress import Progress
+from interactrank.server.served import Opened
+from interactrank.server.service import Service
+from interactrank.server.validation import JSON, choice_of, content_type, invalid, read_body, validated
+from interactrank.serving import RequestError
+from interactrank.serving.ranking import Ranking
+
+__all__ = ["Ranker"]
+
+
+class Ranker:
+    """Ranks for a service.
+
+    Args:
+        service: whose models rank.
+    """
+
+    def __init__(self, service: Service) -> None:
+        self._service = service
+
+    async def rank(self, request: Request) -> Response:
+        """Rank candidates, or the whole catalogue."""
+        limits = self._service.settings.limits
+        kind = content_type(request, (JSON, ARROW))
+        body, columns = await read_body(request, limits.body_bytes), None
+        if kind == ARROW:
+            columns = read_columns(body, limits.candidates)
+            body = columns.rest
+        opened = self._choose(body)
+        declared = opened.bodies.rank if columns is None else opened.bodies.ranked_columns
+        return await self._answer(request, opened, validated(declared, body), columns)
+
+    async def explain(self, request: Request) -> Response:
+        """Rank, and give the parts of each result's score."""
+        content_type(request, (JSON,))
+        body = await read_body(request, self._service.settings.limits.body_bytes)
+        opened = self._choose(body)
+        return await self._answer(request, opened, validated(opened.bodies.explain, body), None, explain=True)
+
+    def _choose(self, body: bytes) -> Opened:
+        models = self._service.models
+        return models.choose(*(choice_of(body) if len(models.names) > 1 else (None, {})))
+
+    async def _answer(
+        self,
+        request: Request,
+        opened: Opened,
+        body: Body,
+        columns: Columns | None,
+        *,
+        explain: bool = False,
+    ) -> Response:
+        asked = body.model_dump(by_alias=True, exclude_unset=True)
+        if (name := asked.get("model")) is not None:
+            self._service.models.choose(name, {})  # an unknown name is refused
+        candidates = asked.get("candidates") if columns is None else columns.candidates
+        features = asked.get("features") if columns is None else columns.features or None
+        k: int = body.k  # type: ignore[attr-defined]
+        progress: Progress = request.state.progress
+        progress.allow(asked.get("timeout_ms"))
+        request.state.facts = {
+            **opened.to_json(),
+            "candidates": None if candidates is None else len(candidates),
+            "k": k,
+        }
+
+        def job(progress: Progress) -> Ranking:
+            return _rank(opened, asked, candidates, features, k, explain, progress)
+
+        found = await self._service.lane.rank(progress, job)
+        self._count(opened, found, progress)
+        return ranking_answer(request, found, opened, uuid.uuid4().hex)
+
+    def _count(self, opened: Opened, found: Ranking, progress: Progress) -> None:
+        metrics = self._service.metrics
+        metrics.answers.labels(opened.name, opened.version).inc()
+        if found.degraded:
+            metrics.degraded.labels(opened.name).inc()
+        for stage, seconds in list(progress.stages.items()):
+            metrics.stages.labels(stage).observe(seconds)
+
+
+def _rank(
+    opened: Opened,
+    asked: Mapping[str, Any],
+    candidates: Sequence[str] | None,
+    features: Mapping[str, Sequence[Any]] | None,
+    k: int,
+    explain: bool,
+    progress: Progress,
+) -> Ranking:
+    """Rank on the thread of the lane.
+
+    Raises:
+        Refusal: the request cannot be ranked.
+    """
+    ranker = opened.ranker
+    try:
+        filters = _given(asked.get("filters"))
+        where = None
+        if filters:
+            fields = _given(filters.pop("where", None))
+            where = ranker.filters.mask(**filters, where=fields)
+        return ranker.rank(
+            _unset(asked["request"], ranker.schema.sequence is not None),
+            candidates,
+            k,
+            where=where,
+            features=features,
+            head_weights=_given(asked.get("head_weights")) or None,
+            explain=explain,
+            watch=progress,
+        )
+    except RequestError as error:
+        field = str(error).partition(":")[0]
+        raise invalid(field if field in ("features", "head_weights") else "request", str(error)) from None
+    except OverflowError as error:
+        raise invalid("request", f"request: a number or a time is too large ({error})") from None
+
+
+def _given(values: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Return the entries that are not null."""
+    return {name: value for name, value in (values or {}).items() if value is not None}
+
+
+def _unset(request: Mapping[str, Any], has_sequence: bool) -> dict[str, Any]:
+    """Return a request without a null for the sequence, which then is that of the log."""
+    if has_sequence and request.get("sequence", 0) is None:
+        return {name: value for name, value in request.items() if name != "sequence"}
+    return dict(request)

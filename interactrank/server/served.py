@@ -1,0 +1,114 @@
+"""The models of a service: each an export that is open, and which of them answers a user."""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from interactrank.server.bodies import Bodies, bodies_of
+from interactrank.server.failures import Refusal
+from interactrank.server.settings import Limits, ServedModel
+from interactrank.serving import PreRanker
+
+__all__ = ["Models", "Opened", "Served"]
+
+
+class Opened:
+    """One version of an export, open; a request that began with it ends with it.
+
+    Args:
+        name: of the model.
+        ranker: opened.
+        limits: of the service.
+    """
+
+    def __init__(self, name: str, ranker: PreRanker, limits: Limits) -> None:
+        self.name, self.ranker = name, ranker
+        self.bodies: Bodies = bodies_of(ranker.schema, limits, ranker.filters.fields, name)
+
+    @property
+    def version(self) -> str:
+        """Name of the version."""
+        return self.ranker.version.name
+
+    def to_json(self) -> dict[str, str]:
+        """Return what every answer says of who gave it."""
+        return {"model": self.name, "version": self.version}
+
+
+class Served:
+    """A model: its export and the version that answers now.
+
+    Args:
+        name: of the model.
+        export: its folder.
+        limits: of the service.
+    """
+
+    def __init__(self, name: str, export: Path, limits: Limits) -> None:
+        self.name, self.export, self.limits = name, export, limits
+        self.opened = self.open()
+
+    def open(self) -> Opened:
+        """Open the version that ``current.json`` names.
+
+        Raises:
+            ArtifactError: it cannot be opened.
+        """
+        return Opened(self.name, PreRanker.open(self.export), self.limits)
+
+
+class Models:
+    """All models of a service.
+
+    Args:
+        models: name -> export and share.
+        limits: of the service.
+    """
+
+    def __init__(self, models: Mapping[str, ServedModel], limits: Limits) -> None:
+        self.served = {name: Served(name, of.export, limits) for name, of in models.items()}
+        self.names = list(models)
+        shares = list(itertools.accumulate(of.share for of in models.values()))
+        self._ends = [end / shares[-1] for end in shares]
+
+    def __iter__(self) -> Any:
+        return iter(self.served.values())
+
+    def choose(self, name: str | None, request: Mapping[str, Any]) -> Opened:
+        """Return the model that answers: the one that is named, else by the user, else by the query.
+
+        Args:
+            name: of a model, if the request names one.
+            request: its columns.
+
+        Raises:
+            Refusal: no model has that name.
+        """
+        if name is not None:
+            if name not in self.served:
+                raise Refusal(
+                    422, "invalid", f"model: no '{name}'; allowed: {', '.join(self.names)}", "model"
+                )
+            return self.served[name].opened
+        if len(self.names) == 1:
+            return self.served[self.names[0]].opened
+        events = self.served[self.names[0]].opened.ranker.schema.events
+        known = (request.get(column) for column in (events.user, events.session, events.query) if column)
+        place = place_of(str(next((value for value in known if value is not None), "")))
+        return self.served[self.names[next(n for n, end in enumerate(self._ends) if place < end)]].opened
+
+
+def place_of(user: str) -> float:
+    """Return a number in [0, 1) that is the same for a user on every machine and every day.
+
+    Example::
+
+        >>> round(place_of("u7"), 4), place_of("u7") == place_of("u7")
+        (0.9089, True)
+    """
+    digest = hashlib.blake2b(user.encode("utf-8", "surrogatepass"), digest_size=6).digest()
+    return int.from_bytes(digest, "big") / (1 << 48)

@@ -1,0 +1,116 @@
+"""Deadlines: what is ready is answered, a full queue is refused, and the thread goes on."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+
+import numpy as np
+import pytest
+import torch
+
+from interactrank.server.failures import Refusal
+from interactrank.server.lane import Lane
+from interactrank.server.progress import CrossCost, Progress
+from interactrank.serving.ranking import Ranking
+
+
+def ranking(scores: torch.Tensor) -> Ranking:
+    return Ranking(["a"], np.array([0]), scores.numpy(), [], degraded=True)
+
+
+FULL = Ranking(["b"], np.array([1]), np.ones(1, np.float32), [])
+
+
+def test_a_job_in_time_is_answered_in_full() -> None:
+    async def run() -> Ranking:
+        lane = Lane(1)
+        return await lane.rank(lane.progress(10_000), lambda progress: FULL)
+
+    assert asyncio.run(run()) is FULL
+
+
+def test_at_the_deadline_the_dot_products_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    """They are a copy: cross features are added to the tensor while it waits."""
+    go = threading.Event()
+
+    async def run() -> Ranking:
+        lane, ready = Lane(1), asyncio.Event()
+        loop = asyncio.get_running_loop()
+
+        def job(progress: Progress) -> Ranking:
+            dots = torch.tensor([0.5])
+            assert progress.goes_on(dots, ranking)
+            dots += 1
+            loop.call_soon_threadsafe(ready.set)
+            go.wait(10)
+            return FULL
+
+        async def wait_for(future: object, timeout: float) -> Ranking:
+            await ready.wait()  # the deadline passes when the dot products are there
+            raise asyncio.TimeoutError
+
+        monkeypatch.setattr(asyncio, "wait_for", wait_for)
+        found = await lane.rank(lane.progress(10_000), job)
+        go.set()
+        lane.close()
+        return found
+
+    found = asyncio.run(run())
+    assert found.degraded
+    assert found.scores.tolist() == [0.5]
+
+
+def test_what_waits_beyond_the_bound_is_refused_and_told_when_to_come_back() -> None:
+    async def run() -> None:
+        go, lane = threading.Event(), Lane(2)
+
+        def job(progress: Progress) -> Ranking:
+            go.wait(10)
+            return FULL
+
+        first = [asyncio.create_task(lane.rank(lane.progress(10_000), job)) for _ in range(2)]
+        await asyncio.sleep(0)
+        with pytest.raises(Refusal, match="2 requests wait already") as refused:
+            await lane.rank(lane.progress(10_000), job)
+        assert (refused.value.status, refused.value.headers) == (503, {"Retry-After": "1"})
+        go.set()
+        assert await asyncio.gather(*first) == [FULL, FULL]
+        await asyncio.sleep(0)
+        assert await lane.rank(lane.progress(10_000), job) is FULL
+
+    asyncio.run(run())
+
+
+def test_a_job_for_which_nobody_waits_is_not_begun() -> None:
+    async def run() -> list[int]:
+        go, lane, begun = threading.Event(), Lane(9), []
+
+        def block(progress: Progress) -> Ranking:
+            go.wait(10)
+            return FULL
+
+        def count(progress: Progress) -> Ranking:
+            begun.append(1)
+            return FULL
+
+        first = asyncio.create_task(lane.rank(lane.progress(10_000), block))
+        await asyncio.sleep(0)
+        with pytest.raises(Refusal):
+            await lane.rank(lane.progress(1), count)
+        go.set()
+        await first
+        lane.close()
+        return begun
+
+    assert asyncio.run(run()) == []
+
+
+def test_cross_features_are_left_out_if_they_would_be_late() -> None:
+    cost = CrossCost()
+    assert Progress(1.0, cost).goes_on(torch.zeros(1), ranking)  # nothing is known of their cost
+    cost.saw(5.0)
+    assert not Progress(1.0, cost).goes_on(torch.zeros(1), ranking)
+    assert cost.seconds == pytest.approx(4.5)  # 5.0 less a tenth, so that it is tried again
+    assert Progress(60.0, cost).goes_on(torch.zeros(1), ranking)
+    assert Progress(60.0, cost).partial() is None
