@@ -88,6 +88,13 @@ class PrepareSettings(Config):
         description="keep the columns of the log in the dataset, so that days can be appended and users "
         "forgotten",
     )
+    max_events_per_user_day: int | None = Field(
+        None,
+        ge=1,
+        description="a user's events after this number on one day (UTC) are left out: programs search more "
+        "than people; null: all count",
+    )
+    max_events_per_query_day: int | None = Field(None, ge=1, description="the same for the events of a query")
     memory_limit: str = Field("2GB", description="memory of the query engine; beyond it, it spills to disk")
     threads: int | None = Field(None, ge=1, description="threads of the query engine; default all cores")
     block_requests: int = Field(8192, ge=1, description="requests in memory at a time")

@@ -164,6 +164,7 @@ def _facts(log: StagedLog, schema: SearchSchema) -> dict[str, Any]:
     left_out = dict(log.events.malformed)
     if log.events.unengaged:
         left_out["no engagement, and the log has no impressions"] = log.events.unengaged
+    left_out |= {f"prepare.{cap}": n for cap, n in log.capped.items()}
     e, unknown = schema.events, (log.events.unknown_items, log.unknown_users)
     lines = [
         found.remark(str(column), table)

@@ -187,6 +187,7 @@ def _write_dataset(
         "malformed": log.events.malformed,
         "without_engagement": log.events.unengaged,
         "before_request": log.events.early,
+        "capped": log.capped,
         "several_in_request": log.mixed,
         "unmatched": _unmatched(log, schema),
         "items": log.num_items,
@@ -246,6 +247,8 @@ def _check_not_grown(existing: Mapping[str, Any], output: Path) -> None:
 def _fingerprint(content: Mapping[str, Any], schema: SearchSchema, settings: PrepareSettings) -> str:
     """Return what the output depends on: the content of the files, what they mean, how they are prepared."""
     kept = set() if settings.keep_log else {"keep_log"}  # so that other fingerprints stay as they were
+    caps = ("max_events_per_user_day", "max_events_per_query_day")
+    kept |= {cap for cap in caps if getattr(settings, cap) is None}
     chosen = settings.model_dump(exclude={"memory_limit", "threads", *kept})
     meaning = schema.model_dump(exclude={"history_delay"} if schema.history_delay is None else set())
     how = [FORMAT, __version__, meaning, _kinds(schema), chosen, content]

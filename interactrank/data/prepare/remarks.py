@@ -51,6 +51,8 @@ def _not_as_logged(manifest: Mapping[str, Any]) -> Iterator[str]:
     yield from manifest.get("unmatched", [])
     for what, n in manifest.get("several_in_request", {}).items():
         yield f"{n:,} requests have rows of several {SEVERAL[what]}"
+    for cap, n in manifest.get("capped", {}).items():
+        yield f"{n:,} events are left out by prepare.{cap}"
     if early := manifest.get("before_request", 0):
         yield (
             f"{early:,} engagements have an event_time before their request: they are counted from the time "

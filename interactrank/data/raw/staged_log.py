@@ -11,6 +11,7 @@ from typing import Any
 from interactrank.data.errors import DatasetError
 from interactrank.data.extras import duckdb, pa
 from interactrank.data.raw.candidates import stage_candidates
+from interactrank.data.raw.caps import cap_events
 from interactrank.data.raw.events import EventCounts, stage_events
 from interactrank.data.raw.items import stage_items
 from interactrank.data.raw.joins import Unmatched, unmatched
@@ -34,6 +35,7 @@ class StagedLog:
         num_items, num_requests: rows of ``items`` and ``requests``.
         has_users: whether there is a table ``users``.
         mixed: user, query, time or split -> requests that have rows of several.
+        capped: setting -> rows that it left out.
         unknown_users: users of the requests that ``users`` does not have; None if it has all.
     """
 
@@ -44,6 +46,7 @@ class StagedLog:
     has_users: bool = False
     mixed: dict[str, int] = field(default_factory=dict)
     unknown_users: Unmatched | None = None
+    capped: dict[str, int] = field(default_factory=dict)
 
     def batches(self, sql: str, size: int = 65_536) -> Iterator[pa.RecordBatch]:
         """Yield the rows of a query, with one record batch in memory at a time."""
@@ -83,6 +86,7 @@ def stage_log(
         num_items = stage_items(db, place, schema)
         has_users = stage_users(db, place, schema)
         events = stage_events(db, place, schema, strict=settings.strict)
+        capped = cap_events(db, schema, settings)
         db.execute("RESET disabled_optimizers")  # from here on nothing reads the files
         num_requests, mixed = stage_requests(db, schema, settings, has_users=has_users)
         unknown_users = None
@@ -95,7 +99,7 @@ def stage_log(
     except BaseException:
         db.close()
         raise
-    return StagedLog(db, events, num_items, num_requests, has_users, mixed, unknown_users)
+    return StagedLog(db, events, num_items, num_requests, has_users, mixed, unknown_users, capped)
 
 
 def _unknown_users(db: duckdb.DuckDBPyConnection) -> Unmatched | None:
