@@ -21,6 +21,7 @@ from interactrank.checkpoint.grown import load_grown
 from interactrank.checkpoint.rng import seed_everything
 from interactrank.checkpoint.store import CheckpointStore
 from interactrank.core.errors import TrainingError
+from interactrank.core.freed_memory import keep_freed_memory
 from interactrank.distributed.collectives import run_on_rank0
 from interactrank.distributed.world import World, current_world
 from interactrank.sharding.managed import never_managed
@@ -93,7 +94,8 @@ def setup(
 ) -> Session:
     """Shard a model, build its optimizers and pipeline, and load the newest checkpoint of ``output_dir``.
 
-    Call it on every rank, within ``with process_group():``.
+    Call it on every rank, within ``with process_group():``. From here on the process keeps the memory that
+    steps free, see :func:`~interactrank.core.freed_memory.keep_freed_memory`.
 
     Args:
         model: batch -> (loss, outputs); unsharded, its collections of tables are replaced in place. The ranks
@@ -113,6 +115,7 @@ def setup(
         CheckpointError: the checkpoint is damaged or of another model.
     """
     world, output = current_world(), Path(output_dir)
+    keep_freed_memory()
     checkpoints = CheckpointStore(
         output / "checkpoints", settings.keep_last, background=settings.checkpoint_async
     )
