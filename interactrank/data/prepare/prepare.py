@@ -3,7 +3,8 @@
 Memory is bounded, whatever the length of the log, by the sum of
 
 - ``memory_limit``, to which DuckDB keeps; beyond it, sorts, joins and groups spill to disk;
-- one block of ``block_requests`` requests: their candidates times the keys of a query, some 100 bytes each;
+- for each of ``threads``, and two more, a block of ``block_requests`` requests: their candidates times the
+  keys of a query, some 100 bytes each;
 - the items file, its features and the index of its text;
 - the values of vocabularies while they are counted, some 150 bytes each (``ids: hash`` for unbounded ids);
 - 16 bytes for each distinct query and 8 for each user;
@@ -26,6 +27,7 @@ from typing import Any
 
 from interactrank.core.atomic_directory import atomic_directory
 from interactrank.core.manifest import Manifest
+from interactrank.core.parallel import cores
 from interactrank.cross_features import CrossFeatures, check_feature, features_of
 from interactrank.cross_features.registry import KINDS, module_of
 from interactrank.data.errors import DatasetError
@@ -175,7 +177,15 @@ def _write_dataset(
     write_users(output, log)
     query_vocabulary = _query_vocabulary(schema, vocabularies)
     fields = write_item_fields(output, items, schema)
-    blocks = RequestBlocks(log, schema, settings.block_requests, sequences, query_vocabulary, fields)
+    blocks = RequestBlocks(
+        log,
+        schema,
+        settings.block_requests,
+        sequences,
+        query_vocabulary,
+        fields,
+        threads=settings.threads or cores(),
+    )
     build_stores(output, work, blocks, items)
     cross = CrossFeatures.open(output, schema, log.num_items)
     splits = write_splits(output, blocks, settings=settings, vocabularies=vocabularies, cross=cross)

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from interactrank.core.ids import id_text
+from interactrank.core.parallel import in_order
 from interactrank.cross_features import (
     EngagementRows,
     GivenValues,
@@ -36,11 +38,13 @@ __all__ = ["ANY", "RawRequests", "RequestBlocks"]
 
 ANY = "ANY"  # no engagement can be called so: names are in lower case
 NEVER = np.iinfo(np.int64).max
+Result = TypeVar("Result")
 
 
 def _distinct(rows: NDArray[np.int64], items: NDArray[np.int32], num_rows: int) -> Jagged:
     """Return the distinct items of each row."""
-    pairs = np.unique((rows << 32) + items)
+    pairs = np.sort((rows << 32) + items)  # np.unique() would hash them: ten times slower
+    pairs = pairs[np.append(True, pairs[1:] != pairs[:-1])[: len(pairs)]]
     return Jagged(pairs & 0xFFFF_FFFF, np.bincount(pairs >> 32, minlength=num_rows))
 
 
@@ -75,10 +79,10 @@ class RawRequests:
         query_vocabulary: Vocabulary | None = None,
         item_fields: Mapping[str, ItemFields] | None = None,
     ) -> RawRequests:
-        """Read requests ``start..stop`` of the staged log."""
+        """Read requests ``start..stop`` of the staged log, whose tables lie in order of request."""
         where = f"WHERE request >= {start} AND request < {stop}"
-        table = log.table(f"SELECT * FROM requests {where} ORDER BY request")
-        candidates = log.table(f"SELECT * FROM candidates {where} ORDER BY request, position, row")
+        table = log.table(f"SELECT * FROM requests {where}")
+        candidates = log.table(f"SELECT * EXCLUDE (row) FROM candidates {where}")
         return cls(schema, table, candidates, user_sequences, query_vocabulary, item_fields or {})
 
     def __len__(self) -> int:
@@ -227,6 +231,7 @@ class RequestBlocks:
         log: the staged log.
         schema: what its columns mean.
         size: requests of a block.
+        threads: blocks that :meth:`map` works on at a time.
         user_sequences, query_vocabulary, item_fields: see :class:`RawRequests`.
     """
 
@@ -236,19 +241,28 @@ class RequestBlocks:
     user_sequences: UserSequences | None
     query_vocabulary: Vocabulary | None
     item_fields: Mapping[str, ItemFields] = field(default_factory=dict)
+    threads: int = 1
 
     def __len__(self) -> int:
         return -(-self.log.num_requests // self.size)
 
     def __iter__(self) -> Iterator[RawRequests]:
-        for start in range(0, self.log.num_requests, self.size):
-            stop = min(start + self.size, self.log.num_requests)
-            yield RawRequests.read(
-                self.log,
-                self.schema,
-                start,
-                stop,
-                self.user_sequences,
-                self.query_vocabulary,
-                self.item_fields,
-            )
+        return map(self._read, self._starts())
+
+    def map(self, work: Callable[[RawRequests], Result]) -> Iterator[Result]:
+        """Yield what ``work`` gives for each block, in order; several threads read blocks and work on them."""
+        return in_order(lambda start: work(self._read(start)), self._starts(), self.threads)
+
+    def _starts(self) -> range:
+        return range(0, self.log.num_requests, self.size)
+
+    def _read(self, start: int) -> RawRequests:
+        return RawRequests.read(
+            self.log,
+            self.schema,
+            start,
+            min(start + self.size, self.log.num_requests),
+            self.user_sequences,
+            self.query_vocabulary,
+            self.item_fields,
+        )

@@ -6,13 +6,15 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from interactrank.core.progress import track
 from interactrank.cross_features.count_store import EngagementCountStore
 from interactrank.cross_features.features import CrossFeatures
+from interactrank.data.extras import pa, pc
 from interactrank.data.prepare.encode_requests import encode_requests
 from interactrank.data.prepare.query_frequency import QueryFrequency
-from interactrank.data.prepare.raw_requests import RequestBlocks
+from interactrank.data.prepare.raw_requests import RawRequests, RequestBlocks
 from interactrank.data.prepare.stores import REPEATS
 from interactrank.data.prepare.writer import SplitWriter
 from interactrank.data.prepared.columns import SPLITS
@@ -38,20 +40,29 @@ def write_splits(
     if blocks.schema.exclude_repeats:
         repeats = EngagementCountStore.open(folder / REPEATS)
     writers = {split: SplitWriter(folder / split, settings, blocks.schema.head_names) for split in SPLITS}
+
+    def encode(block: RawRequests) -> dict[str, pa.Table]:
+        table = encode_requests(
+            block, vocabularies=vocabularies, cross=cross, train_frequency=frequency, repeats=repeats
+        )
+        split = block.table["split"]
+        chosen = {name: np.flatnonzero(pc.equal(split, name).to_numpy()) for name in SPLITS}
+        return {name: _rows(table, at) for name, at in chosen.items() if len(at)}
+
     try:
-        for block in track(blocks, len(blocks), "requests"):
-            table = encode_requests(
-                block, vocabularies=vocabularies, cross=cross, train_frequency=frequency, repeats=repeats
-            )
-            split = np.array(block.table["split"].to_pylist())
-            for name, writer in writers.items():
-                rows = np.flatnonzero(split == name)
-                if len(rows):
-                    writer.write(table.take(rows))
+        for tables in track(blocks.map(encode), len(blocks), "requests"):
+            for name, table in tables.items():
+                writers[name].write(table)
     finally:
         for writer in writers.values():
             writer.close()
     return writers
+
+
+def _rows(table: pa.Table, at: NDArray[np.int64]) -> pa.Table:
+    """Return the rows ``at``, which ascend; without copying them if they are neighbours."""
+    first, last = int(at[0]), int(at[-1]) + 1
+    return table.slice(first, last - first) if last - first == len(at) else table.take(at)
 
 
 def _train_frequency(log: StagedLog) -> QueryFrequency:

@@ -17,7 +17,7 @@ from interactrank.cross_features import (
 )
 from interactrank.cross_features.features import STORES
 from interactrank.data.extras import pa, pq
-from interactrank.data.prepare.raw_requests import RequestBlocks
+from interactrank.data.prepare.raw_requests import RawRequests, RequestBlocks
 from interactrank.data.prepared.user_sequences import UserSequences
 from interactrank.data.raw.staged_log import StagedLog
 
@@ -68,11 +68,15 @@ def build_stores(output: Path, work: Path, blocks: RequestBlocks, items: pa.Tabl
     repeats = _Rows(log, work / f"{REPEATS}.parquet")
     counting = {name: f for name, f in stores.items() if _counts(f)}
     if counting or schema.exclude_repeats:
-        for block in track(blocks, len(blocks), "engagements"):
-            for name, feature in counting.items():
-                rows[name].add(feature.rows_of(name, block))
-            if schema.exclude_repeats:
-                repeats.add(block.repeat_rows())
+
+        def counted(block: RawRequests) -> tuple[dict[str, EngagementRows | None], EngagementRows | None]:
+            found = {name: feature.rows_of(name, block) for name, feature in counting.items()}
+            return found, block.repeat_rows() if schema.exclude_repeats else None
+
+        for found, repeated in track(blocks.map(counted), len(blocks), "engagements"):
+            for name in counting:
+                rows[name].add(found[name])
+            repeats.add(repeated)
     for name, feature in track(stores.items(), len(stores), "cross features"):
         if blocks.user_sequences is not None and schema.sequence is not None:
             for more in feature.sequence_rows(_Sequences(blocks.user_sequences, schema.sequence.length)):
@@ -104,7 +108,9 @@ class _Rows:
             return
         fields = pa.schema([("key", pa.int64()), ("item", pa.int32()), ("time", pa.int64())])
         if self._writer is None:
-            self._writer = pq.ParquetWriter(self.path, fields)
+            self._writer = pq.ParquetWriter(
+                self.path, fields, compression="none", use_dictionary=False, write_statistics=False
+            )
         self._writer.write_table(pa.table(dict(zip(fields.names, rows, strict=True)), fields))
 
     def by_pair(self) -> Iterator[EngagementRows]:

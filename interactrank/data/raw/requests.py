@@ -8,7 +8,7 @@ One row a request, in order of time, then of request id:
     query, user  VARCHAR     those of its first row in the log; user may be NULL
     session      VARCHAR
     split        VARCHAR     train, validation, test or warmup
-    user_row     BIGINT      a number from 0 for each user; -1 without a user
+    user_row     BIGINT      a number from 0 for each user, in order of their first requests; -1 without one
     history_end  BIGINT      milliseconds; events of the user before it make the user sequence
     c_*, u_*     as in file  the columns that request features and segments need
 """
@@ -65,7 +65,10 @@ def stage_requests(
     """
     count = stage_ordered(db, schema, has_users)
     mixed = _count_mixed(db, schema, settings.strict)
-    db.execute('CREATE TABLE user_rows AS SELECT DISTINCT "user" FROM ordered WHERE "user" IS NOT NULL')
+    db.execute(  # in order of their first requests, whatever the number of threads
+        """CREATE TABLE user_rows AS SELECT "user" FROM ordered WHERE "user" IS NOT NULL
+        GROUP BY "user" ORDER BY min(rowid)"""
+    )
     db.execute(
         f"""CREATE TABLE requests AS
         SELECT o.* EXCLUDE (split, {_mixed_columns()}), o.rowid AS request, coalesce(u.rowid, -1) AS user_row,
