@@ -1,4 +1,4 @@
-"""in_order: the same work on many values by several threads, whose results come in the order of the values."""
+"""in_order: the same work on many values by several threads; results come in the order of the values."""
 
 from __future__ import annotations
 

@@ -162,6 +162,10 @@ class CrossFeature(ABC, Generic[SettingsT]):
         """
         raise NotImplementedError(f"{type(self).__name__} names the keys '{name}' and does not make them")
 
+    def keys_once(self, name: str, requests: RequestFacts) -> Jagged:
+        """Return :meth:`request_keys`, made once for all that ask the same facts."""
+        return requests.once(("keys", name), lambda: self.request_keys(name, requests))
+
     def rows(self, requests: LoggedRequests) -> EngagementRows | None:
         """Return what a block of logged requests adds to the store; None for nothing."""
         return None

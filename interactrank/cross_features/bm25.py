@@ -71,7 +71,8 @@ class Bm25(CrossFeature[Bm25Settings]):
 
     def request_keys(self, name: str, requests: RequestFacts) -> Jagged:
         """Return the hashed parts of each query."""
-        return text_keys(self.settings.analyzer, requests.queries)
+        kind = self.settings.analyzer
+        return requests.once(("text", kind), lambda: text_keys(kind, requests.queries))
 
     def build(self, folder: Path, inputs: StoreInputs) -> None:
         """Index the text of every item."""

@@ -17,7 +17,7 @@ from interactrank.cross_features.count_store import CountStore, EngagementCountS
 from interactrank.cross_features.engagement_rows import engagement_rows, impression_rows, rows_of_values
 from interactrank.cross_features.engagement_settings import EngagementRateSettings
 from interactrank.cross_features.features import field_folder
-from interactrank.cross_features.jagged import Jagged, constant, per_row
+from interactrank.cross_features.jagged import Jagged, constant
 from interactrank.cross_features.lookup import FieldLookup, Lookup, StoreQuery
 from interactrank.cross_features.pair_index import Int64s
 from interactrank.cross_features.requests import (
@@ -27,8 +27,7 @@ from interactrank.cross_features.requests import (
     RequestKeys,
     StoreInputs,
 )
-from interactrank.cross_features.text import hash63
-from interactrank.cross_features.text_keys import text_keys, within_segment
+from interactrank.cross_features.text_keys import hashed, text_keys, within_segment
 from interactrank.cross_features.tile_store import TileCountStore
 
 __all__ = ["EngagementRate"]
@@ -68,14 +67,14 @@ class EngagementRate(CrossFeature[EngagementRateSettings]):
         if s.key == "all":
             keys = constant(0, len(requests))
         elif s.key == "user":
-            keys = per_row([[] if u is None else [hash63(u)] for u in requests.users])
+            keys = hashed(requests.users)
         else:
-            keys = text_keys(s.key, requests.queries)
+            keys = requests.once(("text", s.key), lambda: text_keys(s.key, requests.queries))
         return keys if s.segment is None else within_segment(keys, requests.segments[s.segment])
 
     def rows_of(self, store: str, requests: LoggedRequests) -> EngagementRows:
         """Return the engagements, or the impressions, of the block under each key."""
-        keys = self.request_keys(self.key_names[0], requests.facts)
+        keys = self.keys_once(self.key_names[0], requests.facts)
         if store == self.store:
             rows = engagement_rows(requests, keys, self.settings.engagement)
         else:

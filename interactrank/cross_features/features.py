@@ -236,7 +236,7 @@ def keys_of(
     """
     keys = {}
     for name, feature in key_names(features).items():
-        keys[name] = feature.request_keys(name, requests)
+        keys[name] = feature.keys_once(name, requests)
         _check_shape(feature, f"keys '{name}'", keys[name].lengths, len(requests), "a list for each request")
     return RequestKeys(keys, requests.time, requests.sequence_end, given)
 

@@ -5,7 +5,7 @@ Shapes: R requests, C candidates, E engagements.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol
 
@@ -50,6 +50,13 @@ class RequestFacts:
     sequence_items: Jagged
     same_query_items: Jagged
     sessions: list[str | None] = field(default_factory=list)
+    _made: dict[Hashable, Jagged] = field(default_factory=dict, init=False, repr=False, compare=False)
+
+    def once(self, key: Hashable, make: Callable[[], Jagged]) -> Jagged:
+        """Return what ``make`` gives, which is called by the first feature that asks for ``key``."""
+        if key not in self._made:
+            self._made[key] = make()
+        return self._made[key]
 
     def __len__(self) -> int:
         return len(self.queries)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from interactrank.cross_features.jagged import Jagged, per_row
+from interactrank.cross_features.jagged import Jagged, per_row, take
 from interactrank.cross_features.text import ANALYZERS, compact, hash63, normalize
 
-__all__ = ["text_keys", "within_segment"]
+__all__ = ["hashed", "text_keys", "within_segment"]
 
 GOLDEN_RATIO = np.uint64(0x9E3779B97F4A7C15)  # 2^64 / phi: multiplying by it spreads neighbouring numbers
 _WHOLE: dict[str, Callable[[str], str]] = {"query": normalize, "compact": compact}
@@ -25,14 +25,28 @@ def text_keys(kind: str, queries: list[str]) -> Jagged:
         >>> text_keys("words", ["red hat red", ""]).lengths.tolist()
         [2, 0]
     """
-    known: dict[str, list[int]] = {}
-    rows = []
-    for query in queries:
-        if query not in known:
-            parts = [_WHOLE[kind](query)] if kind in _WHOLE else ANALYZERS[kind](query)
-            known[query] = list(dict.fromkeys(hash63(part) for part in parts if part))
-        rows.append(known[query])
-    return per_row(rows)
+    known: dict[str, int] = {}
+    rows = [known.setdefault(query, len(known)) for query in queries]
+    found = per_row([_keys(kind, query) for query in known])
+    return found if len(known) == len(rows) else take(found, np.array(rows, np.int64))
+
+
+def _keys(kind: str, query: str) -> list[int]:
+    parts = [_WHOLE[kind](query)] if kind in _WHOLE else ANALYZERS[kind](query)
+    return list(dict.fromkeys(hash63(part) for part in parts if part))
+
+
+def hashed(texts: Sequence[str | None]) -> Jagged:
+    """Return the hash of each text as its only key; none for None.
+
+    Example::
+
+        >>> hashed(["ada", None]).lengths.tolist()
+        [1, 0]
+    """
+    known = np.fromiter((text is not None for text in texts), bool, len(texts))
+    values = np.fromiter((hash63(text) for text in texts if text is not None), np.int64, int(known.sum()))
+    return Jagged(values, known.astype(np.int64))
 
 
 def within_segment(keys: Jagged, values: list[str | None]) -> Jagged:

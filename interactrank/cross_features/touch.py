@@ -17,11 +17,11 @@ from interactrank.cross_features.base import Column, CrossFeature, Found, Number
 from interactrank.cross_features.count_store import EngagementCountStore
 from interactrank.cross_features.engagement_rows import engagement_rows, rows_of_values
 from interactrank.cross_features.features import field_folder
-from interactrank.cross_features.jagged import Jagged, per_row
+from interactrank.cross_features.jagged import Jagged
 from interactrank.cross_features.lookup import Lookup, StoreQuery, Until
 from interactrank.cross_features.pair_index import Int64s
 from interactrank.cross_features.requests import EngagementRows, LoggedRequests, RequestFacts, RequestKeys
-from interactrank.cross_features.text import hash63
+from interactrank.cross_features.text_keys import hashed
 from interactrank.schema import CrossFeatureSettings, SearchSchema
 
 __all__ = ["Touch", "TouchSettings"]
@@ -111,13 +111,13 @@ class Touch(CrossFeature[TouchSettings]):
     def request_keys(self, name: str, requests: RequestFacts) -> Jagged:
         """Return a hash of the user, or of user and session; none where they are not known."""
         if self.settings.within == "user":
-            return per_row([[] if u is None else [hash63(u)] for u in requests.users])
+            return hashed(requests.users)
         both = zip(requests.users, requests.sessions, strict=True)
-        return per_row([[] if u is None or s is None else [hash63(f"{u}\x1f{s}")] for u, s in both])
+        return hashed([None if u is None or s is None else f"{u}\x1f{s}" for u, s in both])
 
     def rows(self, requests: LoggedRequests) -> EngagementRows:
         """Return the engagements of the block under each key."""
-        keys = self.request_keys(self.key_names[0], requests.facts)
+        keys = self.keys_once(self.key_names[0], requests.facts)
         rows = engagement_rows(requests, keys, self.settings.engagement or ANY)
         return rows if self.settings.of is None else rows_of_values(rows, requests.fields(self.settings.of))
 

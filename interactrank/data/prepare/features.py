@@ -10,21 +10,49 @@ import numpy as np
 from numpy.typing import NDArray
 
 from interactrank.core.ids import id_text
-from interactrank.cross_features.jagged import Jagged, per_row
+from interactrank.cross_features.jagged import Jagged, per_row, take
 from interactrank.cross_features.text import ANALYZERS, normalize
 from interactrank.data.arrow_lists import from_arrow
 from interactrank.data.errors import DatasetError
-from interactrank.data.extras import pa
+from interactrank.data.extras import pa, pc
 from interactrank.data.prepared.vocabulary import Vocabulary
 from interactrank.data.raw.staged_columns import request_column
 from interactrank.schema import Feature, SearchSchema
 
-__all__ = ["count_parts", "dense", "normalized", "parts", "request_values", "staged_values", "table_rows"]
+__all__ = [
+    "count_parts",
+    "dense",
+    "distinct",
+    "normalized",
+    "parts",
+    "request_values",
+    "staged_values",
+    "table_rows",
+]
+
+
+def distinct(column: pa.Array | pa.ChunkedArray) -> tuple[pa.Array, NDArray[np.int64]]:
+    """Return the distinct values of a column, null among them, in order of appearance, and each row's.
+
+    Example::
+
+        >>> values, at = distinct(pa.array(["b", None, "b"]))
+        >>> values.to_pylist(), at.tolist()
+        (['b', None], [0, 1, 0])
+    """
+    encoded = pc.dictionary_encode(column, null_encoding="encode")
+    if isinstance(encoded, pa.ChunkedArray):
+        encoded = encoded.combine_chunks()
+    if isinstance(encoded, pa.ChunkedArray):  # without any chunk
+        return pa.array([], column.type), np.empty(0, np.int64)
+    return encoded.dictionary, encoded.indices.to_numpy().astype(np.int64)
 
 
 def normalized(column: pa.Array) -> pa.Array:
     """Return a column of queries as one text for all ways to write them."""
-    return pa.array([None if q is None else normalize(q) for q in column.to_pylist()], pa.string())
+    texts, at = distinct(column)
+    made = [None if text is None else normalize(text) for text in texts.to_pylist()]
+    return pa.array(made, pa.string()).take(pa.array(at))
 
 
 def staged_values(column: pa.Array, name: str) -> pa.Array:
@@ -68,6 +96,13 @@ def count_parts(feature: Feature, column: pa.Array, times: NDArray[np.int64], in
 
 def table_rows(feature: Feature, column: pa.Array, vocabulary: Vocabulary) -> Jagged:
     """Return ID table rows of each row of a column; an empty row gets table row 0, so none is empty."""
+    if pa.types.is_nested(column.type):
+        return _table_rows(feature, column, vocabulary)
+    values, at = distinct(column)
+    return take(_table_rows(feature, values, vocabulary), at)
+
+
+def _table_rows(feature: Feature, column: pa.Array, vocabulary: Vocabulary) -> Jagged:
     known: dict[str, int] = {}
     rows = []
     for values in parts(feature, column):

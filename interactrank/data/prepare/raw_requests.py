@@ -23,10 +23,11 @@ from interactrank.cross_features import (
 from interactrank.cross_features.candidate import candidate_codes
 from interactrank.cross_features.features import keys_of
 from interactrank.cross_features.item_fields import ItemFields
-from interactrank.cross_features.jagged import Jagged, per_row, row_of_each
-from interactrank.cross_features.text import hash63, normalize
+from interactrank.cross_features.jagged import Jagged, row_of_each
+from interactrank.cross_features.text import normalize
+from interactrank.cross_features.text_keys import hashed
 from interactrank.data.extras import pa
-from interactrank.data.prepare.features import request_values, table_rows
+from interactrank.data.prepare.features import distinct, request_values, table_rows
 from interactrank.data.prepared.user_sequences import Events, UserSequences
 from interactrank.data.prepared.vocabulary import Vocabulary
 from interactrank.data.raw.staged_columns import candidate_column, engagement_time, request_column
@@ -91,7 +92,9 @@ class RawRequests:
     @cached_property
     def queries(self) -> list[str]:
         """Return the normalised query of each request."""
-        return [normalize(q) for q in self.table["query"].to_pylist()]
+        texts, at = distinct(self.table["query"])
+        made = [normalize(text) for text in texts.to_pylist()]
+        return [made[n] for n in at.tolist()]
 
     @cached_property
     def time(self) -> NDArray[np.int64]:
@@ -216,7 +219,7 @@ class RawRequests:
     def repeat_keys(self) -> Jagged:
         """Return the key of each request's user and query: what repeats are counted by."""
         users = self.table["user"].to_pylist()
-        return per_row([[hash63(f"{u}\x1f{q}")] for u, q in zip(users, self.queries, strict=True)])
+        return hashed([f"{u}\x1f{q}" for u, q in zip(users, self.queries, strict=True)])
 
     def repeat_rows(self) -> EngagementRows:
         """Return all engagements under the keys of :attr:`repeat_keys`."""
@@ -250,7 +253,7 @@ class RequestBlocks:
         return map(self._read, self._starts())
 
     def map(self, work: Callable[[RawRequests], Result]) -> Iterator[Result]:
-        """Yield what ``work`` gives for each block, in order; several threads read blocks and work on them."""
+        """Yield what ``work`` gives for each block, in order; several threads read and work."""
         return in_order(lambda start: work(self._read(start)), self._starts(), self.threads)
 
     def _starts(self) -> range:

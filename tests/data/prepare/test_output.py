@@ -36,6 +36,19 @@ def test_the_same_inputs_keep_the_output(tmp_path: Path) -> None:
     assert [p.name for p in tmp_path.iterdir() if p.name != "log"] == ["out"]
 
 
+def test_any_number_of_threads_writes_the_same_bytes(tmp_path: Path) -> None:
+    log = write_log(tmp_path / "log", *random_log(0))
+
+    def files(threads: int) -> dict[str, bytes]:
+        out = tmp_path / str(threads)
+        prepare_log(log, out, schema(), PrepareSettings(threads=threads, block_requests=7))
+        found = {str(p.relative_to(out)): p.read_bytes() for p in out.rglob("*") if p.is_file()}
+        del found["manifest.json"]  # says how many threads
+        return found
+
+    assert files(3) == files(1)
+
+
 def test_a_damaged_log_is_prepared_again(tmp_path: Path) -> None:
     """Also where sizes are as they were."""
     log = write_log(tmp_path / "log", [event("r", "u", "q", "a", 0, click=1)], [item("a")])
