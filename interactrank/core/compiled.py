@@ -32,7 +32,7 @@ def load_compiled(source: Path, flags: tuple[str, ...] = ()) -> ctypes.CDLL | No
     """Return the library of a source, which is built when it is first asked for; None without a compiler.
 
     Args:
-        source: C++17, whose functions are ``extern "C"``.
+        source: C++17, whose functions are ``extern "C"``; it may include headers of its folder.
         flags: more of the compiler's, such as :data:`ANY_ORDER`.
     """
     if os.environ.get(OFF):
@@ -49,7 +49,8 @@ def _built(source: Path, flags: tuple[str, ...]) -> Path:
     compiler = os.environ.get("CXX") or "g++"
     if shutil.which(compiler) is None:
         raise OSError(f"there is no C++ compiler '{compiler}'; install g++")
-    what = [source.read_text(), compiler, *flags, _processor()]
+    texts = [source, *sorted(source.parent.glob("*.h"))]
+    what = [*(path.read_text() for path in texts), compiler, *flags, _processor()]
     name = hashlib.sha256("\0".join(what).encode()).hexdigest()[:16]
     folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "interactrank"
     path = folder / f"{source.stem}-{name}.so"

@@ -8,6 +8,7 @@ from interactrank.cross_features.base import (
     Number,
     Rate,
     Ratio,
+    Term,
 )
 from interactrank.cross_features.bm25 import Bm25, Bm25Settings, match_of_words
 from interactrank.cross_features.contract import check_feature
@@ -70,6 +71,7 @@ __all__ = [
     "RequestKeys",
     "StoreInputs",
     "StoreQuery",
+    "Term",
     "Touch",
     "TouchSettings",
     "UserSequences",

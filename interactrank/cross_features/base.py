@@ -22,7 +22,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Generic, NamedTuple, TypeVar
+from typing import Any, ClassVar, Generic, Literal, NamedTuple, TypeVar
 
 from numpy.typing import NDArray
 
@@ -41,7 +41,17 @@ from interactrank.cross_features.requests import (
 )
 from interactrank.schema import CrossFeatureSettings
 
-__all__ = ["Category", "Column", "CrossFeature", "CrossFeatureError", "Found", "Number", "Rate", "Ratio"]
+__all__ = [
+    "Category",
+    "Column",
+    "CrossFeature",
+    "CrossFeatureError",
+    "Found",
+    "Number",
+    "Rate",
+    "Ratio",
+    "Term",
+]
 
 
 class CrossFeatureError(UserError, ValueError):
@@ -111,6 +121,30 @@ class Found(NamedTuple):
 
     values: NDArray[Any]
     support: NDArray[Any] | None = None
+
+
+@dataclass(frozen=True)
+class Term:
+    """What a look-up computes, for the compiled form that serves single requests.
+
+    Args:
+        kind: of the engagements of the pairs that a candidate has under the request's keys: their share of
+            the key's (``geometric``: over all keys), their count, their count next to that of impressions
+            (``rate``, of the second store), minus the log of minutes since the last one, its order, the
+            cosine over users, the sum of scores.
+        keys: name of the keys.
+        own: whether the end of the user sequence ends what counts, not the request.
+        window_ms: of what counts; None for all of the past.
+        field: column whose values stand for the items.
+        everywhere: whether every item is looked up under one and the same key.
+    """
+
+    kind: Literal["share", "geometric", "count", "rate", "recency", "order", "cosine", "match"]
+    keys: str
+    own: bool = False
+    window_ms: int | None = None
+    field: str | None = None
+    everywhere: bool = False
 
 
 SettingsT = TypeVar("SettingsT", bound=CrossFeatureSettings)
@@ -206,6 +240,13 @@ class CrossFeature(ABC, Generic[SettingsT]):
         Returns:
             Rows of the catalogue in any order, repetitions allowed; None if any item may have a number of its
             own.
+        """
+        return None
+
+    def term(self) -> Term | None:
+        """Return what :meth:`look_up` computes, in the words of :class:`Term`; None if they do not say it.
+
+        A model whose features all have one is served and evaluated by compiled code.
         """
         return None
 

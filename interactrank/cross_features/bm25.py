@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from interactrank.core.extras import require
-from interactrank.cross_features.base import CrossFeature, Found, Number
+from interactrank.cross_features.base import CrossFeature, Found, Number, Term
 from interactrank.cross_features.candidate_index import locate
 from interactrank.cross_features.jagged import Jagged, row_of_each
 from interactrank.cross_features.lookup import Lookup
@@ -98,6 +98,10 @@ class Bm25(CrossFeature[Bm25Settings]):
     def known_items(self, requests: RequestKeys, store: LexicalIndex) -> Int64s | None:
         """Return the items that share a part of the query's text."""
         return store.items_of(requests.keys[self.key_names[0]].values)
+
+    def term(self) -> Term:
+        """Return the match."""
+        return Term("match", self.key_names[0])
 
 
 class LexicalIndex(PairIndex):

@@ -12,7 +12,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from interactrank.cross_features.base import Column, CrossFeature, Found, Number, Rate, Ratio
+from interactrank.cross_features.base import Column, CrossFeature, Found, Number, Rate, Ratio, Term
 from interactrank.cross_features.count_store import CountStore, EngagementCountStore
 from interactrank.cross_features.engagement_rows import engagement_rows, impression_rows, rows_of_values
 from interactrank.cross_features.engagement_settings import EngagementRateSettings
@@ -140,6 +140,18 @@ class EngagementRate(CrossFeature[EngagementRateSettings]):
         keys = requests.keys[self.key_names[0]].values
         stores = list(store.values()) if isinstance(store, Mapping) else [store]
         return np.concatenate([of.items_of(keys) for of in stores])
+
+    def term(self) -> Term:
+        """Return the statistic."""
+        s = self.settings
+        return Term(
+            "geometric" if s.average == "geometric" else s.statistic,
+            self.key_names[0],
+            own=s.key == "user",
+            window_ms=s.window_ms,
+            field=s.of,
+            everywhere=s.key == "all",
+        )
 
     def _count(self, lookup: Lookup, store: CountStore) -> NDArray[np.float64]:
         """Return [C] what is counted of each candidate, over all keys of its request."""

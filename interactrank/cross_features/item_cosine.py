@@ -8,7 +8,7 @@ from typing import Literal
 import numpy as np
 from pydantic import Field
 
-from interactrank.cross_features.base import CrossFeature, Found, Rate
+from interactrank.cross_features.base import CrossFeature, Found, Rate, Term
 from interactrank.cross_features.count_store import EngagementCountStore
 from interactrank.cross_features.jagged import Jagged
 from interactrank.cross_features.lookup import Lookup, StoreQuery
@@ -96,6 +96,10 @@ class ItemCosine(CrossFeature[ItemCosineSettings]):
     def known_items(self, requests: RequestKeys, store: EngagementCountStore) -> Int64s | None:
         """Return the items that a user had together with one of the sequence."""
         return store.items_of(requests.keys[self.key_names[0]].values)
+
+    def term(self) -> Term:
+        """Return the mean cosine."""
+        return Term("cosine", self.key_names[0], own=True)
 
 
 def sequence_items(settings: CosineSettings, requests: RequestFacts) -> Jagged:

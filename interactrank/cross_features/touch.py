@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from interactrank.core.settings import Name, near
-from interactrank.cross_features.base import Column, CrossFeature, Found, Number
+from interactrank.cross_features.base import Column, CrossFeature, Found, Number, Term
 from interactrank.cross_features.count_store import EngagementCountStore
 from interactrank.cross_features.engagement_rows import engagement_rows, rows_of_values
 from interactrank.cross_features.features import field_folder
@@ -143,6 +143,11 @@ class Touch(CrossFeature[TouchSettings]):
         if self.settings.of is not None:
             return None
         return store.items_of(requests.keys[self.key_names[0]].values)
+
+    def term(self) -> Term:
+        """Return the statistic."""
+        s = self.settings
+        return Term(s.statistic, self.key_names[0], own=s.within == "user", field=s.of)
 
 
 def _recency(lookup: Lookup, store: EngagementCountStore, query: StoreQuery) -> NDArray[np.float64]:

@@ -12,6 +12,7 @@ from torch import Tensor
 from interactrank.batch import CrossFeatureTensors
 from interactrank.cross_features import CrossFeatures, Jagged, RequestKeys
 from interactrank.cross_features.pair_index import Int64s
+from interactrank.models.cross_terms import CrossTerms
 from interactrank.models.scoring import ScoreHead
 from interactrank.serving.ranking import Explanation
 
@@ -29,6 +30,7 @@ class CrossScores:
     def __init__(self, head: ScoreHead, cross: CrossFeatures) -> None:
         self.head, self.cross = head, cross
         self._reads = frozenset(head.reads)
+        self._compiled = CrossTerms.of(head, cross)
 
     @torch.inference_mode()
     def add_to(self, dots: Tensor, keys: RequestKeys, rows: Int64s | None, weights: Tensor) -> None:
@@ -40,6 +42,14 @@ class CrossScores:
             rows: [C] of the catalogue; None for all.
             weights: [H] of the heads.
         """
+        if self._compiled is not None and keys.given is None:
+            self._compiled.add_to(dots, keys, rows, weights)
+        else:
+            self.slow_add_to(dots, keys, rows, weights)
+
+    @torch.inference_mode()
+    def slow_add_to(self, dots: Tensor, keys: RequestKeys, rows: Int64s | None, weights: Tensor) -> None:
+        """Do what :meth:`add_to` does, by NumPy and PyTorch alone."""
         known = self.cross.known_items(keys, self._reads) if keys.given is None else None
         if known is None:
             dots += self._rest(keys, rows, weights)

@@ -54,6 +54,9 @@ def test_the_sparse_form_is_the_dense_one(
             dots = torch.randn(size)
             with torch.inference_mode():
                 expected = dots + model.score_head.rest(look_up(keys, rows)) @ weights
-            scores.add_to(dots, keys, rows, weights)
+            compiled = dots.clone()
+            scores.slow_add_to(dots, keys, rows, weights)
             torch.testing.assert_close(dots, expected)
+            scores.add_to(compiled, keys, rows, weights)
+            torch.testing.assert_close(compiled, expected, rtol=1e-4, atol=1e-4)
     assert 0 < np.median(looked) < 40  # most look-ups are of a few
