@@ -14,9 +14,9 @@ import numpy.typing as npt
 from interactrank.core.atomic_directory import atomic_directory
 from interactrank.data.extras import pa, pq
 from interactrank.data.prepared.columns import SPLITS
-from interactrank.data.simulator.behaviour import DAY, Block, blocks
+from interactrank.data.simulator.behaviour import Block, blocks
+from interactrank.data.simulator.searches import DAY
 from interactrank.data.simulator.settings import COUNTRIES, GENDERS, SimulationSettings
-from interactrank.data.simulator.words import spell
 from interactrank.data.simulator.world import World, build_world
 from interactrank.version import __version__
 
@@ -91,8 +91,7 @@ def simulate(
     _refuse_to_replace(output, overwrite)
     with atomic_directory(output, replaces=FILES if overwrite else (), last=RECORD) as partial:
         world = build_world(settings)
-        pq.write_table(_item_table(settings, world), partial / "items.parquet")
-        pq.write_table(_user_table(world), partial / "users.parquet")
+        write_catalogue(settings, world, partial)
         record = {"version": __version__, "settings": settings.model_dump(mode="json")}
         (partial / RECORD).write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
         impressions, engagements = 0, 0
@@ -100,15 +99,15 @@ def simulate(
         with pq.ParquetWriter(partial / "events.parquet", event_schema()) as writer:
             for block in blocks(settings, world):
                 split = _splits(settings, block)
-                table = _event_table(world, block, split)
+                table = event_table(settings, world, block)
                 writer.write_table(table, row_group_size=table.num_rows)
-                engaged = (block.click | block.save | block.long_click) & ~block.short_click & block.shown
+                engaged = block.responses.engaged & block.shown
                 impressions += table.num_rows
                 engagements += int(engaged.sum())
                 for number, name in enumerate(SPLITS):
                     engaged_requests[name] += int((engaged.any(axis=1) & (split == number)).sum())
                 if progress is not None:
-                    progress(block.first + len(block.user), settings.requests)
+                    progress(int(block.searches.number[-1]) + 1, settings.requests)
     return SimulationSummary(output, settings.requests, impressions, engagements, engaged_requests)
 
 
@@ -131,6 +130,12 @@ def event_schema() -> pa.Schema:
     return pa.schema([pa.field(name, kind, nullable=False) for name, kind in columns.items()])
 
 
+def write_catalogue(settings: SimulationSettings, world: World, folder: Path) -> None:
+    """Write ``items.parquet`` and ``users.parquet`` of a log."""
+    pq.write_table(_item_table(settings, world), folder / "items.parquet")
+    pq.write_table(_user_table(world), folder / "users.parquet")
+
+
 def _refuse_to_replace(output: Path, overwrite: bool) -> None:
     if not output.exists():
         return
@@ -146,29 +151,28 @@ def _splits(settings: SimulationSettings, block: Block) -> npt.NDArray[np.int64]
     """Return the number of the split of each request [R], by its time."""
     start = round(settings.start.timestamp() * 1000)
     shares = np.array([settings.train_share, settings.train_share + settings.validation_share])
-    return np.searchsorted(start + shares * settings.days * DAY, block.time, side="right")
+    return np.searchsorted(start + shares * settings.days * DAY, block.searches.time, side="right")
 
 
-def _event_table(world: World, block: Block, split: npt.NDArray[np.int64]) -> pa.Table:
+def event_table(settings: SimulationSettings, world: World, block: Block) -> pa.Table:
+    """Return the impressions of a block as rows of ``events.parquet``."""
     request, place = np.nonzero(block.shown)  # row and slot of each impression
-    texts = [world.intents.query[number] for number in block.query.tolist()]
-    for row in np.flatnonzero(block.rare >= 0).tolist():
-        texts[row] += " " + spell(world.vocabulary.rare(int(block.rare[row])))
+    searches, responses = block.searches, block.responses
     schema = event_schema()
     per_request: dict[str, Any] = {
-        "request_id": pa.array(block.first + np.arange(len(block.user))),
-        "user_id": pa.array(block.user),
-        "query": pa.array(texts),
-        "timestamp": pa.array(block.time).cast(schema.field("timestamp").type),
-        "split": pa.array(SPLITS).take(pa.array(split)),
+        "request_id": pa.array(searches.number),
+        "user_id": pa.array(searches.user),
+        "query": pa.array(searches.texts(world)),
+        "timestamp": pa.array(searches.time).cast(schema.field("timestamp").type),
+        "split": pa.array(SPLITS).take(pa.array(_splits(settings, block))),
     }
     per_impression: dict[str, npt.NDArray[Any]] = {
         "item_id": block.item,
-        "click": block.click.astype(np.int8),
-        "save": block.save.astype(np.int8),
-        "long_click": block.long_click.astype(np.int8),
-        "short_click": block.short_click.astype(np.int8),
-        "true_probability": block.probability,
+        "click": responses.click.astype(np.int8),
+        "save": responses.save.astype(np.int8),
+        "long_click": responses.long_click.astype(np.int8),
+        "short_click": responses.short_click.astype(np.int8),
+        "true_probability": responses.probability,
     }
     columns = {name: column.take(pa.array(request)) for name, column in per_request.items()}
     columns |= {name: pa.array(values[block.shown]) for name, values in per_impression.items()}

@@ -15,15 +15,10 @@ import pytest
 from interactrank.core.settings import ConfigError, parse_config
 from interactrank.data.simulator import SimulationSettings, simulate
 from interactrank.data.simulator import behaviour as behaviour_module
-from interactrank.data.simulator.behaviour import (
-    BLOCK,
-    DAY,
-    Interests,
-    affinity,
-    blocks,
-    engagement_probability,
-    uniform_hash,
-)
+from interactrank.data.simulator import searches as searches_module
+from interactrank.data.simulator.behaviour import blocks
+from interactrank.data.simulator.responses import affinity, engagement_probability, uniform_hash
+from interactrank.data.simulator.searches import BLOCK, DAY, Interests
 from interactrank.data.simulator.words import RARE_WORDS, Vocabulary, spell
 from interactrank.data.simulator.world import build_world
 
@@ -119,7 +114,7 @@ def test_a_row_group_is_a_block(log: Path) -> None:
 
 def test_memory_does_not_grow_with_the_log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """No more than two blocks are alive at any time: the one being written and the one before it."""
-    monkeypatch.setattr(behaviour_module, "BLOCK", 32)
+    monkeypatch.setattr(searches_module, "BLOCK", 32)
     seen: list[weakref.ref[Any]] = []
 
     class Watched(behaviour_module.Block):
@@ -139,8 +134,8 @@ def test_the_log_does_not_depend_on_how_it_is_consumed() -> None:
     at_once = list(blocks(settings, world))
     for block, again in zip(at_once, blocks(settings, world), strict=True):
         assert (block.item == again.item).all()
-        assert (block.probability == again.probability).all()
-    assert [len(block.user) for block in at_once] == [BLOCK, 100]
+        assert (block.responses.probability == again.responses.probability).all()
+    assert [len(block) for block in at_once] == [BLOCK, 100]
 
 
 def test_actions_are_consistent(log: Path) -> None:
@@ -255,8 +250,8 @@ def test_an_intent_is_not_searched_before_it_appears() -> None:
     assert (world.intents.birth > 0).mean() > 0.5
     start = settings.start.timestamp() * 1000
     for block in blocks(settings, world):
-        moment = (block.time - start) / (settings.days * DAY)
-        assert (moment >= world.intents.birth[block.query // 3]).all()
+        moment = (block.searches.time - start) / (settings.days * DAY)
+        assert (moment >= world.intents.birth[block.searches.query // 3]).all()
 
 
 def test_pools_hold_different_items_mostly_of_the_topic() -> None:
