@@ -32,6 +32,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--replace-newer", action="store_true", help="serve it even if what is served has later events"
     )
+    parser.add_argument(
+        "--browse",
+        nargs="?",
+        const="",
+        metavar="LOG",
+        help="also what the search page shows: texts of items, queries, users (personal data); LOG is the "
+        "folder of the log, when left out the one that the dataset keeps or that was simulated",
+    )
 
 
 def run(options: argparse.Namespace) -> int:
@@ -49,5 +57,6 @@ def run(options: argparse.Namespace) -> int:
         head_weights=dict(options.head) if options.head else None,
         verify_requests=options.verify or 0,
         replace_newer=options.replace_newer,
+        browse=options.browse,
     )
     return 0

@@ -13,6 +13,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of the verb."""
     parser.add_argument("export", type=Path, nargs="?", help="folder of the export; or use --config")
     parser.add_argument("--config", type=Path, help="YAML file: models, shares, limits and all else")
+    parser.add_argument(
+        "--two-tower",
+        type=Path,
+        help="export of a two-tower model, which the search page shows for comparison",
+    )
     parser.add_argument("--host", help="address to listen on; 127.0.0.1 when left out")
     parser.add_argument("--port", type=int, help="8000 when left out; 0 takes a free one")
     parser.add_argument("--workers", type=int, help="processes that answer; 1 when left out")
@@ -33,6 +38,8 @@ def run(options: argparse.Namespace) -> int:
     values = {} if options.config is None else read_yaml(options.config)
     if options.export is not None:
         values["models"] = {"main": {"export": str(options.export)}}
+    if options.two_tower is not None:
+        values.setdefault("models", {})["two_tower"] = {"export": str(options.two_tower), "share": 0}
     for name in ("host", "port", "workers"):
         if getattr(options, name) is not None:
             values[name] = getattr(options, name)

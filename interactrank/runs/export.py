@@ -11,6 +11,7 @@ from typing import Any
 
 from interactrank.core.progress import progress_bar
 from interactrank.core.settings import ConfigError, near
+from interactrank.data.prepare.kept_log import LOG
 from interactrank.data.prepared.dataset import PreparedDataset
 from interactrank.distributed.collectives import raise_on_all_ranks
 from interactrank.distributed.world import process_group
@@ -76,6 +77,7 @@ def export_trained(
     head_weights: Mapping[str, float] | None = None,
     verify_requests: int = 0,
     replace_newer: bool = False,
+    browse: str | None = None,
 ) -> Version:
     """Export a trained model with everything that ranking by it needs.
 
@@ -88,6 +90,8 @@ def export_trained(
         head_weights: head -> its weight in the score; the head that evaluation ranks by when left out.
         verify_requests: requests that are replayed afterwards.
         replace_newer: serve it even if the version that is served has later events.
+        browse: also export what the search page shows of this log; empty for the one that the dataset keeps
+            or that lies next to ``model_dir``. None for nothing.
 
     Returns:
         The version.
@@ -95,7 +99,8 @@ def export_trained(
     Raises:
         RunDirectoryError: ``model_dir`` holds no trained model of this dataset.
         ArtifactError: the model cannot be exported, or ``output`` is something else than an export.
-        ConfigError: there is no such head.
+        ConfigError: there is no such head, or no such log.
+        DatasetError: the log's items cannot be read.
     """
     if not (model_dir / "config.yaml").exists():
         raise RunDirectoryError(f"'{model_dir}' holds no trained model; name the run directory of one")
@@ -123,6 +128,7 @@ def export_trained(
         facts=facts,
         precision=precision,
         replace_newer=replace_newer,
+        browse=None if browse is None else browse or _log_of(dataset, model_dir),
     )
     if verify_requests:
         found = verify(PreRanker(version), model, dataset, verify_requests)
@@ -133,6 +139,17 @@ def export_trained(
         )
     logger.info("exported %s items as %s: %s", f"{version.facts['items']:,}", version.name, output)
     return version
+
+
+def _log_of(dataset: PreparedDataset, model_dir: Path) -> Path:
+    """Return the log that the dataset keeps, or the simulated one of the run."""
+    places = [dataset.folder / LOG, model_dir.parent / "log"]
+    found = next((place for place in places if place.is_dir()), None)
+    if found is None:
+        raise ConfigError(
+            "--browse: neither the dataset nor the run holds its log; name its folder: --browse LOG"
+        )
+    return found
 
 
 def _metrics(model_dir: Path, name: str) -> dict[str, Any]:

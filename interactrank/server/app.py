@@ -15,6 +15,7 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
 from interactrank.core.errors import UserError
+from interactrank.server import page
 from interactrank.server.access import Access
 from interactrank.server.answers import json_answer
 from interactrank.server.failures import Refusal
@@ -52,6 +53,7 @@ def make_app(settings: ServerSettings, routes: Sequence[BaseRoute] = ()) -> Star
         Route("/version", around(service.versions), methods=["GET"]),
         Route("/metrics", around(service.metrics_text), methods=["GET"]),
         Route("/openapi.json", around(service.openapi), methods=["GET"]),
+        *page.routes(lambda: {served.name: served.opened.ranker for served in service.models}, around),
     ]
     handlers: Any = {HTTPException: _http_error}
     app = Starlette(routes=[*own, *routes], exception_handlers=handlers, lifespan=service.lifespan)

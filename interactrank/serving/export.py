@@ -40,6 +40,7 @@ from interactrank.serving.artifact import (
     publish,
     version_folder,
 )
+from interactrank.serving.browse import write_browse
 from interactrank.serving.errors import ArtifactError
 from interactrank.serving.item_ids import ItemIds
 from interactrank.serving.item_vectors import ItemVectors, Precision
@@ -59,6 +60,7 @@ def export_model(
     facts: Mapping[str, Any],
     precision: Precision = "float32",
     replace_newer: bool = False,
+    browse: str | Path | None = None,
 ) -> Version:
     """Write a version into ``output`` and serve it from now on, unless a newer one is served.
 
@@ -70,6 +72,8 @@ def export_model(
         facts: what the manifest says of model and command.
         precision: of the item vectors.
         replace_newer: serve it even if the version that is served has later events.
+        browse: the log that the dataset was prepared from, to export what the search page shows of it, see
+            :mod:`~interactrank.serving.browse`; None for nothing.
 
     Returns:
         The version.
@@ -86,6 +90,8 @@ def export_model(
     _check_output(output)
     event_time = last_event_time(dataset)
     content = {key: value for key, value in facts.items() if key != "command"}
+    if browse is not None:
+        content["browse"] = True
     digest = hashlib.sha256()
     digest.update(json.dumps([dataset.manifest["fingerprint"], precision, content], sort_keys=True).encode())
     digest.update(sha256(weights).encode())
@@ -94,6 +100,8 @@ def export_model(
     if not (folder / MANIFEST).exists():
         with atomic_directory(folder) as staging:
             _write(staging, model, dataset, precision)
+            if browse is not None:
+                write_browse(staging, dataset, browse)
             every = {
                 "artifact_format": ARTIFACT_FORMAT,
                 "version": __version__,

@@ -30,7 +30,7 @@ from interactrank.serving.errors import RequestError
 from interactrank.serving.filters import Filters
 from interactrank.serving.item_ids import ItemIds
 from interactrank.serving.item_vectors import ItemVectors
-from interactrank.serving.live_requests import LiveRequests
+from interactrank.serving.live_requests import Live, LiveRequests
 from interactrank.serving.ranking import Ranking
 from interactrank.serving.selection import top_k
 from interactrank.serving.watch import UNWATCHED, Watch
@@ -160,6 +160,10 @@ class PreRanker:
             keys = RequestKeys(keys.keys, keys.time, keys.sequence_end, of.given)
             found.append(self._rank(queries[n], keys, of, k, where, weights, explain, watch))
         return found
+
+    def read(self, request: Mapping[str, Any]) -> Live:
+        """Return what the model sees of a request, such as the user sequence; raises as :meth:`rank` does."""
+        return self._live.read([request])
 
     def terms(
         self, request: Mapping[str, Any], head_weights: Mapping[str, float] | None = None

@@ -38,6 +38,7 @@ from interactrank.serving.artifact import (
     publish,
     version_folder,
 )
+from interactrank.serving.browse import BROWSE_ITEMS, merged_items, write_items
 from interactrank.serving.errors import ArtifactError
 from interactrank.serving.export import fields_of
 from interactrank.serving.item_ids import ItemIds
@@ -46,7 +47,7 @@ from interactrank.serving.pre_ranker import open_model
 
 __all__ = ["refresh_items"]
 
-REWRITTEN = (IDS, EVENT_IDS, VECTORS, FIELDS_OF_ITEMS, FIELDS)
+REWRITTEN = (IDS, EVENT_IDS, VECTORS, FIELDS_OF_ITEMS, FIELDS, BROWSE_ITEMS)
 
 
 def refresh_items(artifact: Path, items: Path) -> Version:
@@ -138,6 +139,9 @@ def _write_items(before: Version, staging: Path, table: pa.Table, rows: Int64s, 
             own_fields = fields_of(features[f.name], vocabularies[str(f.table)])
             merged = _merged(ItemFields.open(folder), own_fields, rows, len(names))
             merged.save(staging / FIELDS_OF_ITEMS / f.name)
+    shown = merged_items(before.folder, table, rows, len(names))
+    if shown is not None:
+        write_items(staging, shown)
     columns = dict.fromkeys(c for x in schema.cross_features for c in x.field_columns)
     for column in columns:
         name = Path(FIELDS) / field_folder(column)
