@@ -32,6 +32,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="SECTION.KEY=VALUE",
         help="setting of the nightly trainings, such as training.epochs=2; repeat it for more",
     )
+    parser.add_argument(
+        "--server",
+        metavar="URL",
+        help="address of interactrank serve, to which searches go; without it exports are opened here",
+    )
     parser.add_argument("--tiny", action="store_true", help="a small world, to see that it runs")
 
 
@@ -54,6 +59,7 @@ def run(options: argparse.Namespace) -> int:
         days=options.days or (3 if options.tiny else 10),
         shown=options.shown,
         continued=options.continued,
+        server=options.server,
     )
     ResultConsole().print(markdown(report), markup=False, highlight=False)
     minutes, seconds = divmod(round(time.monotonic() - start), 60)

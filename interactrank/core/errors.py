@@ -23,6 +23,7 @@ All of them derive from :class:`UserError` and from the built-in error that fits
         RegistryError               a metric, baseline or model of that name is unknown or taken
         RequestError                a request to the pre-ranker cannot be ranked
         RunDirectoryError           a directory does not hold the model that is asked for
+        ServiceError                a service does not answer as an experiment needs it
         ShardingError               tables, settings and ranks do not go together
             PlanError               the embedding tables do not fit the cluster
         StoppedError                a signal stopped the ranks of a job; start it again

@@ -38,6 +38,7 @@ def simulate_loop(
     shown: int = 10,
     continued: Sequence[str] = (),
     arms: Sequence[Arm] = ARMS,
+    server: str | None = None,
 ) -> dict[str, Any]:
     """Run the experiment and write its report; a start into the same folder goes on where it was stopped.
 
@@ -53,6 +54,7 @@ def simulate_loop(
         shown: places of a list.
         continued: settings of the nightly trainings, such as ``training.epochs=2``.
         arms: of the experiment.
+        server: address of ``interactrank serve``, which answers the searches; in this process when left out.
 
     Returns:
         The report, as written to ``results.json``.
@@ -60,6 +62,7 @@ def simulate_loop(
     Raises:
         ConfigError: the config simulates nothing, stops early, or leaves no days or candidates for what is
             asked; or the folder holds another experiment.
+        ServiceError: the server does not answer with the exports of last night.
     """
     if config.simulate is None:
         raise ConfigError("the config has no section simulate, whose users search; add one")
@@ -75,7 +78,7 @@ def simulate_loop(
     outcomes: list[Outcomes] = []
     before, served = FIRST, site.served()
     for day in served:
-        outcomes.append(_day(site, day, config, arms, nights, output))
+        outcomes.append(_day(site, day, config, arms, nights, output, server))
         if day is not served[-1]:
             costs.append(nights.after(day.name, before, site.moment(day.number)))
             before = day.name
@@ -87,7 +90,13 @@ def simulate_loop(
 
 
 def _day(
-    site: Site, day: Day, config: RunConfig, arms: Sequence[Arm], nights: Nights, output: Path
+    site: Site,
+    day: Day,
+    config: RunConfig,
+    arms: Sequence[Arm],
+    nights: Nights,
+    output: Path,
+    server: str | None,
 ) -> Outcomes:
     """Serve a day, or return what an earlier start has served."""
     folder = output / "days" / day.name
@@ -95,7 +104,7 @@ def _day(
     if found is None:
         clock = time.perf_counter()
         requests = requests_of(site, day, config.search)
-        found = serve_day(site, day, requests, arms, nights.rankers(), folder)
+        found = serve_day(site, day, requests, arms, nights.rankers(server), folder)
         took = time.perf_counter() - clock
         logger.info("%s: %s searches, %.1f s", day.name, f"{len(day.searches):,}", took)
     return found

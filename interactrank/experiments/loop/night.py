@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -13,13 +14,17 @@ from interactrank.core.overrides import apply_overrides
 from interactrank.core.settings import parse_config
 from interactrank.data.prepared.dataset import PreparedDataset
 from interactrank.experiments.loop.arms import Arm, Bm25Ranker, ModelRanker, Ranker
+from interactrank.experiments.loop.remote import ServiceRanker, write_service_config
 from interactrank.runs.config import RunConfig
 from interactrank.runs.datasets import append_to_dataset, prepare_dataset
 from interactrank.runs.export import export_trained
 from interactrank.runs.training import train_model
 from interactrank.serving import PreRanker
+from interactrank.serving.artifact import current_name
 
 __all__ = ["FIRST", "Nights"]
+
+logger = logging.getLogger(__name__)
 
 FIRST = "first"  # the night before the first day: all is new
 
@@ -98,14 +103,28 @@ class Nights:
 
         return self._night(day, steps)
 
-    def rankers(self) -> dict[str, Ranker]:
-        """Open what ranks for each arm from now on."""
+    def rankers(self, server: str | None = None) -> dict[str, Ranker]:
+        """Open what ranks for each arm from now on.
+
+        Args:
+            server: address of a service with the exports of ``serve.yaml``, which answers instead of them.
+        """
+        exports = {arm.name: self._output / "exports" / arm.name for arm in self._arms if arm.model}
+        config = self._output / "serve.yaml"
+        if server is not None and not config.exists():
+            write_service_config(config, exports)
+            logger.info(
+                "searches go to %s; if it does not run: interactrank serve --config %s", server, config
+            )
         found: dict[str, Ranker] = {}
         for arm in self._arms:
             if arm.model is None:
                 found[arm.name] = Bm25Ranker(PreparedDataset(self.dataset))
+            elif server is None:
+                found[arm.name] = ModelRanker(PreRanker.open(exports[arm.name]))
             else:
-                found[arm.name] = ModelRanker(PreRanker.open(self._output / "exports" / arm.name))
+                version = str(current_name(exports[arm.name]))
+                found[arm.name] = ServiceRanker(server, arm.name, version, config=config)
         return found
 
     def _night(self, name: str, steps: Callable[[Costs], None]) -> Costs:
