@@ -104,7 +104,7 @@ def _cheaper_to_filter(pairs: int, new_slots: int, halvings: int) -> bool:
 
 def _filter(index: PairIndex, rows: Int64s, request: Int64s, of: CandidateIndex) -> Located:
     """Go through all pairs of the keys and keep those of candidates: cheap if most are."""
-    compiled = searches()
+    compiled = searches() if index.in_arrays else None
     if compiled is not None:
         base, most = request * of.num_items, index.num_pairs(rows)
         return Located(*compiled.filter(index.offsets, index.items, rows, base, of.in_slots(), most))
@@ -118,7 +118,7 @@ def _search(index: PairIndex, rows: Int64s, request: Int64s, candidates: Jagged)
     """Search for each (key, candidate) of a request: cheap if the keys have many other items."""
     lengths = candidates.lengths[request] * (rows >= 0)
     first = np.cumsum(candidates.lengths) - candidates.lengths
-    compiled = searches()
+    compiled = searches() if index.in_arrays else None
     if compiled is not None:
         own = first[request], candidates.lengths[request]
         most = int(lengths.sum())

@@ -84,6 +84,7 @@ class PairIndex:
     """
 
     arrays: ClassVar[dict[str, str]] = {"keys": "<i8", "offsets": "<i8", "items": "<i4"}
+    in_arrays: ClassVar[bool] = True  # False for a class that only its methods can search
 
     def __init__(self, *, keys: Int64s, offsets: Int64s, items: Ints) -> None:
         self.keys, self.offsets, self.items = keys, offsets, items

@@ -5,6 +5,8 @@ Shapes: N items of the catalogue, C candidates, H heads.
 
 from __future__ import annotations
 
+from copy import copy
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -31,6 +33,14 @@ class CrossScores:
         self.head, self.cross = head, cross
         self._reads = frozenset(head.reads)
         self._compiled = CrossTerms.of(head, cross)
+
+    def over(self, cross: CrossFeatures) -> CrossScores:
+        """Return the same over other histories, which are looked up by NumPy."""
+        if cross is self.cross:
+            return self
+        other = copy(self)
+        other.cross, other._compiled = cross, None
+        return other
 
     @torch.inference_mode()
     def add_to(self, dots: Tensor, keys: RequestKeys, rows: Int64s | None, weights: Tensor) -> None:

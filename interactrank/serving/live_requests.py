@@ -17,6 +17,7 @@ from interactrank.core.ids import id_text
 from interactrank.core.settings import near
 from interactrank.cross_features import CrossColumns, RequestKeys
 from interactrank.cross_features.item_fields import ItemFields
+from interactrank.cross_features.text import hash63
 from interactrank.data.arrow_lists import list_rows, to_arrow
 from interactrank.data.extras import pa
 from interactrank.data.loading.prepared_requests import PreparedRequests
@@ -28,6 +29,8 @@ from interactrank.data.prepared.users import Users
 from interactrank.data.prepared.vocabulary import Vocabulary
 from interactrank.data.raw.staged_columns import event_columns, request_column, user_columns
 from interactrank.serving.errors import RequestError
+from interactrank.serving.fresh.delta import Histories
+from interactrank.serving.fresh.sequences import FreshSequences
 from interactrank.serving.live_sequences import SEQUENCE, with_given_sequences
 
 __all__ = ["Live", "LiveRequests"]
@@ -95,8 +98,12 @@ class LiveRequests:
         self._query_vocabulary = None if table is None else vocabularies[table]
         self._rates = len(CrossColumns.of(schema).rates)
 
-    def read(self, requests: Sequence[Mapping[str, Any]]) -> Live:
+    def read(self, requests: Sequence[Mapping[str, Any]], fresh: Histories | None = None) -> Live:
         """Read R requests.
+
+        Args:
+            requests: see above.
+            fresh: the histories as of now, if they are later than those of the log.
 
         Raises:
             RequestError: a request lacks a column, has one that nothing reads, or a value that cannot be
@@ -104,7 +111,7 @@ class LiveRequests:
         """
         for n, request in enumerate(requests):
             self._check(n, request)
-        block = self._block(requests)
+        block = self._block(requests, fresh)
         try:
             columns = encode_query_side(block, self.vocabularies)
         except (ValueError, TypeError, pa.ArrowException) as error:
@@ -125,9 +132,11 @@ class LiveRequests:
             found = type(request[self.schema.events.query]).__name__
             raise RequestError(f"request {n}: '{self.schema.events.query}' must be text, found {found}")
 
-    def _block(self, requests: Sequence[Mapping[str, Any]]) -> RawRequests:
+    def _block(self, requests: Sequence[Mapping[str, Any]], fresh: Histories | None) -> RawRequests:
         e, schema = self.schema.events, self.schema
-        times = [self._time(n, r.get(e.time)) for n, r in enumerate(requests)]
+        # A request that is made now is later than all that was recorded, also within one millisecond.
+        now = max(time.time_ns() // 1_000_000, -1 if fresh is None else fresh.last + 1)
+        times = [self._time(n, r.get(e.time), now) for n, r in enumerate(requests)]
         users = [id_text(r.get(e.user)) if e.user else None for r in requests]
         rows = self.users.rows(users)
         columns: dict[str, Any] = {
@@ -147,9 +156,16 @@ class LiveRequests:
             columns[request_column(schema, name, "events")] = self._column(name, "events", requests)
         columns |= self._user_columns(users, requests)
         sequences = self.users.sequences
-        if any(SEQUENCE in r for r in requests):
+        recorded = None if fresh is None else fresh.sequences
+        if any(SEQUENCE in r for r in requests) or (recorded is not None and recorded.runs):
+            of = recorded if recorded is not None or sequences is None else FreshSequences(sequences)
+
+            def logged(n: int) -> tuple[Any, ...] | None:
+                user = users[n]
+                return None if of is None or user is None else of.of(int(rows[n]), hash63(user))
+
             sequences, rows = with_given_sequences(
-                requests, rows, sequences, schema, self.item_rows, self._query_vocabulary, self._time
+                requests, logged, schema, self.item_rows, self._query_vocabulary, self._time
             )
         columns["user_row"] = pa.array(rows, pa.int64())
         candidates = pa.table({"request": pa.array([], pa.int64()), "item": pa.array([], pa.int32())})
@@ -183,9 +199,9 @@ class LiveRequests:
         except (pa.ArrowException, TypeError, ValueError) as error:
             raise RequestError(f"'{name}' of a request cannot be read ({error})") from None
 
-    def _time(self, n: int, value: Any) -> int:
+    def _time(self, n: int, value: Any, now: int | None = None) -> int:
         if value is None:
-            return time.time_ns() // 1_000_000
+            return time.time_ns() // 1_000_000 if now is None else now
         if isinstance(value, datetime):
             zoned = value if value.tzinfo is not None else value.replace(tzinfo=timezone.utc)
             return int(zoned.timestamp() * 1000)

@@ -1,4 +1,4 @@
-"""User sequences that come with requests, next to those of the log."""
+"""User sequences that come with requests, or of several sources, next to those of the log."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 
 from interactrank.core.ids import id_text
 from interactrank.core.settings import near
-from interactrank.cross_features.pair_index import Int64s, ranges
+from interactrank.cross_features.pair_index import Int64s
 from interactrank.cross_features.text import normalize
 from interactrank.data.prepared.user_sequences import UserSequences
 from interactrank.data.prepared.vocabulary import Vocabulary
@@ -24,8 +24,7 @@ _KEYS = ("item", "engagement", "time", "query")
 
 def with_given_sequences(
     requests: Sequence[Mapping[str, Any]],
-    rows: Int64s,
-    logged: UserSequences | None,
+    logged: Callable[[int], tuple[Any, ...] | None],
     schema: SearchSchema,
     item_rows: Callable[[Sequence[str]], Int64s],
     vocabulary: Vocabulary | None,
@@ -35,8 +34,7 @@ def with_given_sequences(
 
     Args:
         requests: R of them.
-        rows: [R] of their users in ``logged``, -1 for unknown ones.
-        logged: sequences of the log.
+        logged: number of a request -> time, item, query and action of its user's events; None without any.
         schema: what engagements there are.
         item_rows: item ids -> rows of the catalogue, -1 for unknown ones.
         vocabulary: of queries of events; None without them.
@@ -54,12 +52,8 @@ def with_given_sequences(
             known.sort(key=lambda event: event[0])
             queries = [0 if vocabulary is None else vocabulary.row(q) for _, _, q, _ in known]
             blocks.append(([e[0] for e in known], [e[1] for e in known], queries, [e[3] for e in known]))
-        elif logged is not None and rows[n] >= 0:
-            low, high = logged.offsets[rows[n] : rows[n] + 2]
-            own = ranges(np.array([low]), np.array([high - low]))
-            blocks.append((logged.time[own], logged.item[own], logged.query[own], logged.action[own]))
         else:
-            blocks.append(((), (), (), ()))
+            blocks.append(logged(n) or ((), (), (), ()))
     lengths = [len(block[0]) for block in blocks]
     kinds = (np.int64, np.int32, np.int64, np.int8)
     columns = [np.concatenate([np.asarray(b[k], kind) for b in blocks]) for k, kind in enumerate(kinds)]

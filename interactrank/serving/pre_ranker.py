@@ -28,6 +28,11 @@ from interactrank.serving.candidates import CandidateReader, Candidates
 from interactrank.serving.cross_scores import CrossScores
 from interactrank.serving.errors import RequestError
 from interactrank.serving.filters import Filters
+from interactrank.serving.fresh import Fresh, RecordResult
+from interactrank.serving.fresh.delta import Delta
+from interactrank.serving.fresh.event_log import open_log
+from interactrank.serving.fresh.recorded import fact_columns
+from interactrank.serving.fresh.rows import EventReader
 from interactrank.serving.item_ids import ItemIds
 from interactrank.serving.item_vectors import ItemVectors
 from interactrank.serving.live_requests import Live, LiveRequests
@@ -41,12 +46,14 @@ Mask = NDArray[np.bool_]
 
 
 class PreRanker:
-    """Ranks with one version of an export. It only reads, so threads may share it.
+    """Ranks with one version of an export, and what was recorded since; threads may share it.
 
     Args:
         version: opened.
-        unknown_items: what becomes of candidates that the catalogue does not have: ``skip`` ignores them and
-            names them in the result.
+        unknown_items: what becomes of candidates, and of events, whose item the catalogue does not have:
+            ``skip`` ignores them and names them in the result.
+        events: folder of the log that keeps events that are recorded, which processes may share; None keeps
+            them for as long as this process lives.
 
     Example::
 
@@ -55,7 +62,13 @@ class PreRanker:
         best.ids, best.scores
     """
 
-    def __init__(self, version: Version, *, unknown_items: Literal["skip", "error"] = "skip") -> None:
+    def __init__(
+        self,
+        version: Version,
+        *,
+        unknown_items: Literal["skip", "error"] = "skip",
+        events: str | Path | None = None,
+    ) -> None:
         self.version = version
         folder, layout = version.folder, version.layout
         self.schema, self.layout = version.schema, layout
@@ -67,30 +80,61 @@ class PreRanker:
         self.head_weights = dict(version.facts["head_weights"])
         self._candidates = CandidateReader(self.schema, self.ids, unknown_items)
         self._scores = CrossScores(self.model.score_head, self.cross)
+        vocabularies = {
+            name: Vocabulary.open(table, folder / "vocabulary" / f"{name}.parquet")
+            for name, table in self.schema.tables.items()
+        }
+        users = Users(folder).open()
         self._live = LiveRequests(
             layout,
-            vocabularies={
-                name: Vocabulary.open(table, folder / "vocabulary" / f"{name}.parquet")
-                for name, table in self.schema.tables.items()
-            },
-            users=Users(folder).open(),
+            vocabularies=vocabularies,
+            users=users,
             items=_Catalogue(len(self.ids), folder / EVENT_IDS),
             item_rows=self.ids.rows,
             item_fields=self.cross.fields or {},
         )
+        self.fresh = Fresh(
+            Delta(self.schema, self.cross, users, vocabularies, version.event_time),
+            EventReader(self.schema, self.ids.rows, fact_columns(self.schema)),
+            None if events is None else open_log(events),
+            version=version.name,
+            event_time=version.event_time,
+            unknown_items=unknown_items,
+        )
 
     @classmethod
-    def open(cls, artifact: str | Path, *, unknown_items: Literal["skip", "error"] = "skip") -> PreRanker:
+    def open(
+        cls,
+        artifact: str | Path,
+        *,
+        unknown_items: Literal["skip", "error"] = "skip",
+        events: str | Path | None = None,
+    ) -> PreRanker:
         """Open the version of an export that is served.
 
         Args:
             artifact: what ``interactrank export`` wrote.
             unknown_items: see above.
+            events: see above.
 
         Raises:
             ArtifactError: it is not an export, or is damaged or of another format.
+            EventLogError: the log of events cannot be opened.
         """
-        return cls(Version.current(Path(artifact)), unknown_items=unknown_items)
+        return cls(Version.current(Path(artifact)), unknown_items=unknown_items, events=events)
+
+    def record(self, events: Sequence[Mapping[str, Any]]) -> RecordResult:
+        """Make events count in the histories of the next request, and keep them.
+
+        Args:
+            events: rows of the log's events file, see :class:`~interactrank.serving.fresh.rows.EventReader`.
+
+        Raises:
+            RequestError: a row cannot be read, is in the future, or with ``unknown_items="error"`` has an
+                unknown item; names the row. No row of the call counts.
+            EventLogError: they cannot be kept, such as on a full disk. No row of the call counts.
+        """
+        return self.fresh.record(events)
 
     def rank(
         self,
@@ -146,7 +190,8 @@ class PreRanker:
     ) -> list[Ranking]:
         """Rank R requests, whose query side is computed in one go; arguments are lists of :meth:`rank`'s."""
         watch.begin("read")
-        live = self._live.read(requests)
+        histories = self.fresh.histories()
+        live, cross = self._live.read(requests, histories), self._scores.over(histories.cross)
         weights = self._weights(head_weights)
         watch.begin("towers")
         queries = self._queries(live.requests, weights)
@@ -158,7 +203,7 @@ class PreRanker:
             )
             keys = _key_of(live.keys, n)
             keys = RequestKeys(keys.keys, keys.time, keys.sequence_end, of.given)
-            found.append(self._rank(queries[n], keys, of, k, where, weights, explain, watch))
+            found.append(self._rank(cross, queries[n], keys, of, k, where, weights, explain, watch))
         return found
 
     def read(self, request: Mapping[str, Any]) -> Live:
@@ -182,11 +227,12 @@ class PreRanker:
         Raises:
             RequestError: the request cannot be read.
         """
-        live, weights = self._live.read([request]), self._weights(head_weights)
+        histories, weights = self.fresh.histories(), self._weights(head_weights)
+        live = self._live.read([request], histories)
         (query,) = self._queries(live.requests, weights)
         if self.schema.features.candidate:
             return query, query.new_empty(0), None
-        return query, *self._scores.terms(live.keys, weights)
+        return query, *self._scores.over(histories.cross).terms(live.keys, weights)
 
     def scores(
         self, requests: PreparedRequests, rows: Int64s | None = None, heads: Mapping[str, float] | None = None
@@ -201,12 +247,15 @@ class PreRanker:
         weights = self._weights(heads)
         queries, keys = self._queries(requests, weights), requests.keys()
         chosen = None if rows is None else torch.from_numpy(rows)
-        return torch.stack(
-            [self._score(queries[n], _key_of(keys, n), rows, chosen, weights) for n in range(len(requests))]
-        )
+        cross, every = self._scores.over(self.fresh.histories().cross), []
+        for n in range(len(requests)):
+            every.append(self.vectors.dots(queries[n], chosen))
+            cross.add_to(every[n], _key_of(keys, n), rows, weights)
+        return torch.stack(every)
 
     def _rank(
         self,
+        cross: CrossScores,
         query: Tensor,
         keys: RequestKeys,
         candidates: Candidates,
@@ -241,7 +290,7 @@ class PreRanker:
         if not watch.goes_on(scores, by_dots):
             return by_dots(scores)
         watch.begin("cross_features")
-        self._scores.add_to(scores, keys, rows, weights)
+        cross.add_to(scores, keys, rows, weights)
         watch.begin("best")
         at, best = best_of(scores)
         explanations = None
@@ -249,17 +298,8 @@ class PreRanker:
             dots = self.vectors.dots(query, torch.from_numpy(best))
             # A number that came with a candidate may stand for its place among all of them.
             given_at = None if keys.given is None else at.numpy()
-            explanations = self._scores.explain(
-                dots, keys, best if given_at is None else rows, weights, at=given_at
-            )
+            explanations = cross.explain(dots, keys, best if given_at is None else rows, weights, at=given_at)
         return Ranking(self.ids.of(best), best, scores[at].numpy(), candidates.unknown, explanations)
-
-    def _score(
-        self, query: Tensor, keys: RequestKeys, rows: Int64s | None, chosen: Tensor | None, weights: Tensor
-    ) -> Tensor:
-        scores = self.vectors.dots(query, chosen)
-        self._scores.add_to(scores, keys, rows, weights)
-        return scores
 
     @torch.inference_mode()
     def _queries(self, requests: PreparedRequests, weights: Tensor) -> Tensor:

@@ -48,7 +48,15 @@ def export(folder: Path, *overrides: str, model: dict[str, Any] | None = None) -
     for n, event in enumerate(events):  # what belongs to a request and an item
         event |= {"offer": n % 7 or None, "source": ["ann", "bm25", None][n % 3]}
     prepare_dataset(settings, logs.write_log(folder / "log", events, items, users), folder / "prepared")
-    log = PreparedDataset(folder / "prepared")
+    made = model_on(folder, PreparedDataset(folder / "prepared"), settings, events)
+    export_again(made, folder / "artifact")
+    return made
+
+
+def model_on(
+    folder: Path, log: PreparedDataset, settings: RunConfig, events: list[dict[str, Any]]
+) -> Exported:
+    """Build a model on a dataset."""
     torch.manual_seed(3)
     built = InteractRank(layout=log.layout, settings=settings.model)
     with torch.no_grad():
@@ -59,9 +67,7 @@ def export(folder: Path, *overrides: str, model: dict[str, Any] | None = None) -
     (run / "config.yaml").write_text(settings.dump())
     with process_group("cpu"):
         save_model(built, run / "model.safetensors")
-    made = Exported(folder, log, built.eval(), events, settings)
-    export_again(made, folder / "artifact")
-    return made
+    return Exported(folder, log, built.eval(), events, settings)
 
 
 def export_again(of: Exported, output: Path, **more: Any) -> Version:

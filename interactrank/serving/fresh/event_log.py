@@ -1,0 +1,43 @@
+"""EventLog: what keeps events before they are acknowledged, in an order that all readers share."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Protocol
+
+from interactrank.serving.fresh.local_log import LocalLog
+
+__all__ = ["EventLog", "open_log"]
+
+
+class EventLog(Protocol):
+    """Records in order. A position lies between two records; those of one log can be compared."""
+
+    @property
+    def end(self) -> Any:
+        """The position behind the last record."""
+
+    def append(self, payload: bytes) -> Any:
+        """Keep a record, and return the position behind it when no crash can lose it."""
+
+    def read(self, position: Any) -> Iterator[tuple[bytes, Any]]:
+        """Yield the records behind a position, each with the position behind it."""
+
+    def first(self) -> Any:
+        """Return the position before the first record that is still there."""
+
+    def mark(self, version: str) -> Any:
+        """Return where the log ended when a version of an export was first opened with it."""
+
+    def truncate(self, position: Any) -> int:
+        """Delete what lies before a position, as far as it goes; return how much that was."""
+
+
+def open_log(events: str | Path) -> EventLog:
+    """Open a folder as a log.
+
+    Raises:
+        EventLogError: it cannot be opened.
+    """
+    return LocalLog(Path(events))
