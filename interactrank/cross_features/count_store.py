@@ -29,6 +29,10 @@ class CountStore(PairIndex, ABC):
     def pair_counts(self, pairs: Int64s, before: Int64s) -> Int64s:
         """Return [N] the count of each pair with ``time < before``."""
 
+    def for_keys(self, keys: Ints) -> CountStore:
+        """Return a store that is enough for some keys; it numbers their rows and pairs as this one does."""
+        return self
+
 
 class EngagementCountStore(CountStore):
     """A :class:`PairIndex` whose pairs and keys also have their engagement times.

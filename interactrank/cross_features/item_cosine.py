@@ -9,9 +9,9 @@ import numpy as np
 from pydantic import Field
 
 from interactrank.cross_features.base import CrossFeature, Found, Rate, Term
-from interactrank.cross_features.count_store import EngagementCountStore
+from interactrank.cross_features.count_store import CountStore, EngagementCountStore
 from interactrank.cross_features.jagged import Jagged
-from interactrank.cross_features.lookup import Lookup, StoreQuery
+from interactrank.cross_features.lookup import Lookup
 from interactrank.cross_features.pair_index import Int64s
 from interactrank.cross_features.requests import EngagementRows, RequestFacts, RequestKeys, UserSequences
 from interactrank.schema import CrossFeatureSettings, SearchSchema
@@ -81,13 +81,13 @@ class ItemCosine(CrossFeature[ItemCosineSettings]):
         The store holds the users U(p, s) of each pair of items, and U(s) as those of (s, s).
         """
         query = lookup.query(store, self.key_names[0], "sequence_end")
-        users_of_key = _users(query, store.find(query.rows, query.key), query.end)
+        users_of_key = _users(store, store.find(query.rows, query.key), query.end)
         # The users of an item are looked up once for all requests whose sequence ends at the same time.
         ends, end_of = np.unique(query.end, return_inverse=True)
         items = end_of[query.which] * lookup.num_items + store.items[query.pairs]
         distinct, place = np.unique(items, return_inverse=True)
         item = distinct % lookup.num_items
-        users_of_item = _users(query, store.find(store.rows(item), item), ends[distinct // lookup.num_items])
+        users_of_item = _users(store, store.find(store.rows(item), item), ends[distinct // lookup.num_items])
         cosine = query.counts / np.sqrt(np.maximum(users_of_key[query.which] * users_of_item[place], 1))
         seen = query.per_request(users_of_key > 0)
         mean = query.per_candidate(cosine) / query.spread(np.maximum(seen, 1))
@@ -107,9 +107,9 @@ def sequence_items(settings: CosineSettings, requests: RequestFacts) -> Jagged:
     return requests.sequence_items if settings.items == "sequence" else requests.same_query_items
 
 
-def _users(query: StoreQuery, pairs: Int64s, end: Int64s) -> Int64s:
+def _users(store: CountStore, pairs: Int64s, end: Int64s) -> Int64s:
     """Count each pair before ``end``; 0 for pair -1."""
     counts = np.zeros(len(pairs), np.int64)
     known = np.flatnonzero(pairs >= 0)
-    counts[known] = query.store.pair_counts(pairs[known], end[known])
+    counts[known] = store.pair_counts(pairs[known], end[known])
     return counts

@@ -115,7 +115,11 @@ class Lookup:
         return self.once(
             (id(store), keys, until),
             lambda: StoreQuery(
-                store, self.requests.keys[keys], self.until(until), self.index, self.prior_items
+                store.for_keys(self.requests.keys[keys].values),
+                self.requests.keys[keys],
+                self.until(until),
+                self.index,
+                self.prior_items,
             ),
         )
 

@@ -51,6 +51,10 @@ class FreshCounts(CountStore):
         self.items: Any = _Items(self)
         self._tile = int(base.tile_ms[0]) if isinstance(base, TileCountStore) else None
 
+    def for_keys(self, keys: Ints) -> CountStore:
+        """Return the base if no run has one of the keys."""
+        return self if any((run.rows(keys) >= 0).any() for run in self.runs) else self.base
+
     def rows(self, keys: Ints) -> Int64s:
         """Return [N] the number of each key, -1 for one that no part has."""
         keys = np.asarray(keys)

@@ -14,6 +14,7 @@ from typing import Any, Literal
 
 from interactrank.serving.errors import RequestError
 from interactrank.serving.fresh.delta import Delta, Histories
+from interactrank.serving.fresh.errors import EventLogError
 from interactrank.serving.fresh.event_log import EventLog
 from interactrank.serving.fresh.frames import decode, encode
 from interactrank.serving.fresh.rows import EventReader, EventRows, now_ms, some_rows
@@ -66,11 +67,19 @@ class Fresh:
         self._position = None if log is None else log.first()
         self._mark = None if log is None else log.mark(version)
         self.catch_up()
+        if log is not None:
+            log.follow(self.catch_up)
 
     def histories(self) -> Histories:
-        """Return the histories with all that was recorded so far, by whichever process."""
+        """Return the histories with all that was recorded so far, by whichever process.
+
+        If the log cannot be read, that is logged, and what was read before counts.
+        """
         if self.log is not None and self.log.end != self._position:
-            self.catch_up()
+            try:
+                self.catch_up()
+            except EventLogError as error:
+                logger.warning("%s", error)
         return self._delta.histories
 
     def record(self, rows: Sequence[Mapping[str, Any]]) -> RecordResult:

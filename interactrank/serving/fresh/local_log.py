@@ -19,7 +19,7 @@ import json
 import logging
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from itertools import pairwise
 from pathlib import Path
@@ -136,6 +136,9 @@ class LocalLog:
                 marks[version] = self.end
                 atomic_write_text(path, json.dumps(marks, indent=1) + "\n")
         return int(marks[version])
+
+    def follow(self, catch_up: Callable[[], None]) -> None:
+        """Do nothing: what other processes wrote is seen at :attr:`end`."""
 
     def truncate(self, position: int) -> int:
         """Delete the segments that end at a position or before it; return how many there were."""

@@ -191,3 +191,11 @@ def test_readers_see_a_row_in_all_features_or_in_none(parts: Parts) -> None:
             reader.result()
     assert len(set(seen)) > 3
     assert {count for count, *others in seen if {count} != set(others)} == set()
+
+
+def test_sending_rows_again_counts_nothing_twice(parts: Parts) -> None:
+    ranker = parts.open()
+    for start in range(0, len(parts.later), 20):
+        ranker.record(parts.later[start : start + 20])
+        ranker.record(parts.later[max(0, start - 10) : start + 20])
+    assert same_as_prepared(parts, ranker) > 10
