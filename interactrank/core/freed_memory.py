@@ -1,10 +1,10 @@
 """Memory that a training gives back to itself: blocks freed in one step serve the next one.
 
 glibc takes blocks beyond a threshold straight from the kernel and returns them when they are freed. The
-tensors of a training step are such blocks, of the same sizes in every step, so that the kernel maps and zeroes
-the same pages again and again: a sixth of the time of a step on CPU. PyTorch's own allocator for GPUs keeps
-what is freed, as other allocators for processors do (PyTorch Performance Tuning Guide, "Use TCMalloc or
-jemalloc"). mallopt(3) asks glibc for the same.
+tensors of a training step are such blocks, of the same sizes in every step, so that the kernel maps and
+zeroes the same pages again and again: a sixth of the time of a step on CPU. PyTorch's own allocator for GPUs
+keeps what is freed, as other allocators for processors do (PyTorch Performance Tuning Guide, "Use TCMalloc
+or jemalloc"). mallopt(3) asks glibc for the same.
 """
 
 from __future__ import annotations

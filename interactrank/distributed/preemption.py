@@ -11,6 +11,7 @@ import torch
 import torch.distributed as dist
 
 from interactrank.core.errors import UserError
+from interactrank.core.step_sums import StepSums
 
 __all__ = ["EXIT_PREEMPTED", "Agreement", "PreemptedError", "StopSignal"]
 
@@ -58,16 +59,22 @@ class Agreement:
     """Flags that hold for all ranks as soon as one rank has raised them.
 
     Ranks ask before a step and read the answer after it, so that the exchange costs the step no time.
+
+    Args:
+        sums: of the step, whose message carries the flags; None for a message of their own.
     """
 
-    def __init__(self) -> None:
-        self._flags = torch.zeros(0, dtype=torch.int32)
+    def __init__(self, sums: StepSums | None = None) -> None:
+        self._sums = sums
+        self._flags = torch.zeros(0)
         self._work: Any = None
 
     def ask(self, *flags: bool) -> None:
         """Tell the other ranks this rank's flags. All ranks must call it, with equally many flags."""
-        self._flags = torch.tensor(flags, dtype=torch.int32)
-        if dist.get_world_size() > 1:
+        self._flags = torch.tensor(flags, dtype=torch.float32)
+        if self._sums is not None:
+            self._sums.add(self._flags, self._set)
+        elif dist.get_world_size() > 1:
             self._work = dist.all_reduce(self._flags, op=dist.ReduceOp.MAX, async_op=True)
 
     def answer(self) -> tuple[bool, ...]:
@@ -76,3 +83,6 @@ class Agreement:
             self._work.wait()
             self._work = None
         return tuple(bool(flag) for flag in self._flags.tolist())
+
+    def _set(self, flags: torch.Tensor) -> None:
+        self._flags = flags.clone()

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from interactrank.batch import SearchBatch
 from interactrank.batch.layout import BatchLayout
 from interactrank.cross_features import CrossColumns
-from interactrank.models.loss import RankingLoss
+from interactrank.models.loss import LossCounts, RankingLoss
 from interactrank.models.scoring import ScoreHead
 from interactrank.models.sequence import SequenceEncoder
 from interactrank.models.settings import ModelSettings
@@ -76,6 +76,7 @@ class InteractRank(nn.Module):
         self.position_bias = None
         if settings.position_biases and schema.events.position is not None:
             self.position_bias = PositionBias(positions=settings.position_biases)
+        self.loss_counts = LossCounts(settings=settings.loss)
         self.loss = RankingLoss(head_weights=[h.weight for h in schema.heads], settings=settings.loss)
 
     def forward(self, batch: SearchBatch) -> tuple[Tensor, dict[str, Tensor]]:
@@ -87,14 +88,15 @@ class InteractRank(nn.Module):
         Returns:
             The scalar loss, and detached: ``scores`` and ``labels`` [C, H] and each part, ``loss/<name>``.
         """
+        apart = batch.fits_projection if self.score_head.reads else None
+        counts = self.loss_counts(batch, apart)  # travels while the rest computes
         looked = self.tables(batch)
         query, item = self._query(batch, looked), self._item(batch, looked)
         request = batch.candidate_request()
-        apart = batch.fits_projection if self.score_head.reads else None
         scores = self.score_head(query, item, request, batch.candidate_item, batch.cross, apart)
         if self.position_bias is not None and batch.position is not None:
             scores = scores + self.position_bias(batch.position).unsqueeze(-1)
-        return self.loss(batch, request, scores, query, item, apart)
+        return self.loss(batch, request, scores, query, item, apart, counts)
 
     def score(self, batch: SearchBatch) -> Tensor:
         """Return [C, H] float32 logits of the batch's candidates; labels are not read."""

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import torch
 from torch import Tensor, nn
 
 from interactrank.batch import SearchBatch
@@ -16,12 +15,47 @@ from interactrank.modules.losses import (
     HeadWeighting,
     ListwiseSoftmax,
     LogQ,
+    RankCounts,
     SampledSoftmax,
     Temperature,
     binary_focal_loss,
-    mean_over_positive,
+    global_mean,
     weighted_bce,
 )
+from interactrank.modules.segments import segment_ids, segment_sum
+
+
+class LossCounts(nn.Module):
+    """What :class:`RankingLoss` must know of the batches of all ranks, asked for in one message.
+
+    Args:
+        settings: of the loss; only what its parts need is counted.
+    """
+
+    def __init__(self, *, settings: LossSettings) -> None:
+        super().__init__()
+        self.settings = settings
+
+    def forward(self, batch: SearchBatch, fits_projection: Tensor | None = None) -> RankCounts:
+        """Start to count candidates, requests with a positive, and positives [H]; arguments: as the loss."""
+        s, labels = self.settings, batch.labels
+        counts = {}
+        if s.pointwise_weight:
+            counts["candidates"] = labels.new_tensor(len(labels))
+        request = segment_ids(batch.candidate_lengths, len(labels))
+        if s.listwise_weight:
+            found = segment_sum(labels, request, len(batch.candidate_lengths))
+            counts["requests"] = (found > 0).float().sum(0)
+        if s.sampled_softmax_weight:
+            counts["positives"] = (_of_towers(labels, request, fits_projection) > 0).float().sum(0)
+        return RankCounts(counts, rows=len(batch.item_index))
+
+
+def _of_towers(labels: Tensor, candidate_request: Tensor, fits_projection: Tensor | None) -> Tensor:
+    """Return [C, H] labels, 0 for requests that fit the projection."""
+    if fits_projection is None:
+        return labels
+    return labels * ~fits_projection[candidate_request].unsqueeze(-1)
 
 
 class RankingLoss(nn.Module):
@@ -56,6 +90,7 @@ class RankingLoss(nn.Module):
         query: Tensor,
         item: Tensor,
         fits_projection: Tensor | None = None,
+        counts: RankCounts | None = None,
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """Return the loss of a batch, and what to report of it.
 
@@ -67,16 +102,19 @@ class RankingLoss(nn.Module):
             item: [I, D].
             fits_projection: [R] bool, requests whose positives do not count in the sampled softmax; None for
                 none.
+            counts: what :class:`LossCounts` gave for the same batch; None to ask the ranks now.
 
         Returns:
             The scalar loss, and detached: ``scores`` and ``labels`` [C, H] and ``loss/<name>`` of each part,
             before its weight.
         """
+        if counts is None:
+            counts = LossCounts(settings=self.settings)(batch, fits_projection)
         parts: dict[str, Tensor] = {}
         total = 0 * scores.sum()  # every weight gets a gradient, whichever parts there are
         s = self.settings
         if s.pointwise_weight:
-            parts["pointwise"] = self.heads(self._pointwise(batch, scores))
+            parts["pointwise"] = self.heads(self._pointwise(batch, scores), mean_count=counts["candidates"])
             total = total + s.pointwise_weight * parts["pointwise"]
         if s.listwise_weight:
             losses = self.listwise(
@@ -86,17 +124,16 @@ class RankingLoss(nn.Module):
                 weights=batch.weights,
                 log_sampling=batch.sampling_log_q,
             )
-            positive = torch.zeros_like(losses).index_add(0, candidate_request, batch.labels) > 0
-            parts["listwise"] = (mean_over_positive(losses, positive) * self.heads.weights).sum()
+            mean = global_mean(losses, mean_count=counts["requests"])
+            parts["listwise"] = (mean * self.heads.weights).sum()
             total = total + s.listwise_weight * parts["listwise"]
         if self.sampled_softmax is not None:
-            labels = batch.labels
-            if fits_projection is not None:
-                labels = labels * ~fits_projection[candidate_request].unsqueeze(-1)
+            labels = _of_towers(batch.labels, candidate_request, fits_projection)
             losses = self.sampled_softmax(
-                query, item, batch.item_index, candidate_request, batch.candidate_item, labels
+                query, item, batch.item_index, candidate_request, batch.candidate_item, labels, counts=counts
             )
-            parts["sampled_softmax"] = (mean_over_positive(losses, labels > 0) * self.heads.weights).sum()
+            mean = global_mean(losses, mean_count=counts["positives"])
+            parts["sampled_softmax"] = (mean * self.heads.weights).sum()
             total = total + s.sampled_softmax_weight * parts["sampled_softmax"]
         reported = {f"loss/{name}": value.detach() for name, value in parts.items()}
         return total, {"scores": scores.detach(), "labels": batch.labels, **reported}

@@ -7,6 +7,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
+from interactrank.core.step_sums import step_sums
 from interactrank.modules.checks import require_positive, require_width
 
 
@@ -18,7 +19,8 @@ class WeightedBatchNorm(nn.Module):
 
     While training, rows are normalised by the statistics of this rank's batch; the running statistics are of
     the batches of all ranks, so that every rank evaluates, and saves, the same model. The ranks take their
-    training steps together.
+    training steps together. In a training of this library the statistics travel with the gradients, and the
+    running ones are those of the step after its backward pass.
 
     Args:
         features: F.
@@ -66,23 +68,36 @@ class WeightedBatchNorm(nn.Module):
             mean = (share * x).sum(0)
             var = (share * (x - mean).square()).sum(0)
             with torch.no_grad():
-                count, mean_of_all, var_of_all = _of_all_ranks(count, mean, var)
-                filled = (count > 0).to(x.dtype) * self.momentum
-                unbiased = var_of_all * count / (count - 1).clamp_min(1)
-                self.running_mean += filled * (mean_of_all - self.running_mean)
-                self.running_var += filled * (unbiased - self.running_var)
+                self._note(count, mean, var)
         return (x - mean) * torch.rsqrt(var + self.eps) * self.weight + self.bias
 
+    def _note(self, count: Tensor, mean: Tensor, var: Tensor) -> None:
+        """Update the running statistics, by those of all ranks as soon as they are there."""
+        ranks = dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
+        if ranks == 1:
+            self._update(count, mean, var)
+            return
+        own = torch.cat([count.reshape(1), mean, var])
+        if (sums := step_sums()) is not None:
+            sums.gather(own, self._update_of_ranks)
+            return
+        of = own.new_empty(ranks * len(own))
+        dist.all_gather_into_tensor(of, own)
+        self._update_of_ranks(of.view(ranks, -1))
 
-def _of_all_ranks(count: Tensor, mean: Tensor, var: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Return [] rows, [F] mean and [F] variance of the ranks' rows together."""
-    ranks = dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
-    if ranks == 1:
-        return count, mean, var
-    own = torch.cat([count.reshape(1), mean, var])
-    of = own.new_empty(ranks * len(own))
-    dist.all_gather_into_tensor(of, own)
-    counts, means, variances = of.view(ranks, -1).split([1, len(mean), len(var)], 1)
+    @torch.no_grad()
+    def _update_of_ranks(self, of: Tensor) -> None:
+        self._update(*_together(*of.to(self.running_mean.dtype).split([1, self.in_dim, self.in_dim], 1)))
+
+    def _update(self, count: Tensor, mean: Tensor, var: Tensor) -> None:
+        filled = (count > 0).to(mean.dtype) * self.momentum
+        unbiased = var * count / (count - 1).clamp_min(1)
+        self.running_mean += filled * (mean - self.running_mean)
+        self.running_var += filled * (unbiased - self.running_var)
+
+
+def _together(counts: Tensor, means: Tensor, variances: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Return [] rows, [F] mean and [F] variance of the rows of ranks together: [W, 1], [W, F], [W, F]."""
     total = counts.sum()
     share = counts / total.clamp_min(torch.finfo(counts.dtype).tiny)
     mean = (share * means).sum(0)

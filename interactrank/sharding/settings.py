@@ -143,8 +143,8 @@ class ShardingSettings(Config):
     )
     unused_parameters: bool = Field(
         False,
-        description="set if some batches do not use all dense parameters (DDP's find_unused_parameters); "
-        "costs a walk over the graph at each step",
+        description="set if some batches do not use all dense parameters; their gradients then travel after "
+        "the backward pass, not during it",
     )
 
     @property

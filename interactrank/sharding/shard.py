@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from torch import nn
-from torchrec.distributed.model_parallel import DefaultDataParallelWrapper, DistributedModelParallel
+from torchrec.distributed.model_parallel import DistributedModelParallel
 from torchrec.distributed.types import ShardingPlan
 
 from interactrank.distributed.collectives import all_gather_objects
 from interactrank.distributed.world import World, at_group_end
+from interactrank.sharding.dense_gradients import OneDataParallel
 from interactrank.sharding.errors import ShardingError
 from interactrank.sharding.settings import ShardingSettings
 from interactrank.sharding.sharders import sharders
@@ -27,7 +28,8 @@ def shard_model(
 ) -> DistributedModelParallel:
     """Shard a model by ``plan``, with its optimizer for the tables, and keep its weights.
 
-    The tables move to their ranks and the rest is replicated (DDP). The weights after sharding are those of
+    The tables move to their ranks and the rest is replicated, with gradients averaged over the ranks
+    (:class:`~interactrank.sharding.dense_gradients.DenseGradients`). The weights after sharding are those of
     ``model`` before it, whatever the layout; so build it with the same seed on every rank. Tables built on
     the ``meta`` device have no weights yet: each rank then draws those of its own shards by the table's
     ``init_fn``.
@@ -56,10 +58,7 @@ def shard_model(
         device=world.device,
         plan=plan,
         sharders=sharders(settings),
-        # A static graph, TorchRec's default, would fix which parameters are used by the first batch.
-        data_parallel_wrapper=DefaultDataParallelWrapper(
-            static_graph=False, find_unused_parameters=settings.unused_parameters
-        ),
+        data_parallel_wrapper=OneDataParallel(unused_parameters=settings.unused_parameters),
     )
     allow_uneven_batches(dmp)
     correct_mean_pooling(dmp)

@@ -132,8 +132,13 @@ class _Loop:
     progress: ProgressReport
     stop: StopSignal
     window: Window = field(default_factory=Window)
-    agreement: Agreement = field(default_factory=Agreement)
     messages: MetricsRow = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        gradients = self.session.dmp.dense_gradients
+        # On a GPU the answer would have to be waited for; over gloo it arrives meanwhile.
+        carried = gradients is not None and self.session.world.device.type == "cpu"
+        self.agreement = Agreement(gradients.sums if carried else None)
 
     def run(self) -> None:
         """Run the remaining steps, or those until a rank is asked to stop or validations become no better."""

@@ -1,7 +1,10 @@
+from contextlib import nullcontext
+
 import pytest
 import torch
 from torch import nn
 
+from interactrank.core.step_sums import StepSums
 from interactrank.modules import WeightedBatchNorm
 from tests.ranks import run_ranks
 
@@ -34,22 +37,29 @@ def test_a_wrong_width_is_named():
 ROWS = {"one": [[0.0, 1.0], [4.0, 3.0], [8.0, -1.0]], "two": [[20.0, 5.0]], "none": []}
 
 
-def _normalise(rows: dict[int, str]) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    norm = WeightedBatchNorm(features=2)
-    rank = torch.distributed.get_rank()
-    out = norm(torch.tensor(ROWS[rows[rank]]).view(-1, 2), torch.arange(1.0, 1 + len(ROWS[rows[rank]])))
+def _normalise(rows: dict[int, str], later: bool) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    norm, sums = WeightedBatchNorm(features=2), StepSums(rank=torch.distributed.get_rank(), ranks=2)
+    mine = torch.tensor(ROWS[rows[sums.rank]]).view(-1, 2)
+    with sums.open() if later else nullcontext():
+        out = norm(mine, torch.arange(1.0, 1 + len(mine)))
+    if later:
+        assert norm.running_mean.tolist() == [0.0, 0.0]  # until the message of the step arrives
+        values = sums.take()
+        torch.distributed.all_reduce(values)
+        sums.give(values)
     return out.detach(), norm.running_mean, norm.running_var
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("rows", [{0: "one", 1: "two"}, {0: "one", 1: "none"}])
-def test_running_statistics_are_of_all_ranks(rows):
+@pytest.mark.parametrize("later", [False, True])
+def test_running_statistics_are_of_all_ranks(rows, later):
     """Those of the rows together on both ranks; each rank's rows are normalised by their own."""
     together, alone = WeightedBatchNorm(features=2), WeightedBatchNorm(features=2)
     every = [row for of in rows.values() for row in ROWS[of]]
     weights = [float(w) for of in rows.values() for w in range(1, 1 + len(ROWS[of]))]
     together(torch.tensor(every), torch.tensor(weights))
-    found = run_ranks(2, _normalise, rows)
+    found = run_ranks(2, _normalise, rows, later)
     for _, mean, var in found:
         torch.testing.assert_close(mean, together.running_mean)
         torch.testing.assert_close(var, together.running_var)

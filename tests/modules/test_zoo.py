@@ -151,6 +151,8 @@ NOT_IN_THE_ZOO = {
     "embedding_bag_collection": "TorchRec's collection of tables, in float32 alone",
     "embedding_collection": "TorchRec's collection of tables, in float32 alone",
     "gather_rows": "needs ranks; test_ranks.py compares its gradients with those of one process",
+    "gather_rows_with": "needs ranks; test_rank_counts.py compares it with rows by hand",
+    "RankCounts": "no module; test_rank_counts.py compares it with counts by hand",
     "gather_sizes": "needs ranks, and gives integers",
     "hours": "of integers",
 }

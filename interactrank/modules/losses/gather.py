@@ -3,6 +3,8 @@
 Shapes: N rows of this rank, A rows of all ranks.
 """
 
+from collections.abc import Sequence
+from math import prod
 from typing import Any
 
 import torch
@@ -36,25 +38,51 @@ def gather_rows(x: Tensor, sizes: list[int], group: dist.ProcessGroup | None = N
     Returns:
         [A, ...], in the order of the ranks. Its gradient is summed over ranks and given to the owner.
     """
-    out: Tensor = _GatherRows.apply(x, sizes, group)
+    out: Tensor = _GatherRows.apply(x, sizes, group)[0]
     return out
+
+
+def gather_rows_with(
+    x: Tensor, others: Sequence[Tensor], sizes: list[int], group: dist.ProcessGroup | None = None
+) -> tuple[Tensor, list[Tensor]]:
+    """Concatenate the rows of all ranks, with what belongs to each row, in one message.
+
+    Args:
+        x: [N, D] floating point; gets gradients.
+        others: each [N], of x's type or int64; they get none.
+        sizes: N of every rank.
+        group: the ranks; None for all.
+
+    Returns:
+        [A, D], and each of the others as [A].
+    """
+    found, *rest = _GatherRows.apply(x, sizes, group, *others)
+    return found, rest
 
 
 class _GatherRows(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, x: Tensor, sizes: list[int], group: dist.ProcessGroup | None) -> Tensor:
+    def forward(
+        ctx: Any, x: Tensor, sizes: list[int], group: dist.ProcessGroup | None, *others: Tensor
+    ) -> tuple[Tensor, ...]:
         ctx.sizes, ctx.group = sizes, group
-        most = max(sizes)
-        padded = x.new_zeros(most, *x.shape[1:])
-        padded[: x.shape[0]] = x.detach()
+        flat = x.detach().reshape(len(x), prod(x.shape[1:]))
+        # The bits of an int64 as numbers of x's type, which are only copied.
+        columns = [flat, *(o.detach().reshape(-1, 1).view(x.dtype) for o in others)]
+        padded = x.new_zeros(max(sizes), sum(c.shape[1] for c in columns))
+        torch.cat(columns, 1, out=padded[: len(x)])
         parts = [torch.empty_like(padded) for _ in sizes]
         dist.all_gather(parts, padded, group=group)
-        return torch.cat([part[:size] for part, size in zip(parts, sizes, strict=True)])
+        rows = torch.cat([part[:size] for part, size in zip(parts, sizes, strict=True)])
+        first, *rest = rows.split([c.shape[1] for c in columns], 1)
+        found = [r.contiguous().view(o.dtype).view(-1) for r, o in zip(rest, others, strict=True)]
+        ctx.mark_non_differentiable(*found)
+        return first.reshape(-1, *x.shape[1:]), *found
 
     @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None]:
-        grad = grads[0].contiguous().clone()
-        dist.all_reduce(grad, group=ctx.group)
-        rank = dist.get_rank(ctx.group)
-        start = sum(ctx.sizes[:rank])
-        return grad[start : start + ctx.sizes[rank]], None, None
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+        grad, rank, ranks = grads[0].contiguous(), dist.get_rank(ctx.group), len(ctx.sizes)
+        mine = ctx.sizes[rank]
+        received = grad.new_empty(ranks * mine, *grad.shape[1:])
+        dist.all_to_all_single(received, grad, [mine] * ranks, ctx.sizes, group=ctx.group)
+        return received.view(ranks, mine, *grad.shape[1:]).sum(0), None, None, *(None for _ in grads[1:])

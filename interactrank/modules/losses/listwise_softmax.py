@@ -63,12 +63,13 @@ class ListwiseSoftmax(nn.Module):
         return cost / torch.where(total > 0, total, 1)
 
 
-def mean_over_positive(losses: Tensor, positive: Tensor) -> Tensor:
+def mean_over_positive(losses: Tensor, positive: Tensor, mean_count: Tensor | None = None) -> Tensor:
     """Return the mean loss of the rows that have a positive, over all ranks.
 
     Args:
         losses: [N, H], 0 where there is no positive.
         positive: [N, H] bool.
+        mean_count: [H] the mean number of positives of a rank, if it is known already.
 
     Returns:
         [H]; 0 for a head without positives.
@@ -78,4 +79,4 @@ def mean_over_positive(losses: Tensor, positive: Tensor) -> Tensor:
         >>> mean_over_positive(torch.tensor([[2.0], [0.0]]), torch.tensor([[True], [False]])).tolist()
         [2.0]
     """
-    return global_mean(losses, positive.float().sum(0))
+    return global_mean(losses, positive.float().sum(0), mean_count=mean_count)

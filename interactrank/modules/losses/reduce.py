@@ -11,7 +11,11 @@ from torch import Tensor, nn
 
 
 def global_mean(
-    values: Tensor, count: Tensor | None = None, *, group: dist.ProcessGroup | None = None
+    values: Tensor,
+    count: Tensor | None = None,
+    *,
+    mean_count: Tensor | None = None,
+    group: dist.ProcessGroup | None = None,
 ) -> Tensor:
     """Return the sum over rows divided by the mean count of a rank, the same on every rank.
 
@@ -22,6 +26,8 @@ def global_mean(
     Args:
         values: [N, ...].
         count: [...] number of rows that count on this rank; None for N.
+        mean_count: [...] the mean of that over the ranks, if it is known already (:class:`RankCounts`); no
+            message is sent then.
         group: the ranks; None for all, or for this process alone where torch.distributed is not set up.
 
     Returns:
@@ -32,6 +38,8 @@ def global_mean(
         >>> global_mean(torch.tensor([1.0, 3.0])).item(), global_mean(torch.zeros(0)).item()
         (2.0, 0.0)
     """
+    if mean_count is not None:
+        return values.sum(0) / torch.where(mean_count > 0, mean_count, 1)
     if count is None:
         count = torch.full((), float(values.shape[0]), device=values.device)
     count = count.detach().float()
@@ -68,10 +76,16 @@ class HeadWeighting(nn.Module):
             "weights", (values / values.sum()).to(torch.get_default_dtype()), persistent=False
         )
 
-    def forward(self, losses: Tensor, *, group: dist.ProcessGroup | None = None) -> Tensor:
+    def forward(
+        self,
+        losses: Tensor,
+        *,
+        mean_count: Tensor | None = None,
+        group: dist.ProcessGroup | None = None,
+    ) -> Tensor:
         """Reduce [N, H] losses to a scalar; N counts the rows of all ranks (:func:`global_mean`)."""
         if losses.shape[-1] != self.heads:
             raise ValueError(
                 f"HeadWeighting: {losses.shape[-1]} columns of losses for {self.heads} head weights."
             )
-        return (global_mean(losses, group=group) * self.weights).sum()
+        return (global_mean(losses, mean_count=mean_count, group=group) * self.weights).sum()

@@ -11,9 +11,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from interactrank.modules.losses.duplicates import Merged, merge_duplicates
-from interactrank.modules.losses.gather import gather_rows, gather_sizes, world_size
+from interactrank.modules.losses.gather import gather_rows_with, gather_sizes, world_size
 from interactrank.modules.losses.log_q import LogQ
 from interactrank.modules.losses.masks import NEVER, AccidentalHits, Negatives
+from interactrank.modules.losses.rank_counts import RankCounts
 from interactrank.modules.losses.temperature import Temperature
 from interactrank.modules.precision import wide
 from interactrank.modules.scores import candidate_dots
@@ -73,6 +74,7 @@ class SampledSoftmax(nn.Module):
         labels: Tensor,
         *,
         log_q: Tensor | None = None,
+        counts: RankCounts | None = None,
         group: dist.ProcessGroup | None = None,
     ) -> Tensor:
         """Return the loss of every positive.
@@ -85,6 +87,7 @@ class SampledSoftmax(nn.Module):
             candidate_item: [C] int64 in 0..I-1.
             labels: [C, H]; above 0 marks a positive of that head.
             log_q: [I] logQ of this rank's items, instead of the estimator's.
+            counts: whose sizes are those of the ranks' items; None asks for them.
             group: the ranks; None for all.
 
         Returns:
@@ -93,7 +96,7 @@ class SampledSoftmax(nn.Module):
         with torch.autocast(query.device.type, enabled=False):
             dtype = wide(torch.promote_types(query.dtype, item.dtype))
             query, item, positive = query.to(dtype), item.to(dtype), labels > 0
-            merged, slot, merged_q = self._negatives(item, item_ids, log_q, group)
+            merged, slot, merged_q = self._negatives(item, item_ids, log_q, counts, group)
             query = query * self.temperature()
             own = candidate_dots(query, item, candidate_request, candidate_item)  # [C, H]
             candidate_slot = slot.index_select(0, candidate_item)
@@ -123,16 +126,22 @@ class SampledSoftmax(nn.Module):
         return F.linear(query, items, None if log_q is None else -log_q)
 
     def _negatives(
-        self, item: Tensor, ids: Tensor, log_q: Tensor | None, group: dist.ProcessGroup | None
+        self,
+        item: Tensor,
+        ids: Tensor,
+        log_q: Tensor | None,
+        counts: RankCounts | None,
+        group: dist.ProcessGroup | None,
     ) -> tuple[Merged, Tensor, Tensor | None]:
         """Return the distinct items of all ranks, the slot of each of this rank's items, logQ per slot."""
         start = 0
         rows = item.shape[0]
         if self.across_ranks and world_size(group) > 1:
-            sizes = gather_sizes(rows, item.device, group)
+            sizes = gather_sizes(rows, item.device, group) if counts is None else counts.sizes
             start = sum(sizes[: dist.get_rank(group)])
-            item, ids = gather_rows(item, sizes, group), gather_rows(ids, sizes, group)
-            log_q = None if log_q is None else gather_rows(log_q, sizes, group)
+            given = [] if log_q is None else [log_q.to(item.dtype)]
+            item, (ids, *gathered) = gather_rows_with(item, [ids, *given], sizes, group)
+            log_q = gathered[0] if gathered else None
         merged = merge_duplicates(ids, item)
         slot = merged.slot[start : start + rows]
         if log_q is not None:
