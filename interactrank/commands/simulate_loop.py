@@ -12,7 +12,10 @@ from interactrank.commands.arguments import OVERRIDES, add_output, count, read_c
 ABOUT = "Run an online experiment on simulated users: serve, log, append, train on, export, day after day."
 EXAMPLE = "interactrank simulate-loop --output runs/loop"
 
-SIZE = ("simulate.requests=36000", "simulate.days=100", "training.tensorboard=false")
+SIZE = (
+    *("simulate.requests=36000", "simulate.days=100", "simulate.session_requests=2"),
+    "training.tensorboard=false",
+)
 TINY = (
     *("simulate.requests=1500", "simulate.days=10", "simulate.users=100", "simulate.items=200"),
     *("simulate.intents=12", "simulate.topics=4", "training.epochs=2", "training.tensorboard=false"),
@@ -26,11 +29,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--days", type=count, help="days that are served (default 10, with --tiny 3)")
     parser.add_argument("--shown", type=count, default=10, help="places of a list (default 10)")
     parser.add_argument(
+        "--window", type=count, default=14, help="days that a nightly training learns from (default 14)"
+    )
+    parser.add_argument(
         "--continued",
         action="append",
-        default=[],
+        default=["training.epochs=1"],
         metavar="SECTION.KEY=VALUE",
-        help="setting of the nightly trainings, such as training.epochs=2; repeat it for more",
+        help="setting of the nightly trainings, by default training.epochs=1; repeat it for more",
     )
     parser.add_argument(
         "--server",
@@ -58,6 +64,7 @@ def run(options: argparse.Namespace) -> int:
         Path(options.output),
         days=options.days or (3 if options.tiny else 10),
         shown=options.shown,
+        window=options.window,
         continued=options.continued,
         server=options.server,
     )

@@ -36,7 +36,8 @@ def simulate_loop(
     *,
     days: int = 10,
     shown: int = 10,
-    continued: Sequence[str] = (),
+    window: int = 14,
+    continued: Sequence[str] = ("training.epochs=1",),
     arms: Sequence[Arm] = ARMS,
     server: str | None = None,
 ) -> dict[str, Any]:
@@ -52,7 +53,8 @@ def simulate_loop(
         output: folder of the report and of all that is made on the way.
         days: that are served, the last ones of the simulated log.
         shown: places of a list.
-        continued: settings of the nightly trainings, such as ``training.epochs=2``.
+        window: days whose requests the nightly trainings learn from, the last ones.
+        continued: settings of the nightly trainings.
         arms: of the experiment.
         server: address of ``interactrank serve``, which answers the searches; in this process when left out.
 
@@ -70,7 +72,15 @@ def simulate_loop(
         raise ConfigError("training.early_stopping: the loop has no validation requests; set it to null")
     bm25_of(config.search)
     site = Site(config.simulate, days, shown)
-    own = _claim(output, config, days, shown, continued, arms)
+    own: dict[str, Any] = {
+        "days_served": days,
+        "shown": shown,
+        "window_days": window,
+        "continued_with": list(continued),
+        "arms_served": [arm.name for arm in arms],
+        "config": config.model_dump(mode="json", by_alias=True),
+    }
+    _claim(output, own)
     if not (output / "log" / "events.parquet").exists():
         site.write_past(output / "log")
     nights = Nights(config, output, arms, end=site.moment(days), continued=continued)
@@ -80,7 +90,7 @@ def simulate_loop(
     for day in served:
         outcomes.append(_day(site, day, config, arms, nights, output, server))
         if day is not served[-1]:
-            costs.append(nights.after(day.name, before, site.moment(day.number)))
+            costs.append(nights.after(day.name, before, site.moment(day.number + 1 - window)))
             before = day.name
     report = {**own, **loop_report(arms, [day.name for day in served], outcomes, costs)}
     atomic_write_text(output / REPORT, json.dumps(report, indent=1) + "\n")
@@ -110,25 +120,15 @@ def _day(
     return found
 
 
-def _claim(
-    output: Path, config: RunConfig, days: int, shown: int, continued: Sequence[str], arms: Sequence[Arm]
-) -> dict[str, Any]:
-    """Return what the experiment is, which its folder must agree with.
+def _claim(output: Path, own: dict[str, Any]) -> None:
+    """Write what the experiment is into its folder.
 
     Raises:
-        ConfigError: it holds another one.
+        ConfigError: the folder holds another one.
     """
-    own: dict[str, Any] = {
-        "days_served": days,
-        "shown": shown,
-        "continued_with": list(continued),
-        "arms_served": [arm.name for arm in arms],
-        "config": config.model_dump(mode="json", by_alias=True),
-    }
     path = output / "experiment.json"
     try:
         if json.loads(path.read_text()) != own:
             raise ConfigError(f"'{output}' holds a loop with other settings; name another --output")
     except (OSError, json.JSONDecodeError):
         atomic_write_text(path, json.dumps(own, indent=1) + "\n")
-    return own

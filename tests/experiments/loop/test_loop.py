@@ -22,7 +22,7 @@ SOME = tuple(arm for arm in ARMS if arm.name in ("bm25", "interactrank", "frozen
 @pytest.fixture(scope="module")
 def unbroken(tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = Path(tmp_path_factory.mktemp("loop"))
-    simulate_loop(config(), out, days=2, arms=SOME)
+    simulate_loop(config(), out, days=2, window=2, arms=SOME)
     return out
 
 
@@ -43,7 +43,7 @@ def test_what_is_served_is_what_is_learnt_from(unbroken: Path) -> None:
         assert current_name(unbroken / "exports" / arm) == folders[-1]
     spec = json.loads((unbroken / "models/interactrank/2024-01-09/run_spec.json").read_text())
     assert spec["started_from"] is not None
-    assert spec["settings"]["loader"]["since"] == "2024-01-09T00:00:00+00:00"
+    assert spec["settings"]["loader"]["since"] == "2024-01-08T00:00:00+00:00"
     of = report["days"][0]["of"]
     # On the first day both are the same export, so that their lists are the same.
     assert of["interactrank"]["all_users"] == of["frozen"]["all_users"]
@@ -67,10 +67,10 @@ def test_who_is_killed_goes_on_where_it_stopped(
 
     monkeypatch.setattr(night, "export_trained", killed_in_the_first_night)
     with pytest.raises(KeyboardInterrupt):
-        simulate_loop(config(), tmp_path, days=2, arms=SOME)
+        simulate_loop(config(), tmp_path, days=2, window=2, arms=SOME)
     assert not (tmp_path / "results.json").exists()
     monkeypatch.setattr(night, "export_trained", real)
-    simulate_loop(config(), tmp_path, days=2, arms=SOME)
+    simulate_loop(config(), tmp_path, days=2, window=2, arms=SOME)
     first, again = (json.loads((folder / "results.json").read_text()) for folder in (unbroken, tmp_path))
     assert {**first, "nights": None} == {**again, "nights": None}
     for name in ("log", "days/2024-01-09", "days/2024-01-10"):
@@ -83,10 +83,10 @@ def test_a_second_start_does_nothing_twice(unbroken: Path, monkeypatch: pytest.M
     before = (unbroken / "results.json").read_text()
     monkeypatch.setattr(night, "train_model", None)
     monkeypatch.setattr(night, "append_to_dataset", None)
-    simulate_loop(config(), unbroken, days=2, arms=SOME)
+    simulate_loop(config(), unbroken, days=2, window=2, arms=SOME)
     assert (unbroken / "results.json").read_text() == before
     with pytest.raises(ConfigError, match="holds a loop with other settings; name another --output"):
-        simulate_loop(config(), unbroken, days=3, arms=SOME)
+        simulate_loop(config(), unbroken, days=3, window=2, arms=SOME)
 
 
 def test_what_cannot_be_run(tmp_path: Path) -> None:
