@@ -208,7 +208,7 @@ class PreRanker:
 
     def read(self, request: Mapping[str, Any]) -> Live:
         """Return what the model sees of a request, such as the user sequence; raises as :meth:`rank` does."""
-        return self._live.read([request])
+        return self._live.read([request], self.fresh.histories())
 
     def terms(
         self, request: Mapping[str, Any], head_weights: Mapping[str, float] | None = None

@@ -9,6 +9,7 @@ from weakref import WeakKeyDictionary
 
 from interactrank.core.settings import near
 from interactrank.server.page.columns import Compared, average, compare
+from interactrank.server.page.fields import event_columns_of
 from interactrank.server.page.inputs import Search
 from interactrank.server.page.shown import Shown
 from interactrank.serving import PreRanker, RequestError
@@ -44,7 +45,7 @@ class Answers:
             "head_weights": shown.ranker.head_weights,
             "fields": [f._asdict() for f in shown.fields],
             "parts": [p._asdict() for p in shown.parts],
-            "engagements": list(schema.events.engagements),
+            "events": event_columns_of(schema),
             "sequence": None if schema.sequence is None else schema.sequence.length,
             "sequence_engagements": schema.sequence_engagements,
             "has_user": schema.events.user is not None,

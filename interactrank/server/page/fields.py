@@ -12,7 +12,7 @@ from interactrank.schema import SearchSchema
 from interactrank.serving import PreRanker, RequestError, Version
 from interactrank.serving.browse import Browse
 
-__all__ = ["FormField", "fields_of", "read_fields", "vocabulary_of"]
+__all__ = ["FormField", "event_columns_of", "fields_of", "read_fields", "vocabulary_of"]
 
 MOST_CHOICES = 200
 
@@ -71,6 +71,18 @@ def read_fields(schema: SearchSchema, fields: list[FormField], values: Mapping[s
                 raise RequestError(f"fields: '{name}' must be a number, found {value!r}") from None
         found[name] = value
     return found
+
+
+def event_columns_of(schema: SearchSchema) -> dict[str, Any]:
+    """Return how a row of the events file is written: the columns by what they mean."""
+    e = schema.events
+    names = ("query", "item", "time", "user", "request", "event_time", "position", "engagements")
+    return {
+        **{name: getattr(e, name) for name in names},
+        "impressions": bool(e.impressions),
+        "impression_column": e.impression_column,
+        "columns": event_columns(schema),
+    }
 
 
 def vocabulary_of(version: Version, table: str) -> Vocabulary:

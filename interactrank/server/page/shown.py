@@ -5,6 +5,7 @@ Shapes: K results, L events of the user sequence.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -23,6 +24,7 @@ from interactrank.serving.live_sequences import SEQUENCE
 __all__ = ["Shown"]
 
 MOST_SUGGESTIONS = 12
+HOUR = 3_600_000
 
 
 class Shown:
@@ -62,7 +64,8 @@ class Shown:
         if e.user is not None:
             request[e.user] = search.user or None
         if search.clicks and self.schema.sequence is not None:
-            request[SEQUENCE] = self._logged_events(search.user) + [c.model_dump() for c in search.clicks]
+            # What is tried comes after what has happened, which the model reads without it.
+            request[SEQUENCE] = self._happened(request) + [c.model_dump() for c in search.clicks]
         return request
 
     def sequence(self, live: Live) -> list[dict[str, Any]]:
@@ -107,23 +110,22 @@ class Shown:
                 other.append((value, count))
         return [{"value": v, "count": n} for v, n in [*first, *other][:MOST_SUGGESTIONS]]
 
-    def _logged_events(self, user: str | None) -> list[dict[str, Any]]:
-        """Return the engagements of a user's log, oldest first."""
-        sequences, (row,) = self.users.sequences, self.users.rows([user])
-        if sequences is None or row < 0:
-            return []
-        own = slice(int(sequences.offsets[row]), int(sequences.offsets[row + 1]))
-        names = self.schema.sequence_engagements
-        ids = self.ranker.ids.of(np.asarray(sequences.item[own], np.int64))
-        return [
-            {"item": i, "time": int(t), "engagement": names[int(a)], "query": self._query(int(q))}
-            for i, t, a, q in zip(
-                ids, sequences.time[own], sequences.action[own], sequences.query[own], strict=True
-            )
+    def _happened(self, request: Mapping[str, Any]) -> list[dict[str, Any]]:
+        """Return the user sequence of a request as one that comes with it, oldest event first."""
+        now = request[self.schema.events.time]
+        events = [
+            {
+                "item": event["id"],
+                "engagement": event["engagement"],
+                "time": now - round(event["hours"] * HOUR),
+                "query": event["query"],
+            }
+            for event in self.sequence(self.ranker.read(request))
         ]
+        return events[::-1]
 
     def _query(self, row: int) -> str | None:
-        """Return the query of an event; None where its text is not kept."""
+        """Return the query of an event; None where its text is not kept, as of a table of hashes."""
         values = [] if self.event_queries is None else self.event_queries.values
         return values[row - 1] if 0 < row <= len(values) else None
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
+from starlette.applications import Starlette
 
 from interactrank.server.app import make_app
 from interactrank.serving import refresh_items
@@ -17,7 +17,7 @@ from tests.server.page.browser import FAINT, NAMELESS, chromium, serving
 from tests.serving.exported import Exported, export_again
 
 pytest.importorskip("playwright", reason="playwright is not installed (extra: test)")
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Page, Route, expect, sync_playwright
 
 pytestmark = pytest.mark.slow
 ATTACK = "<img src=x onerror=\"document.title='hacked'\">"
@@ -25,14 +25,19 @@ MODEL = ".column.model .result"
 
 
 @pytest.fixture(scope="module")
-def address(shown: Exported, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A server whose catalogue has an item with HTML for a title."""
+def app(shown: Exported, tmp_path_factory: pytest.TempPathFactory) -> Starlette:
+    """A service whose catalogue has an item with HTML for a title."""
     folder = tmp_path_factory.mktemp("page")
     export_again(shown, folder / "export", browse=shown.folder / "log")
     evil = logs.item("evil", f"red shoe {ATTACK}", brand=ATTACK, categories=[ATTACK])
     pq.write_table(logs.table([evil]), folder / "items.parquet")
     refresh_items(folder / "export", folder / "items.parquet")
-    with serving(make_app(settings_of(Path(folder / "export")))) as found:
+    return make_app(settings_of(folder / "export"))
+
+
+@pytest.fixture(scope="module")
+def address(app: Starlette) -> Iterator[str]:
+    with serving(app) as found:
         yield found
 
 
@@ -103,7 +108,7 @@ def test_an_explanation_has_the_numbers_behind_a_bar(page: Page) -> None:
     button.click()
     table = page.locator(f"{MODEL} table").first
     expect(table).to_be_visible()
-    score = float(page.locator(f"{MODEL} .score").first.inner_text().split()[-1])
+    score = float(page.locator(f"{MODEL} .score").first.inner_text().split()[-1].replace("\u2212", "-"))
     shown = table.locator("tfoot td").nth(1).inner_text().replace("\u2212", "-")
     assert float(shown) == pytest.approx(score, abs=0.006)
     expect(table.get_by_role("row").filter(has_text="click per impression").first).to_contain_text("shown")
@@ -126,8 +131,9 @@ def test_bars_end_where_their_parts_do(page: Page) -> None:
     assert "dot product" in str(page.locator(f"{MODEL} .bar").first.get_attribute("aria-label"))
 
 
-def test_a_click_changes_the_sequence_and_the_ranking(page: Page) -> None:
+def test_a_click_that_is_tried_changes_the_sequence_and_the_ranking(page: Page) -> None:
     search(page)
+    page.get_by_role("button", name="Only try clicks").click()
     before = page.locator(f"{MODEL} .score").all_inner_texts()
     last = page.locator(MODEL).last
     name = str(last.get_attribute("data-item"))
@@ -136,12 +142,74 @@ def test_a_click_changes_the_sequence_and_the_ranking(page: Page) -> None:
     assert page.locator("#events li.fresh").get_attribute("title") == name
     assert page.locator(f"{MODEL} .score").all_inner_texts() != before
     expect(page.get_by_role("status")).to_contain_text("Moved or new")
+    expect(page.locator("#clicks")).to_contain_text("in this page alone: 1 so far")
     after = items(page)
-    marks = page.locator(f"{MODEL}:has(.moved-mark)").count()
-    assert marks > 0
-    page.get_by_role("button", name="Forget").click()
+    assert page.locator(f"{MODEL}:has(.moved-mark)").count() > 0
+    page.get_by_role("button", name="Forget them").click()
     expect(page.locator("#events li.fresh")).to_have_count(0)
     assert sorted(after) == sorted(items(page))
+
+
+def test_a_click_is_recorded_as_rows_of_the_log(page: Page, app: Starlette, shown: Exported) -> None:
+    """The rows are what ``prepare`` reads: all that was shown, an engagement in one of them."""
+    (served,) = app.state.service.models
+    sent: list[Any] = []
+
+    def record(route: Route) -> None:
+        sent.append(route.request.post_data_json)
+        served.opened.ranker.record(sent[-1]["events"])
+        route.fulfill(status=200, json={})
+
+    page.route("**/events", record)
+    search(page, "red shoe", "u5")
+    column = items(page, "bm25")
+    page.locator(".column.bm25 .result .title").nth(1).click()
+    expect(page.locator("#clicks")).to_contain_text("recorded for user u5: 1 so far")
+    assert page.locator("#events li.fresh").get_attribute("title") == column[1]
+    expect(page.locator("#events li.fresh")).to_contain_text("click, just now")
+    (body,) = sent
+    rows = body["events"]
+    assert [r["item_id"] for r in rows] == column
+    assert [r["position"] for r in rows] == list(range(1, len(column) + 1))
+    assert [r["click"] for r in rows] == [0, 1, *[0] * (len(column) - 2)]
+    assert {r["save"] for r in rows} == {0}
+    assert {(r["query"], r["user_id"], r["hour"]) for r in rows} == {("red shoe", "u5", None)}
+    assert len({r["request_id"] for r in rows}) == 1
+    assert set(rows[1]) <= set(shown.events[0])  # columns of the log
+    assert rows[1]["event_time"] == rows[1]["timestamp"] < page.evaluate("Date.parse(time.value + 'Z')")
+
+
+def test_a_server_that_keeps_no_events_says_so_and_the_click_is_tried(
+    page: Page, problems: list[str]
+) -> None:
+    refusal = {"error": {"message": "this server keeps no events"}}
+    page.route("**/events", lambda route: route.fulfill(status=501, json=refusal))
+    search(page)
+    page.locator(f"{MODEL} .title").first.click()
+    expect(page.locator("#clicks")).to_contain_text("Not recorded: this server keeps no events")
+    expect(page.locator("#events li.fresh")).to_have_count(1)
+    assert "status of 501" in problems.pop()
+
+
+def test_a_token_is_asked_for_and_sent(page: Page, problems: list[str]) -> None:
+    tokens: list[str | None] = []
+
+    def record(route: Route) -> None:
+        tokens.append(route.request.headers.get("authorization"))
+        right = tokens[-1] == "Bearer s3cret"
+        answer = {} if right else {"error": {"message": "authorization: send 'Bearer TOKEN'"}}
+        route.fulfill(status=200 if right else 401, json=answer)
+
+    page.route("**/events", record)
+    search(page)
+    page.locator(f"{MODEL} .title").first.click()
+    expect(page.get_by_role("alert")).to_contain_text("Bearer TOKEN")
+    page.get_by_label("Token of this server").fill("s3cret")
+    page.locator(f"{MODEL} .title").first.click()
+    expect(page.locator("#clicks")).to_contain_text("1 so far")
+    assert tokens == [None, "Bearer s3cret"]
+    assert "s3cret" not in page.url
+    assert "status of 401" in problems.pop()
 
 
 def test_by_keyboard_alone(page: Page) -> None:
@@ -167,9 +235,10 @@ def test_by_keyboard_alone(page: Page) -> None:
     keyboard.press("Enter")
     expect(page.locator(".column.bm25 table").first).to_be_visible()
     keyboard.press("Shift+Tab")
+    page.route("**/events", lambda route: route.fulfill(status=200, json={}))
     chosen = page.locator(".result:has(:focus)").get_attribute("data-item")
     keyboard.press("Enter")
-    expect(page.locator("#events li.fresh")).to_have_count(1)
+    expect(page.locator("#clicks")).to_contain_text("1 so far")
     assert page.locator(".result:has(:focus)").get_attribute("data-item") == chosen  # it stays on the item
 
 
@@ -189,6 +258,7 @@ def test_text_of_log_and_request_is_never_html(page: Page) -> None:
     page.select_option("#k", "20")
     expect(page.locator(MODEL)).to_have_count(13)
     expect(page.locator(f'{MODEL}[data-item="evil"] .title')).to_contain_text(ATTACK)
+    page.get_by_role("button", name="Only try clicks").click()
     page.locator(f'{MODEL}[data-item="evil"] .title').click()
     expect(page.locator("#events li.fresh")).to_contain_text(ATTACK)
     assert page.locator("img").count() == 0

@@ -3,9 +3,16 @@
 import { h, number, signed } from "./dom.js";
 
 export const GROUPS = {
-  dot: "dot product", query: "history of the query", words: "history of its words", all: "history of all searches",
-  user: "own past", other: "other cross features", candidate: "comes with the candidate", lexical: "text match",
-  network: "network", bias: "bias",
+  dot: "dot product",
+  query: "history of the query",
+  words: "history of its words",
+  all: "history of all searches",
+  user: "own past",
+  other: "other cross features",
+  candidate: "comes with the candidate",
+  lexical: "text match",
+  network: "network",
+  bias: "bias",
 };
 
 /** Return the parts of an item's score as they are drawn: [{part, value}]. */
@@ -19,8 +26,14 @@ export function drawn(item, parts, average, against) {
 export function extent(bars) {
   let [low, high] = [0, 0];
   for (const bar of bars) {
-    low = Math.min(low, bar.reduce((sum, { value }) => sum + Math.min(value, 0), 0));
-    high = Math.max(high, bar.reduce((sum, { value }) => sum + Math.max(value, 0), 0));
+    low = Math.min(
+      low,
+      bar.reduce((sum, { value }) => sum + Math.min(value, 0), 0),
+    );
+    high = Math.max(
+      high,
+      bar.reduce((sum, { value }) => sum + Math.max(value, 0), 0),
+    );
   }
   return high > low ? [low, high] : [0, 1];
 }
@@ -36,7 +49,10 @@ export function bar(values, [low, high], told) {
     before = part.group;
     const from = value < 0 ? (left += value) : right;
     if (value >= 0) right += value;
-    const segment = h("span", { class: `segment ${part.group}`, title: `${GROUPS[part.group]}, ${part.label}: ${signed(value)}` });
+    const segment = h("span", {
+      class: `segment ${part.group}`,
+      title: `${GROUPS[part.group]}, ${part.label}: ${signed(value)}`,
+    });
     segment.style.left = `${at(from)}%`;
     segment.style.width = `${(100 * Math.abs(value)) / (high - low)}%`;
     segment.style.opacity = String(1 - 0.18 * (shade % 4));
@@ -62,7 +78,9 @@ export function told(values) {
 
 /** Return the entries of a legend for the groups that there are. */
 export function legend(parts, against) {
-  const groups = [...new Set(parts.map((part) => part.group))].filter((group) => !(against && group === "bias"));
+  const groups = [...new Set(parts.map((part) => part.group))].filter(
+    (group) => !(against && group === "bias"),
+  );
   return groups.map((group) => h("li", {}, h("span", { class: `swatch ${group}` }), GROUPS[group]));
 }
 
@@ -70,7 +88,8 @@ export function legend(parts, against) {
 export function seen(part, item) {
   const [raw, support] = [item.raw[part.name], item.support[part.name]];
   if (raw === undefined || part.means === "none") return "";
-  if (part.means === "share") return support ? `${number(100 * raw, 1)} % of ${number(support, 0)}` : "never searched";
+  if (part.means === "share")
+    return support ? `${number(100 * raw, 1)} % of ${number(support, 0)}` : "never searched";
   if (part.means === "rate") return `${number(raw, 0)} of ${number(support, 0)} shown`;
   return Number.isFinite(raw) ? number(raw, 3) : "unknown";
 }

@@ -12,9 +12,20 @@ const PAUSE = 90;
  */
 export function combobox(input, ask, unit, chosen) {
   const id = `${input.id}-options`;
-  const list = h("ul", { id, class: "options", role: "listbox", "aria-label": `Suggestions: ${input.id}`, hidden: true });
+  const list = h("ul", {
+    id,
+    class: "options",
+    role: "listbox",
+    "aria-label": `Suggestions: ${input.id}`,
+    hidden: true,
+  });
   input.parentElement.append(list);
-  const attributes = { role: "combobox", "aria-controls": id, "aria-autocomplete": "list", "aria-expanded": "false" };
+  const attributes = {
+    role: "combobox",
+    "aria-controls": id,
+    "aria-autocomplete": "list",
+    "aria-expanded": "false",
+  };
   for (const [name, value] of Object.entries(attributes)) input.setAttribute(name, value);
   let active = -1;
   let timer = 0;
@@ -50,8 +61,13 @@ export function combobox(input, ask, unit, chosen) {
         h(
           "li",
           {
-            id: `${id}-${n}`, role: "option", "aria-selected": "false",
-            onpointerdown: (event) => { event.preventDefault(); take(value); },
+            id: `${id}-${n}`,
+            role: "option",
+            "aria-selected": "false",
+            onpointerdown: (event) => {
+              event.preventDefault();
+              take(value);
+            },
           },
           h("span", { class: "value" }, value),
           h("span", { class: "count" }, count.toLocaleString("en"), said(` ${unit}`)),
@@ -82,7 +98,9 @@ export function combobox(input, ask, unit, chosen) {
 
   input.addEventListener("input", later);
   input.addEventListener("blur", close);
-  input.addEventListener("click", () => { if (list.hidden) refresh(); });
+  input.addEventListener("click", () => {
+    if (list.hidden) refresh();
+  });
   input.addEventListener("keydown", async (event) => {
     if (event.key === "ArrowDown" || event.key === "ArrowUp") {
       event.preventDefault();

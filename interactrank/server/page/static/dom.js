@@ -9,7 +9,9 @@ export function h(tag, attributes = {}, ...children) {
     else if (name === "dataset") Object.assign(element.dataset, value);
     else element.setAttribute(name, value === true ? "" : String(value));
   }
-  element.append(...children.flat().filter((child) => child !== null && child !== undefined && child !== false));
+  element.append(
+    ...children.flat().filter((child) => child !== null && child !== undefined && child !== false),
+  );
   return element;
 }
 
@@ -18,13 +20,17 @@ export const said = (text) => h("span", { class: "sr" }, text);
 
 export const byId = (id) => document.getElementById(id);
 
-/** Return a number for people; at most `digits` behind the point. */
+/** Return a number for people, with `digits` behind the point. */
 export function number(value, digits = 2) {
-  return value.toLocaleString("en", { maximumFractionDigits: digits, minimumFractionDigits: digits });
+  const options = { maximumFractionDigits: digits, minimumFractionDigits: digits, signDisplay: "negative" };
+  return value.toLocaleString("en", options).replace("-", "\u2212");
 }
 
-/** Return a number with its sign. */
-export const signed = (value, digits = 2) => (value < 0 ? "\u2212" : "+") + number(Math.abs(value), digits);
+/** Return a number with its sign; none for what rounds to zero. */
+export function signed(value, digits = 2) {
+  const text = number(value, digits);
+  return value > 0 && Number(text.replaceAll(",", "")) > 0 ? `+${text}` : text;
+}
 
 /** Return a time as a text in UTC, to the second. */
 export const moment = (milliseconds) => new Date(milliseconds).toISOString().slice(0, 19).replace("T", " ");

@@ -11,7 +11,12 @@ function field(id, label, control) {
 }
 
 function options(values, empty) {
-  return h("select", {}, h("option", { value: "" }, empty), values.map((value) => h("option", { value }, value)));
+  return h(
+    "select",
+    {},
+    h("option", { value: "" }, empty),
+    values.map((value) => h("option", { value }, value)),
+  );
 }
 
 /** Make the fields of a model's requests. */
@@ -19,16 +24,35 @@ export function build(about) {
   const fields = about.fields.map((f) => {
     const empty = f.file === "users" ? "as the log says" : "not known";
     const control =
-      f.kind === "choice" ? options(f.choices, empty) : h("input", { type: "text", placeholder: empty, inputmode: f.kind === "number" ? "decimal" : null });
+      f.kind === "choice"
+        ? options(f.choices, empty)
+        : h("input", { type: "text", placeholder: empty, inputmode: f.kind === "number" ? "decimal" : null });
     return field(`field-${f.name}`, f.name, control);
   });
   const time = h("input", { type: "datetime-local", step: "1" });
   const old = Date.now() - about.event_time > 2 * DAY;
   if (old) time.value = local(about.event_time + 1000);
-  const count = h("select", {}, [5, 10, 20, 50].map((k) => h("option", { value: k, selected: k === 10 }, String(k))));
-  const against = h("select", {}, h("option", { value: "average" }, "against the average item"), h("option", { value: "zero" }, "all parts from zero"));
-  const click = h("select", {}, about.engagements.map((name) => h("option", { value: name }, name)));
-  const model = h("select", {}, about.models.map((name) => h("option", { value: name }, name)));
+  const count = h(
+    "select",
+    {},
+    [5, 10, 20, 50].map((k) => h("option", { value: k, selected: k === 10 }, String(k))),
+  );
+  const against = h(
+    "select",
+    {},
+    h("option", { value: "average" }, "against the average item"),
+    h("option", { value: "zero" }, "all parts from zero"),
+  );
+  const click = h(
+    "select",
+    {},
+    Object.keys(about.events.engagements).map((name) => h("option", { value: name }, name)),
+  );
+  const model = h(
+    "select",
+    {},
+    about.models.map((name) => h("option", { value: name }, name)),
+  );
   byId("fields").replaceChildren(
     ...fields,
     field("time", "Time (UTC; now if empty)", time),
@@ -51,7 +75,9 @@ export function requestTime() {
 
 /** Return the search that the form holds. */
 export function read(about) {
-  const filled = about.fields.map((f) => [f.name, byId(`field-${f.name}`).value]).filter(([, value]) => value);
+  const filled = about.fields
+    .map((f) => [f.name, byId(`field-${f.name}`).value])
+    .filter(([, value]) => value);
   return {
     query: byId("query").value,
     user: byId("user").value || null,
@@ -64,7 +90,9 @@ export function read(about) {
 
 /** Keep the values that the form holds in the address. */
 export function remember() {
-  const values = [...byId("form").elements].filter((e) => e.name && e.value && !e.hidden).map((e) => [e.name, e.value]);
+  const values = [...byId("form").elements]
+    .filter((e) => e.name && e.value && !e.hidden)
+    .map((e) => [e.name, e.value]);
   history.replaceState(null, "", `#${new URLSearchParams(values)}`);
 }
 

@@ -2,13 +2,15 @@
 
 import { get, post } from "./api.js";
 import { legend } from "./bars.js";
+import { Clicks } from "./clicks.js";
 import { combobox } from "./combobox.js";
 import { byId, h, moment } from "./dom.js";
 import * as form from "./form.js";
 import { columns, movement } from "./results.js";
 import * as sequence from "./sequence.js";
 
-const state = { about: null, answer: null, searched: null, clicks: [], turn: 0 };
+const state = { about: null, answer: null, searched: null, turn: 0 };
+const clicks = new Clicks(() => search());
 
 const model = () => byId("model")?.value || null;
 
@@ -30,10 +32,10 @@ async function search({ keepsFocus = false } = {}) {
   const asked = form.read(about);
   byId("error").textContent = "";
   if (!asked.query.trim()) return fail(new Error("Type a query."));
-  if (state.searched && state.searched.user !== asked.user) state.clicks = [];
+  if (state.searched && state.searched.user !== asked.user) clicks.forget();
   byId("results").setAttribute("aria-busy", "true");
   try {
-    const answer = await post("/page/search", { ...asked, clicks: state.clicks });
+    const answer = await post("/page/search", { ...asked, clicks: clicks.tried });
     if (turn !== state.turn) return; // a later search has been asked for
     if (answer.version !== about.version) await load();
     const before = state.searched?.query === asked.query ? state.answer : null;
@@ -54,8 +56,8 @@ function render(answer, before, asked, keepsFocus) {
   const against = byId("against").value === "average";
   byId("welcome").hidden = true;
   byId("results").hidden = false;
-  sequence.show(answer, about, asked.user, state.clicks.length);
-  showClicks();
+  sequence.show(answer, about, asked.user, clicks.count);
+  clicks.show(asked, about);
   byId("legend").replaceChildren(...legend(about.parts, against));
   byId("columns").replaceChildren(...columns(answer, before, about, { query: asked.query, against }, click));
   const found = answer.columns.find((column) => column.name === "model").results.length;
@@ -70,14 +72,14 @@ function render(answer, before, asked, keepsFocus) {
 }
 
 /** Engage with a result: the next search knows it. */
-async function click(item) {
+async function click(item, column) {
   const { about, searched } = state;
-  const engagement = byId("click").value;
-  if (about.sequence === null || !about.sequence_engagements.includes(engagement)) {
-    const read = about.sequence_engagements.join(", ") || "none";
-    return fail(new Error(`The user sequence does not read ${engagement}; engagements that it reads: ${read}.`));
+  try {
+    await clicks.add(item, column, searched, about);
+  } catch (error) {
+    clicks.show(searched, about);
+    return fail(error);
   }
-  state.clicks.push({ item: item.id, engagement, time: searched.time, query: searched.query });
   tick();
   return search({ keepsFocus: true });
 }
@@ -87,28 +89,12 @@ function tick() {
   if (byId("time").value) byId("time").value = form.local(form.requestTime() + 1000);
 }
 
-function showClicks() {
-  const count = state.clicks.length;
-  byId("clicks").replaceChildren(
-    ...(count
-      ? [
-          `${count} ${count === 1 ? "click" : "clicks"} of this page alone; nothing is recorded.`,
-          h("button", { type: "button", class: "plain", onclick: forget }, "Forget"),
-        ]
-      : ["Click a result to see the ranking change."]),
-  );
-}
-
-function forget() {
-  state.clicks = [];
-  byId("query").focus();
-  return search();
-}
-
 /** Offer what the log has to begin with. */
 async function welcome() {
   const [queries, users] = await Promise.all(
-    ["queries", "users"].map((name) => get(`/page/${name}`, { model: model() }).then((found) => found.suggestions)),
+    ["queries", "users"].map((name) =>
+      get(`/page/${name}`, { model: model() }).then((found) => found.suggestions),
+    ),
   );
   const chips = (name, label, found) =>
     found.length
@@ -118,13 +104,28 @@ async function welcome() {
             "div",
             { class: "chips" },
             found.slice(0, 8).map(({ value }) =>
-              h("button", { type: "button", class: "plain", onclick: () => { byId(name).value = value; begin(); } }, value),
+              h(
+                "button",
+                {
+                  type: "button",
+                  class: "plain",
+                  onclick: () => {
+                    byId(name).value = value;
+                    begin();
+                  },
+                },
+                value,
+              ),
             ),
           ),
         ]
       : [];
-  const own = [...chips("query", "Frequent queries of the log", queries), ...chips("user", "Users with long sequences", users)];
-  const none = "The export has no queries, users or texts to suggest: type a query, or export again with --browse.";
+  const own = [
+    ...chips("query", "Frequent queries of the log", queries),
+    ...chips("user", "Users with long sequences", users),
+  ];
+  const none =
+    "The export has no queries, users or texts to suggest: type a query, or export again with --browse.";
   byId("welcome").replaceChildren(...(own.length ? own : [h("p", {}, none)]));
   byId("welcome").hidden = false;
 }
@@ -134,8 +135,20 @@ function begin() {
   return byId("query").focus();
 }
 
+/** Show another model: its requests may have other columns. */
+async function change() {
+  form.remember();
+  await load();
+  form.build(state.about);
+  form.recall();
+  clicks.forget();
+}
+
 async function start() {
-  byId("form").addEventListener("submit", (event) => { event.preventDefault(); if (state.about) search(); });
+  byId("form").addEventListener("submit", (event) => {
+    event.preventDefault();
+    if (state.about) search();
+  });
   await load();
   form.build(state.about);
   const ask = (name) => async (typed, signal) =>
@@ -143,7 +156,7 @@ async function start() {
   combobox(byId("query"), ask("queries"), "requests", search);
   combobox(byId("user"), ask("users"), "requests", () => byId("query").value && search());
   byId("fields").addEventListener("change", async (event) => {
-    if (event.target.id === "model") await load().then(() => { state.clicks = []; });
+    if (event.target.id === "model") await change();
     if (event.target.id !== "click" && state.answer) search();
   });
   if (form.recall()) await search();

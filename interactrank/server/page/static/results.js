@@ -18,7 +18,10 @@ export function columns(answer, before, about, view, click) {
     const old = before?.columns.find((other) => other.name === column.name)?.results ?? null;
     const places = old && new Map(old.map((result, n) => [result.id, n + 1]));
     const common = column.results?.filter((result) => best.has(result.id)).length;
-    const shared = column === model || !column.results ? null : `${common} of ${column.results.length} in ${model.title}`;
+    const shared =
+      column === model || !column.results
+        ? null
+        : `${common} of ${column.results.length} in ${model.title} (# place)`;
     const id = `column-${column.name}`;
     return h(
       "section",
@@ -49,9 +52,12 @@ function list(column, model, answer, places, about, view, click) {
       return h(
         "li",
         {
-          class: `result${moved ? " has-moved" : ""}`, dataset: { item: result.id },
-          onpointerenter: () => light(result.id, true), onpointerleave: () => light(result.id, false),
-          onfocusin: () => light(result.id, true), onfocusout: () => light(result.id, false),
+          class: `result${moved ? " has-moved" : ""}`,
+          dataset: { item: result.id },
+          onpointerenter: () => light(result.id, true),
+          onpointerleave: () => light(result.id, false),
+          onfocusin: () => light(result.id, true),
+          onfocusout: () => light(result.id, false),
         },
         h(
           "div",
@@ -59,7 +65,12 @@ function list(column, model, answer, places, about, view, click) {
           h("span", { class: "place" }, String(n + 1)),
           h(
             "button",
-            { type: "button", class: "title", title: "Engage with this item", onclick: () => click(item, column) },
+            {
+              type: "button",
+              class: "title",
+              title: "Engage with this item",
+              onclick: () => click(item, column),
+            },
             ...marked(item.title ?? item.id, view.query),
             said(`: engage, place ${n + 1} of ${column.title}`),
           ),
@@ -76,8 +87,10 @@ function list(column, model, answer, places, about, view, click) {
 
 /** Return what a column's bar is made of: one part, but for the model's. */
 function valuesOf(result, column, answer, about, view) {
-  if (column.name === "model") return drawn(answer.items[result.id], about.parts, answer.average, view.against);
-  const part = column.name === "bm25" ? { group: "lexical", label: "score" } : { group: "dot", label: "score" };
+  if (column.name === "model")
+    return drawn(answer.items[result.id], about.parts, answer.average, view.against);
+  const part =
+    column.name === "bm25" ? { group: "lexical", label: "score" } : { group: "dot", label: "score" };
   return [{ part, value: result.score }];
 }
 
@@ -85,7 +98,7 @@ function meta(item, column, model, button) {
   const more = Object.entries(item.columns).map(([name, value]) =>
     h("span", { title: name }, said(`${name} `), Array.isArray(value) ? value.join(", ") : String(value)),
   );
-  const place = column === model || !item.values ? null : item.place === null ? ">1,000" : String(item.place);
+  const place = column === model || !item.values ? null : item.place === null ? ">1,000" : `#${item.place}`;
   return h(
     "div",
     { class: "meta" },
@@ -93,7 +106,7 @@ function meta(item, column, model, button) {
     h(
       "span",
       { class: "right" },
-      place && h("span", {}, `${model.title} ${place === ">1,000" ? place : `#${place}`}`),
+      place && h("span", { title: `place in ${model.title}` }, said(`${model.title} `), place),
       button,
     ),
   );
@@ -116,7 +129,9 @@ function mark(old, now) {
 /** Return a text as nodes, in which words of the query are marked. */
 function marked(text, query) {
   const words = new Set(query.toLowerCase().match(/\p{L}+|\d+/gu) ?? []);
-  return text.split(/(\p{L}+|\d+)/u).map((part) => (words.has(part.toLowerCase()) ? h("mark", {}, part) : part));
+  return text
+    .split(/(\p{L}+|\d+)/u)
+    .map((part) => (words.has(part.toLowerCase()) ? h("mark", {}, part) : part));
 }
 
 function light(id, on) {
@@ -129,7 +144,8 @@ function light(id, on) {
 export function movement(answer, before) {
   if (!before) return "";
   const changes = answer.columns.map((column) => {
-    const old = before.columns.find((other) => other.name === column.name)?.results?.map((result) => result.id) ?? [];
+    const old =
+      before.columns.find((other) => other.name === column.name)?.results?.map((result) => result.id) ?? [];
     const moved = (column.results ?? []).filter((result, n) => old[n] !== result.id).length;
     return `${column.title} ${moved}`;
   });

@@ -2,7 +2,13 @@
 
 import { byId, h, said } from "./dom.js";
 
-const UNITS = [[24 * 365, "y"], [24 * 30, "mo"], [24, "d"], [1, "h"], [1 / 60, "min"]];
+const UNITS = [
+  [24 * 365, "y"],
+  [24 * 30, "mo"],
+  [24, "d"],
+  [1, "h"],
+  [1 / 60, "min"],
+];
 
 /** Return how long ago something was. */
 export function ago(hours) {
@@ -17,7 +23,9 @@ export function show(answer, about, user, fresh) {
   const count = answer.sequence.length;
   const who = user ? `user ${user}` : "nobody";
   const unknown = user && !answer.known_user ? " (not in the log)" : "";
-  const logged = Object.entries(answer.logged).map(([name, value]) => `${name} ${value}`).join(", ");
+  const logged = Object.entries(answer.logged)
+    .map(([name, value]) => `${name} ${value}`)
+    .join(", ");
   byId("sequence-title").textContent =
     `Sequence of ${who}${unknown}${logged ? ` (${logged})` : ""}: ` +
     (count === about.sequence ? `the last ${count} events` : `${count} ${count === 1 ? "event" : "events"}`);

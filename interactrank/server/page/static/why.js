@@ -18,7 +18,10 @@ export function why(item, id, answer, about, model) {
     panel.hidden = !panel.hidden;
     button.setAttribute("aria-expanded", String(!panel.hidden));
     if (!panel.hasChildNodes()) {
-      panel.append(h("p", { class: "quiet" }, describe(item, model)), h("div", { class: "scroll" }, table(item, answer, about)));
+      panel.append(
+        h("p", { class: "quiet" }, describe(item, model)),
+        h("div", { class: "scroll" }, table(item, answer, about)),
+      );
     }
   });
   return { button, panel };
@@ -36,8 +39,22 @@ function table(item, answer, about) {
   return h(
     "table",
     {},
-    h("thead", {}, h("tr", {}, ["Part", "Seen", "Adds", "vs. average"].map((name) => h("th", { scope: "col" }, name)))),
-    groups.map((group) => body(group, rows.filter((row) => row.part.group === group), item)),
+    h(
+      "thead",
+      {},
+      h(
+        "tr",
+        {},
+        ["Part", "Seen", "Adds", "vs. average"].map((name) => h("th", { scope: "col" }, name)),
+      ),
+    ),
+    groups.map((group) =>
+      body(
+        group,
+        rows.filter((row) => row.part.group === group),
+        item,
+      ),
+    ),
     h("tfoot", {}, h("tr", {}, h("th", { scope: "row" }, "Score"), h("td"), ...numbers(item.score, average))),
   );
 }
@@ -51,12 +68,22 @@ function body(group, rows, item) {
     "tbody",
     {},
     several &&
-      h("tr", {}, h("th", { scope: "rowgroup" }, swatch(), h("b", {}, GROUPS[group])), h("td"), ...numbers(sum("adds"), sum("average"))),
+      h(
+        "tr",
+        {},
+        h("th", { scope: "rowgroup" }, swatch(), h("b", {}, GROUPS[group])),
+        h("td"),
+        ...numbers(sum("adds"), sum("average")),
+      ),
     rows.map(({ part, adds, average }) =>
       h(
         "tr",
         { class: several ? "within" : null },
-        h("th", { scope: "row", title: part.name }, several ? part.label : [swatch(), h("b", {}, GROUPS[group]), part.label && `, ${part.label}`]),
+        h(
+          "th",
+          { scope: "row", title: part.name },
+          several ? part.label : [swatch(), h("b", {}, GROUPS[group]), part.label && `, ${part.label}`],
+        ),
         h("td", { class: "raw" }, seen(part, item)),
         ...numbers(adds, average),
       ),
