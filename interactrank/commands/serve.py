@@ -28,11 +28,9 @@ def run(options: argparse.Namespace) -> int:
     from interactrank.core.settings import ConfigError, parse_config
     from interactrank.core.versions import check
     from interactrank.core.yaml_file import read_yaml
-    from interactrank.server.extras import check_extra
     from interactrank.server.settings import ServerSettings
 
     check()
-    check_extra()
     if (options.export is None) == (options.config is None):
         raise ConfigError("name an export, or a config with --config; not both")
     values = {} if options.config is None else read_yaml(options.config)

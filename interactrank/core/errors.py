@@ -11,6 +11,7 @@ All of them derive from :class:`UserError` and from the built-in error that fits
         DamagedIndexError           an index of engagement counts was changed or cut off
         DatasetError                a log cannot be prepared, or a prepared dataset cannot be read
             IdRangeError            an id of a batch is outside of its table
+        EventLogError               events could not be kept, or their log cannot be read
         IncompatibleVersionsError   torch, torchrec and FBGEMM do not go together
         ItemEmbeddingsError         a directory is not a complete export of item embeddings
         LaunchError                 the ranks of a job could not be started, or one of them failed
@@ -23,6 +24,7 @@ All of them derive from :class:`UserError` and from the built-in error that fits
         RegistryError               a metric, baseline or model of that name is unknown or taken
         RequestError                a request to the pre-ranker cannot be ranked
         RunDirectoryError           a directory does not hold the model that is asked for
+        ServerError                 a service cannot start
         ServiceError                a service does not answer as an experiment needs it
         ShardingError               tables, settings and ranks do not go together
             PlanError               the embedding tables do not fit the cluster

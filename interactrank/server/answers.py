@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from datetime import datetime, timezone
 from typing import Any
 
 import orjson
@@ -13,7 +14,7 @@ from interactrank.server.arrow_bodies import ARROW, write_ranking
 from interactrank.server.served import Opened
 from interactrank.serving.ranking import Ranking
 
-__all__ = ["json_answer", "ranking_answer"]
+__all__ = ["json_answer", "milliseconds", "ranking_answer"]
 
 
 def json_answer(content: Any, status: int = 200, headers: dict[str, str] | None = None) -> Response:
@@ -22,7 +23,17 @@ def json_answer(content: Any, status: int = 200, headers: dict[str, str] | None 
     return Response(body, status, headers, media_type="application/json")
 
 
-def ranking_answer(request: Request, ranking: Ranking, opened: Opened, request_id: str) -> Response:
+def milliseconds(at: int | datetime) -> int:
+    """Return a time as the pre-ranker reads it: one without a zone is in UTC."""
+    if isinstance(at, int):
+        return at
+    zoned = at if at.tzinfo is not None else at.replace(tzinfo=timezone.utc)
+    return int(zoned.timestamp() * 1000)
+
+
+def ranking_answer(
+    request: Request, ranking: Ranking, opened: Opened, request_id: str, at: int | datetime
+) -> Response:
     """Return a ranking in what the request accepts.
 
     Args:
@@ -30,10 +41,12 @@ def ranking_answer(request: Request, ranking: Ranking, opened: Opened, request_i
         ranking: its results.
         opened: who made it.
         request_id: by which engagements name it.
+        at: the time for which it was ranked.
     """
     facts: dict[str, Any] = {
         **opened.to_json(),
         "request_id": request_id,
+        "time": milliseconds(at),
         "degraded": ranking.degraded,
         "unknown": ranking.unknown,
     }

@@ -19,6 +19,7 @@ from interactrank.server import page
 from interactrank.server.access import Access
 from interactrank.server.answers import json_answer
 from interactrank.server.failures import Refusal
+from interactrank.server.items import ItemWriter
 from interactrank.server.ranking import Ranker
 from interactrank.server.request_times import log_slow
 from interactrank.server.service import Service
@@ -47,6 +48,7 @@ def make_app(settings: ServerSettings, routes: Sequence[BaseRoute] = ()) -> Star
     own = [
         Route("/rank", around(ranker.rank), methods=["POST"]),
         Route("/explain", around(ranker.explain), methods=["POST"]),
+        Route("/items", around(ItemWriter(service).write, writes=True), methods=["POST"]),
         Route("/events", around(service.not_yet, writes=True), methods=["POST"]),
         Route("/healthz", around(service.health), methods=["GET"]),
         Route("/readyz", around(service.ready), methods=["GET"]),
@@ -98,6 +100,7 @@ class _Around:
                 response = json_answer(failure.to_json(), 500)
             seconds = progress.taken
             metrics.requests.labels(path, response.status_code).inc()
+            metrics.waiting.set(self._service.lane.waiting)
             metrics.seconds.labels(path).observe(seconds)
             if seconds * 1000 > settings.slow_ms:
                 log_slow(path, response.status_code, progress, request.state.facts)

@@ -16,7 +16,7 @@ from interactrank.server.settings import Limits
 from interactrank.serving.live_requests import SESSION_START
 from interactrank.serving.live_sequences import SEQUENCE
 
-__all__ = ["Bodies", "Body", "bodies_of"]
+__all__ = ["LAST_MOMENT", "Bodies", "Body", "bodies_of", "object_of", "type_of"]
 
 LAST_MOMENT = 253_402_300_799_999  # milliseconds of the year 9999, the last of a datetime
 _NAMES = frozenset(dir(BaseModel))
@@ -69,16 +69,19 @@ def bodies_of(schema: SearchSchema, limits: Limits, fields: list[str], title: st
                 __base__=Body,
                 allowed=(ids | None, Field(None, description="ids of the only items that may be results")),
                 blocked=(ids, Field(default_factory=list, description="ids of items that may not")),
-                where=(_object(f"Where_{title}", dict.fromkeys(fields, (value | None, None))), None),
+                where=(object_of(f"Where_{title}", dict.fromkeys(fields, (value | None, None))), None),
             )
             | None,
             Field(None, description="which items may be results"),
         ),
         "head_weights": (
-            _object(f"HeadWeights_{title}", dict.fromkeys(schema.head_names, (number, None))) | None,
+            object_of(f"HeadWeights_{title}", dict.fromkeys(schema.head_names, (number, None))) | None,
             Field(None, description="weight of each head in the score; those of the export when left out"),
         ),
-        "model": (text | None, Field(None, description="which model answers; by the user when left out")),
+        "model": (
+            Literal[title] | None,
+            Field(None, description="which model answers; by the user when left out"),
+        ),
         "timeout_ms": (
             Annotated[int, Field(ge=1, le=limits.timeout_ms)] | None,
             Field(None, description="answer after this time with what is ready"),
@@ -88,7 +91,7 @@ def bodies_of(schema: SearchSchema, limits: Limits, fields: list[str], title: st
         numbers = Annotated[list[number], Field(max_length=limits.candidates)]
         ids_or_numbers = Annotated[list[text | int | None], Field(max_length=limits.candidates)]
         given = {f.name: (numbers if f.kind == "number" else ids_or_numbers, ...) for f in candidate}
-        parts["features"] = (_object(f"Features_{title}", given), Field(description="of each candidate"))
+        parts["features"] = (object_of(f"Features_{title}", given), Field(description="of each candidate"))
         parts["candidates"] = (ids, Field(description="ids of the items to rank"))
 
     def k(most: int, usual: int) -> tuple[Any, Any]:
@@ -108,7 +111,7 @@ def _columns(schema: SearchSchema, limits: Limits, title: str) -> type[Body]:
     moment = Annotated[int, Field(ge=0, le=LAST_MOMENT)] | datetime
     fields: dict[str, Any] = {e.query: (text, ...)}
     for name in event_columns(schema):
-        fields[name] = (_column(schema, name, "events", limits), ...)
+        fields[name] = (type_of(schema, name, "events", limits), ...)
     identity = text | int | None
     for who in (e.user, e.session):
         if who is not None and who not in fields:
@@ -117,7 +120,7 @@ def _columns(schema: SearchSchema, limits: Limits, title: str) -> type[Body]:
         described = Field(None, description="milliseconds since 1970, or a text such as 2024-05-01T12:00:00Z")
         fields[e.time] = (moment | None, described)
     for name in user_columns(schema) if schema.users is not None else []:
-        fields.setdefault(name, (_column(schema, name, "users", limits), None))
+        fields.setdefault(name, (type_of(schema, name, "users", limits), None))
     if schema.sequence is not None:
         engagement: Any = Literal[tuple(schema.sequence_engagements)]
         event = create_model(
@@ -132,10 +135,10 @@ def _columns(schema: SearchSchema, limits: Limits, title: str) -> type[Body]:
         fields[SEQUENCE] = (Annotated[list[event], Field(max_length=limits.sequence)] | None, described)
         if schema.sequence.end == "session":
             fields[SESSION_START] = (moment | None, None)
-    return _object(f"Request_{title}", fields)
+    return object_of(f"Request_{title}", fields)
 
 
-def _column(schema: SearchSchema, name: str, file: str, limits: Limits) -> Any:
+def type_of(schema: SearchSchema, name: str, file: str, limits: Limits) -> Any:
     """Return the type of a column: that of the feature that reads it, else that of a segment."""
     text = Annotated[str, Field(max_length=limits.text)]
     for f in schema.features.request:
@@ -150,7 +153,7 @@ def _column(schema: SearchSchema, name: str, file: str, limits: Limits) -> Any:
     return text | int | None
 
 
-def _object(title: str, fields: dict[str, Any]) -> type[Body]:
+def object_of(title: str, fields: dict[str, Any]) -> type[Body]:
     """Return a model with fields of any names; pydantic refuses some, which become aliases."""
     made: dict[str, Any] = {}
     for n, (name, (kind, default)) in enumerate(fields.items()):

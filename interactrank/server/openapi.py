@@ -37,10 +37,32 @@ class RankAnswer(BaseModel):
     model: str
     version: str
     request_id: str
+    time: int
     degraded: bool
     unknown: list[str]
     ids: list[str]
     scores: list[float]
+
+
+class RecordAnswer(BaseModel):
+    """What became of events."""
+
+    events: int
+    unknown: list[str]
+
+
+class ItemsDone(BaseModel):
+    """What became of items in a model."""
+
+    version: str
+    new: int
+    changed: int
+
+
+class ItemsAnswer(BaseModel):
+    """What became of items."""
+
+    models: dict[str, ItemsDone]
 
 
 class Why(BaseModel):
@@ -71,7 +93,10 @@ def openapi_document(models: Models, settings: ServerSettings) -> dict[str, Any]
     schemas: dict[str, Any] = {}
     rank = _any_of([of.opened.bodies.rank for of in models], schemas)
     explain = _any_of([of.opened.bodies.explain for of in models], schemas)
+    events = _any_of([next(iter(models)).opened.written.events], schemas)
+    items = _any_of([of.opened.written.items for of in models], schemas)
     refused = (400, 413, 415, 421, 422, 503)
+    writes = (400, 401, 403, 413, 415, 421, 422, 501, 503)
     return {
         "openapi": "3.1.0",
         "info": {"title": "interactrank", "version": __version__},
@@ -80,6 +105,17 @@ def openapi_document(models: Models, settings: ServerSettings) -> dict[str, Any]
                 "rank candidates, or the whole catalogue", rank, RankAnswer, schemas, refused, ARROW
             ),
             "/explain": _post("rank, with the parts of each score", explain, ExplainAnswer, schemas, refused),
+            "/events": _post(
+                "record what was shown and engaged with", events, RecordAnswer, schemas, writes, secured=True
+            ),
+            "/items": _post(
+                "add or replace items; ranked when this answers",
+                items,
+                ItemsAnswer,
+                schemas,
+                writes,
+                secured=True,
+            ),
             "/healthz": _get("whether the process answers"),
             "/readyz": _get("whether requests should come here", 503),
             "/version": _get("models, versions and shares"),
@@ -100,6 +136,7 @@ def _post(
     schemas: dict[str, Any],
     refused: Iterable[int],
     *more_types: str,
+    secured: bool = False,
 ) -> dict[str, Any]:
     """Return a path that takes a body."""
     binary: dict[str, Any] = {name: {"schema": {"type": "string", "format": "binary"}} for name in more_types}
@@ -113,7 +150,7 @@ def _post(
         "requestBody": {"required": True, "content": content},
         "responses": responses,
     }
-    return {"post": operation}
+    return {"post": {**operation, "security": [{"token": []}, {}]} if secured else operation}
 
 
 def _get(summary: str, *refused: int, media_type: str = "application/json") -> dict[str, Any]:

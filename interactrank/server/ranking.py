@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 import uuid
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -15,6 +16,7 @@ from interactrank.server.bodies import Body
 from interactrank.server.progress import Progress
 from interactrank.server.served import Opened
 from interactrank.server.service import Service
+from interactrank.server.swap import RecordedRequest
 from interactrank.server.validation import JSON, choice_of, content_type, invalid, read_body, validated
 from interactrank.serving import RequestError
 from interactrank.serving.ranking import Ranking
@@ -65,8 +67,9 @@ class Ranker:
         explain: bool = False,
     ) -> Response:
         asked = body.model_dump(by_alias=True, exclude_unset=True)
-        if (name := asked.get("model")) is not None:
-            self._service.models.choose(name, {})  # an unknown name is refused
+        at = opened.ranker.schema.events.time
+        if asked["request"].get(at) is None:
+            asked["request"][at] = time.time_ns() // 1_000_000
         candidates = asked.get("candidates") if columns is None else columns.candidates
         features = asked.get("features") if columns is None else columns.features or None
         k: int = body.k  # type: ignore[attr-defined]
@@ -83,7 +86,10 @@ class Ranker:
 
         found = await self._service.lane.rank(progress, job)
         self._count(opened, found, progress)
-        return ranking_answer(request, found, opened, uuid.uuid4().hex)
+        self._service.models.served[opened.name].recorder.keep(
+            RecordedRequest(asked["request"], candidates, features)
+        )
+        return ranking_answer(request, found, opened, uuid.uuid4().hex, asked["request"][at])
 
     def _count(self, opened: Opened, found: Ranking, progress: Progress) -> None:
         metrics = self._service.metrics

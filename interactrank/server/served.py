@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import hashlib
 import itertools
-from collections.abc import Mapping
+import threading
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from interactrank.core.errors import UserError
 from interactrank.server.bodies import Bodies, bodies_of
 from interactrank.server.failures import Refusal
+from interactrank.server.request_times import log_event
 from interactrank.server.settings import Limits, ServedModel
+from interactrank.server.swap import Recorder, open_verified, stamp_of, warm
+from interactrank.server.written_bodies import WrittenBodies, written_bodies_of
 from interactrank.serving import PreRanker
 
 __all__ = ["Models", "Opened", "Served"]
@@ -28,6 +33,7 @@ class Opened:
     def __init__(self, name: str, ranker: PreRanker, limits: Limits) -> None:
         self.name, self.ranker = name, ranker
         self.bodies: Bodies = bodies_of(ranker.schema, limits, ranker.filters.fields, name)
+        self.written: WrittenBodies = written_bodies_of(ranker.schema, limits, name)
 
     @property
     def version(self) -> str:
@@ -40,25 +46,55 @@ class Opened:
 
 
 class Served:
-    """A model: its export and the version that answers now.
+    """A model: its export, the version that answers now, and the requests by which the next one is warmed.
 
     Args:
         name: of the model.
         export: its folder.
         limits: of the service.
+
+    Attributes:
+        opened: the version that answers; a request reads it once.
+        refused: why the version that is current was not switched to; None if it was.
+
+    Raises:
+        ArtifactError: it cannot be opened, or ranks wrongly.
     """
 
     def __init__(self, name: str, export: Path, limits: Limits) -> None:
         self.name, self.export, self.limits = name, export, limits
-        self.opened = self.open()
+        self.recorder = Recorder()
+        self.refused: str | None = None
+        self._swapping = threading.Lock()
+        self._seen = stamp_of(export)
+        ranker = PreRanker.open(export)
+        warm(ranker, [])
+        self.opened = Opened(name, ranker, limits)
 
-    def open(self) -> Opened:
-        """Open the version that ``current.json`` names.
+    def is_behind(self) -> bool:
+        """Return whether something was published that was not looked at."""
+        return stamp_of(self.export) not in (None, self._seen)
 
-        Raises:
-            ArtifactError: it cannot be opened.
-        """
-        return Opened(self.name, PreRanker.open(self.export), self.limits)
+    def swap(self) -> str:
+        """Look at what was published and switch to it; return ``done``, ``same`` or ``refused``."""
+        with self._swapping:
+            return self._swap()
+
+    def _swap(self) -> str:
+        self._seen = stamp_of(self.export)
+        old = self.opened
+        if self._seen is not None and self._seen[0] == old.version:
+            self.refused = None
+            return "same"
+        try:
+            ranker = open_verified(self.export, old.ranker.version, self.recorder.requests())
+        except (UserError, OSError) as error:
+            self.refused = str(error)
+            log_event("swap_refused", model=self.name, version=old.version, reason=self.refused)
+            return "refused"
+        self.opened, self.refused = Opened(self.name, ranker, self.limits), None
+        log_event("swapped", model=self.name, version=self.opened.version, before=old.version)
+        return "done"
 
 
 class Models:
@@ -75,7 +111,7 @@ class Models:
         shares = list(itertools.accumulate(of.share for of in models.values()))
         self._ends = [end / shares[-1] for end in shares]
 
-    def __iter__(self) -> Any:
+    def __iter__(self) -> Iterator[Served]:
         return iter(self.served.values())
 
     def choose(self, name: str | None, request: Mapping[str, Any]) -> Opened:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 from starlette.requests import Request
@@ -33,16 +34,28 @@ class Service:
         self.models = Models(settings.models, settings.limits)
         self.lane = Lane(settings.limits.queue)
         self.metrics = Metrics()
-        self.metrics.waiting.set_function(lambda: self.lane.waiting)
         self.is_ready = False
 
     @asynccontextmanager
     async def lifespan(self, app: Any) -> AsyncIterator[None]:
-        """Be ready between start and end of the worker."""
+        """Be ready between start and end of the worker, and look for new versions."""
+        watcher = asyncio.create_task(self._watch())
         self.is_ready = True
         yield
         self.is_ready = False
+        watcher.cancel()
+        with suppress(asyncio.CancelledError):
+            await watcher
         self.lane.close()
+
+    async def _watch(self) -> None:
+        """Switch to new versions as they are published; a thread opens them, while requests go on."""
+        while True:
+            await asyncio.sleep(self.settings.poll_ms / 1000)
+            for served in self.models:
+                if served.is_behind():
+                    result = await asyncio.to_thread(served.swap)
+                    self.metrics.swaps.labels(served.name, result).inc()
 
     async def health(self, request: Request) -> Response:
         """Say that the process answers."""
@@ -67,6 +80,7 @@ class Service:
                 "event_time": served.opened.ranker.version.event_time,
                 "items": len(served.opened.ranker.ids),
                 "share": self.settings.models[served.name].share / total,
+                "refused": served.refused,
             }
             for served in self.models
         }

@@ -35,6 +35,7 @@ from interactrank.serving.artifact import (
     IDS,
     VECTORS,
     Version,
+    current_name,
     publish,
     version_folder,
 )
@@ -65,7 +66,7 @@ def refresh_items(artifact: Path, items: Path) -> Version:
 
     Raises:
         ArtifactError: the file lacks a column, has an id twice or cannot be read; or ``artifact`` is not an
-            export.
+            export, or another version of it was published meanwhile.
     """
     before = Version.current(artifact)
     table = _read(items, before)
@@ -89,6 +90,8 @@ def refresh_items(artifact: Path, items: Path) -> Version:
             }
             facts.pop("verify", None)
             _manifest(before, staging, facts).write(staging, seal=True)
+    if current_name(artifact) != before.name:
+        raise ArtifactError(f"'{artifact}' was published again meanwhile; refresh it again")
     publish(artifact, folder.name)
     return Version(folder)
 

@@ -83,4 +83,4 @@ def test_tree__names_end_in_error_in_the_order_of_the_alphabet():
 def test_tree__each_error_is_of_a_built_in_kind_too():
     """So that ``except ValueError`` of a library's user works."""
     for error in _descendants(UserError) - {UserError}:
-        assert issubclass(error, (ValueError, RuntimeError, ImportError, KeyError)), error
+        assert issubclass(error, (ValueError, RuntimeError, ImportError, KeyError, OSError)), error

@@ -42,6 +42,7 @@ def test_rank_gives_what_the_pre_ranker_gives(made: Exported, client: TestClient
     assert (answer["model"], answer["version"]) == ("main", ranker.version.name)
     assert not answer["degraded"]
     assert len(answer["request_id"]) == 32
+    assert answer["time"] == request["timestamp"]
 
 
 def test_rank_takes_candidates_filters_and_weights(made: Exported, client: TestClient) -> None:
@@ -134,7 +135,7 @@ def test_arrow_in_and_out_is_json_in_and_out(client: TestClient) -> None:
         ({"filters": {"where": {"categry": ["c1"]}}}, "filters.where.categry", "did you mean 'categories'"),
         ({"filters": {"where": {"categories": "c1"}}}, "filters.where.categories", "array"),
         ({"head_weights": {"lik": 1}}, "head_weights.lik", "did you mean 'like'"),
-        ({"model": "other"}, "model", "no 'other'; allowed: main"),
+        ({"model": "other"}, "model", "should be 'main', found 'other'"),
         ({"timeout_ms": 0}, "timeout_ms", "greater than or equal to 1"),
         ({"timeout_ms": 1001}, "timeout_ms", "less than or equal to 1000"),
         ({"kk": 5}, "kk", "did you mean 'k'"),
@@ -197,7 +198,13 @@ def test_health_version_and_metrics(made: Exported, client: TestClient) -> None:
     assert client.get("/readyz").json() == {"status": "ready"}
     version = PreRanker.open(made.artifact).version
     main = client.get("/version").json()["models"]["main"]
-    assert main == {"version": version.name, "event_time": version.event_time, "items": 12, "share": 1.0}
+    assert main == {
+        "version": version.name,
+        "event_time": version.event_time,
+        "items": 12,
+        "share": 1.0,
+        "refused": None,
+    }
     client.post("/rank", json={"request": REQUEST})
     client.post("/rank", json={"request": REQUEST, "k": 0})
     text = client.get("/metrics").text
@@ -240,8 +247,8 @@ def test_an_error_of_ours_is_told_without_its_text(
     def fail(*args: Any, **more: Any) -> None:
         raise RuntimeError("secret text")
 
-    monkeypatch.setattr(PreRanker, "rank", fail)
     with TestClient(make_app(settings_of(made.artifact)), base_url=HERE) as client:
+        monkeypatch.setattr(PreRanker, "rank", fail)
         found = client.post("/rank", json={"request": REQUEST})
     assert found.status_code == 500
     assert "secret" not in found.text

@@ -14,7 +14,7 @@ One row an event of the log, in the order of its files:
     true_probability  DOUBLE      NULL without events.true_probability
     event_time        BIGINT      milliseconds since 1970 of the engagement; NULL if it is not known
     shown             BOOLEAN     whether the row is an impression
-    e_*               BOOLEAN     whether each engagement happened: its count is above 0
+    e_*               DOUBLE      count of each engagement
     k_*               DOUBLE or VARCHAR  each candidate feature; NULL where it is not known
     c_*               as in file  the columns that request features and segments need
     unknown_item      VARCHAR     the item's id if it is not in ``items``
@@ -94,13 +94,11 @@ def stage_parsed(db: duckdb.DuckDBPyConnection, table: RawTable, schema: SearchS
     e = schema.events
     units = {c: e.time_unit or time_unit(db, table, c) for c in (e.time, e.event_time) if c is not None}
     case = " ".join(f"WHEN {test} THEN {literal(kind)}" for kind, test in _kinds_of_malformed(e))
-    happened = [f"{name} > 0 AS {name}" for n in e.engagements for name in [quote(engagement(n))]]
-    replaced = f"REPLACE ({', '.join(happened)})" if happened else ""
     rows = table.select(lambda types: _typed_columns(schema, table, types, units))
     db.execute(
         f"""CREATE TABLE parsed AS
-        SELECT p.* EXCLUDE (item_id, timed) {replaced},
-            CASE WHEN item IS NULL THEN item_id END AS unknown_item, CASE {case} END AS malformed
+        SELECT p.* EXCLUDE (item_id, timed), CASE WHEN item IS NULL THEN item_id END AS unknown_item,
+            CASE {case} END AS malformed
         FROM (SELECT r.*, i.rowid::INTEGER AS item
               FROM (SELECT row_number() OVER () AS row, f.* FROM ({rows}) f) r
               LEFT JOIN items i ON i.id = r.item_id) p"""
@@ -245,4 +243,4 @@ def _count_early(db: duckdb.DuckDBPyConnection, file: str, schema: SearchSchema,
 
 def _engaged(schema: SearchSchema) -> str:
     """Return SQL: whether anything happened in a row of ``parsed``."""
-    return " OR ".join(quote(engagement(n)) for n in schema.events.engagements)
+    return " OR ".join(f"{quote(engagement(n))} > 0" for n in schema.events.engagements)
