@@ -16,10 +16,12 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torchrec.distributed.model_parallel import DistributedModelParallel
 from torchrec.distributed.train_pipeline import PrefetchTrainPipelineSparseDist, TrainPipelineSparseDist
+from torchrec.distributed.train_pipeline.pipeline_context import TrainPipelineContext
 from torchrec.distributed.train_pipeline.tracing import Tracer, _get_leaf_module_names
 from torchrec.streamable import Pipelineable
 
 from interactrank.core.errors import TrainingError
+from interactrank.sharding.one_exchange import one_exchange
 from interactrank.sharding.torchrec_patches.cache_locks import unlock_caches
 from interactrank.training.batch_protocol import count_samples, move_batch, sample_unit
 from interactrank.training.optimizers import TrainingOptimizer
@@ -144,6 +146,15 @@ class PlainPipeline:
         """Do nothing."""
 
 
+class _SparseDist(TrainPipelineSparseDist):
+    """TorchRec's pipeline, with the ids of all collections in one message."""
+
+    def wait_sparse_data_dist(self, context: TrainPipelineContext) -> None:
+        """Wait for how many ids go where, and send them."""
+        with one_exchange():
+            super().wait_sparse_data_dist(context)
+
+
 class OverlappedPipeline:
     """TorchRec's pipelines, which prefetch up to two batches.
 
@@ -163,7 +174,7 @@ class OverlappedPipeline:
         *,
         prefetch: bool = False,
     ) -> None:
-        kind = PrefetchTrainPipelineSparseDist if prefetch else TrainPipelineSparseDist
+        kind = PrefetchTrainPipelineSparseDist if prefetch else _SparseDist
         self.dmp = dmp
         self.forward = forward
         self.pipeline = kind(dmp, optimizer, dmp.device, custom_model_fwd=forward)
