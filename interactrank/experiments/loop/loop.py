@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from interactrank.core.extras import require
 from interactrank.core.files import atomic_write_text
 from interactrank.core.settings import ConfigError
 from interactrank.experiments.loop.arms import ARMS, Arm, bm25_of
@@ -64,6 +65,7 @@ def simulate_loop(
     Raises:
         ConfigError: the config simulates nothing, stops early, or leaves no days or candidates for what is
             asked; or the folder holds another experiment.
+        MissingExtraError: matplotlib is not installed.
         ServiceError: the server does not answer with the exports of last night.
     """
     if config.simulate is None:
@@ -71,6 +73,7 @@ def simulate_loop(
     if config.training.early_stopping is not None:
         raise ConfigError("training.early_stopping: the loop has no validation requests; set it to null")
     bm25_of(config.search)
+    require("matplotlib", "report")  # before, not after, all that takes long
     site = Site(config.simulate, days, shown)
     own: dict[str, Any] = {
         "days_served": days,

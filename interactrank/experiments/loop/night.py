@@ -133,6 +133,7 @@ class Nights:
             return dict(json.loads(done.read_text()))
         costs: Costs = {}
         steps(costs)
+        logger.info("night %s: %.0f s", name, sum(costs.values()))
         atomic_write_text(done, json.dumps(costs) + "\n")
         return costs
 
