@@ -36,6 +36,8 @@ class Arm:
         trains: whether the model goes on training every night.
         exports: whether it is exported every night, with the histories until then.
         shown: whether users see it; else it ranks all searches without being seen.
+        live: whether what users do counts in the next search, and not from the next night on; such an arm is
+            not shown, so that what it ranks by is what the users of the other arms do.
     """
 
     name: str
@@ -44,6 +46,7 @@ class Arm:
     trains: bool
     exports: bool
     shown: bool = True
+    live: bool = False
 
 
 ARMS = (
@@ -53,6 +56,15 @@ ARMS = (
     Arm("frozen", "InteractRank, export of day 0", "interactrank", trains=False, exports=False),
     Arm(
         "histories", "InteractRank, weights of day 0", "interactrank", trains=False, exports=True, shown=False
+    ),
+    Arm(
+        "live",
+        "InteractRank, clicks count at once",
+        "interactrank",
+        trains=True,
+        exports=True,
+        shown=False,
+        live=True,
     ),
 )
 
@@ -81,6 +93,27 @@ class ModelRanker:
     ) -> list[list[str]]:
         """Return the ids of the k best candidates of each of R requests, the best first."""
         return [ranking.ids for ranking in self._pre_ranker.rank_many(requests, candidates, k)]
+
+    def best_live(
+        self,
+        requests: Sequence[Mapping[str, Any]],
+        candidates: Sequence[Sequence[str]],
+        k: int,
+        events: Sequence[Sequence[Mapping[str, Any]]],
+    ) -> list[list[str]]:
+        """Rank one request after the other; what became of each is recorded before the next one.
+
+        Args:
+            requests: R of them, in order of time.
+            candidates: of each.
+            k: results of each.
+            events: rows of a log of each.
+        """
+        found = []
+        for request, of, rows in zip(requests, candidates, events, strict=True):
+            found += self.best([request], [of], k)
+            self._pre_ranker.record(rows)
+        return found
 
 
 class Bm25Ranker:

@@ -107,12 +107,18 @@ class Nights:
         """Open what ranks for each arm from now on.
 
         Args:
-            server: address of a service with the exports of ``serve.yaml``, which answers instead of them.
+            server: address of a service with the exports of ``serve.yaml``, which answers for all arms but
+                live ones.
         """
-        exports = {arm.name: self._output / "exports" / arm.name for arm in self._arms if arm.model}
+        exports = {
+            arm.name: self._output / "exports" / arm.name for arm in self._arms if arm.model is not None
+        }
         config = self._output / "serve.yaml"
         if server is not None and not config.exists():
-            write_service_config(config, exports)
+            asked = {
+                arm.name: exports[arm.name] for arm in self._arms if arm.model is not None and not arm.live
+            }
+            write_service_config(config, asked)
             logger.info(
                 "searches go to %s; if it does not run: interactrank serve --config %s", server, config
             )
@@ -120,7 +126,7 @@ class Nights:
         for arm in self._arms:
             if arm.model is None:
                 found[arm.name] = Bm25Ranker(PreparedDataset(self.dataset))
-            elif server is None:
+            elif server is None or arm.live:
                 found[arm.name] = ModelRanker(PreRanker.open(exports[arm.name]))
             else:
                 version = str(current_name(exports[arm.name]))

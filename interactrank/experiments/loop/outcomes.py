@@ -13,7 +13,8 @@ import numpy as np
 import numpy.typing as npt
 
 from interactrank.core.atomic_directory import atomic_directory
-from interactrank.experiments.loop.arms import Arm, Ranker, arm_of_users
+from interactrank.data.extras import pq
+from interactrank.experiments.loop.arms import Arm, ModelRanker, Ranker, arm_of_users
 from interactrank.experiments.loop.site import Day, Site
 
 __all__ = ["BOUNDS", "Outcomes", "join", "load_outcomes", "serve_day"]
@@ -47,15 +48,28 @@ def serve_day(
         folder: of the day; gets ``events.parquet`` and ``outcomes.npz``.
     """
     searches = day.searches
-    lists = {arm.name: day.slots(rankers[arm.name].best(requests, day.items, site.shown)) for arm in arms}
+    lists = {
+        arm.name: day.slots(rankers[arm.name].best(requests, day.items, site.shown))
+        for arm in arms
+        if not arm.live
+    }
     bounds = {"optimum": site.optimum(day), "retrieval": day.slot[:, : site.shown]}
     seen = np.array([number for number, arm in enumerate(arms) if arm.shown])
-    arm = seen[arm_of_users(searches.user, len(seen), f"loop-{site.settings.seed}")]
-    shown = np.stack(list(lists.values()))[arm, np.arange(len(searches))]
+    arm_of = seen[arm_of_users(searches.user, len(seen), f"loop-{site.settings.seed}")]
+    shown = bounds["retrieval"].copy()
+    for number in seen.tolist():
+        shown[arm_of == number] = lists[arms[number].name][arm_of == number]
     responses = site.respond(day, shown)
+    log = site.log(searches, shown, responses)
+    for arm in arms:
+        if arm.live:
+            ranker = rankers[arm.name]
+            assert isinstance(ranker, ModelRanker)
+            rows = [log.slice(n * site.shown, site.shown).to_pylist() for n in range(len(searches))]
+            lists[arm.name] = day.slots(ranker.best_live(requests, day.items, site.shown, rows))
     outcomes: Outcomes = {
         "user": searches.user,
-        "arm": arm,
+        "arm": arm_of,
         "engaged": responses.engaged.sum(axis=1).astype(np.float64),
         "expected.chance": site.chance(day),
     }
@@ -63,7 +77,7 @@ def serve_day(
         probability = site.respond(day, slots).probability
         outcomes[f"expected.{name}"] = probability.sum(axis=1, dtype=np.float64)
     with atomic_directory(folder, last=_FILE) as partial:
-        site.write_served(partial, searches, shown, responses)
+        pq.write_table(log, partial / "events.parquet")
         with (partial / _FILE).open("wb") as file:
             np.savez(file, **outcomes)  # type: ignore[arg-type]  # its stub takes no mapping
     return outcomes

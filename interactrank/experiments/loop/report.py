@@ -30,6 +30,7 @@ CLAIMS = (
     ("histories", "frozen", None),
     ("interactrank", "histories", None),
     ("interactrank", "frozen", None),
+    ("live", "interactrank", None),
 )
 """Arm, arm that it should be above, and the lift that the paper's online experiment found.
 

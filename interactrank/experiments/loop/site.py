@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from interactrank.core.atomic_directory import atomic_directory
 from interactrank.core.settings import ConfigError
-from interactrank.data.extras import pq
+from interactrank.data.extras import pa, pq
 from interactrank.data.simulator import SimulationSettings
 from interactrank.data.simulator.behaviour import Block, blocks, retrieve
 from interactrank.data.simulator.responses import Responses, attraction, respond
@@ -124,11 +124,11 @@ class Site:
                     if len(past):
                         writer.write_table(event_table(self.settings, self.world, past))
 
-    def write_served(self, folder: Path, searches: Searches, slot: Ints, responses: Responses) -> None:
-        """Write what was shown and what became of it as rows of a log."""
+    def log(self, searches: Searches, slot: Ints, responses: Responses) -> pa.Table:
+        """Return what was shown, [R, K] places in the pools, and what became of it as R * K rows of a log."""
         item = self.world.intents.pool[searches.intent[:, None], slot]
         block = Block(searches, np.ones(slot.shape, bool), item, responses)
-        pq.write_table(event_table(self.settings, self.world, block), folder / "events.parquet")
+        return event_table(self.settings, self.world, block)
 
     def respond(self, day: Day, slot: Ints) -> Responses:
         """Return what the searchers of a day do with lists [R, K] of places in their pools.

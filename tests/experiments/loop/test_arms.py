@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -14,7 +16,7 @@ from interactrank.data.loading.prepared_requests import PreparedRequests
 from interactrank.data.prepared.columns import CANDIDATES, QUERY
 from interactrank.data.prepared.dataset import PreparedDataset
 from interactrank.evaluation.scorers.bm25 import Bm25Scorer
-from interactrank.experiments.loop.arms import ARMS, Bm25Ranker, arm_of_users, bm25_of
+from interactrank.experiments.loop.arms import ARMS, Bm25Ranker, ModelRanker, arm_of_users, bm25_of
 from interactrank.runs.datasets import prepare_dataset, simulate_log
 from tests.experiments.loop.world import config
 
@@ -64,3 +66,26 @@ def test_users_stay_in_their_arm_and_arms_are_equally_large() -> None:
 def test_arms_have_names_of_their_own() -> None:
     assert len({arm.name for arm in ARMS}) == len({arm.title for arm in ARMS}) == len(ARMS)
     assert not [arm for arm in ARMS if arm.trains and not arm.exports]  # it would be in vain
+    assert not [arm for arm in ARMS if arm.live and (arm.shown or arm.model is None)]
+
+
+def test_a_live_arm_records_each_request_before_the_next() -> None:
+    calls: list[Any] = []
+
+    class PreRanker:
+        def rank_many(self, requests: Any, candidates: Any, k: int) -> list[Any]:
+            calls.append(("rank", requests, candidates, k))
+            return [SimpleNamespace(ids=candidates[0][:k])]
+
+        def record(self, rows: Any) -> None:
+            calls.append(("record", rows))
+
+    ranker = ModelRanker(PreRanker())  # type: ignore[arg-type]
+    found = ranker.best_live([{"q": 1}, {"q": 2}], [["a", "b"], ["c"]], 1, [[{"click": 1}], [{"click": 0}]])
+    assert found == [["a"], ["c"]]
+    assert calls == [
+        ("rank", [{"q": 1}], [["a", "b"]], 1),
+        ("record", [{"click": 1}]),
+        ("rank", [{"q": 2}], [["c"]], 1),
+        ("record", [{"click": 0}]),
+    ]

@@ -16,7 +16,7 @@ from interactrank.experiments.loop.loop import simulate_loop
 from interactrank.serving.artifact import current_name
 from tests.experiments.loop.world import config
 
-SOME = tuple(arm for arm in ARMS if arm.name in ("bm25", "interactrank", "frozen"))
+SOME = tuple(arm for arm in ARMS if arm.name in ("bm25", "interactrank", "frozen", "live"))
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +37,7 @@ def test_what_is_served_is_what_is_learnt_from(unbroken: Path) -> None:
     past = 500 - sum(searches)
     assert dataset.num_requests("train") <= past + searches[0]
     assert len(dataset.manifest["segments"]) == 2
-    for arm, versions in (("interactrank", 2), ("frozen", 1)):
+    for arm, versions in (("interactrank", 2), ("frozen", 1), ("live", 2)):
         folders = sorted(path.name for path in (unbroken / "exports" / arm / "versions").iterdir())
         assert len(folders) == versions
         assert current_name(unbroken / "exports" / arm) == folders[-1]
@@ -47,6 +47,7 @@ def test_what_is_served_is_what_is_learnt_from(unbroken: Path) -> None:
     of = report["days"][0]["of"]
     # On the first day both are the same export, so that their lists are the same.
     assert of["interactrank"]["all_users"] == of["frozen"]["all_users"]
+    assert of["live"]["all_users"] != of["interactrank"]["all_users"]  # clicks of the day have counted
     assert of["optimum"]["all_users"]["value"] > of["interactrank"]["all_users"]["value"]
     assert (unbroken / "table.md").read_text().startswith("# The closed loop: 2 days")
     assert (unbroken / "loop.png").stat().st_size > 10_000
@@ -61,7 +62,7 @@ def test_who_is_killed_goes_on_where_it_stopped(
 
     def killed_in_the_first_night(*arguments: object, **options: object) -> object:
         calls.append(arguments)
-        if len(calls) == 3:  # after those before the first day
+        if len(calls) == 4:  # after those before the first day
             raise KeyboardInterrupt
         return real(*arguments, **options)  # type: ignore[arg-type]
 

@@ -16,11 +16,11 @@ from interactrank.experiments.loop.outcomes import Outcomes
 from interactrank.experiments.loop.plot import plot_loop
 from interactrank.experiments.loop.report import loop_report, markdown, size, verdict
 
-LEVELS = {"bm25": 1.0, "two_tower": 1.5, "interactrank": 1.8, "frozen": 1.8, "histories": 1.8}
+LEVELS = {"bm25": 1.0, "two_tower": 1.5, "interactrank": 1.8, "frozen": 1.8, "histories": 1.8, "live": 1.8}
 
 
 def outcomes(seed: int, requests: int = 4000) -> Outcomes:
-    """Expected engagements that differ by arm, and what is drawn by them; the last arm is not seen."""
+    """Expected engagements that differ by arm, and what is drawn by them; the last two arms are not seen."""
     rng = np.random.default_rng(seed)
     user = rng.integers(300, size=requests)
     arm = user % 4
