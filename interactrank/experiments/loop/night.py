@@ -110,26 +110,22 @@ class Nights:
             server: address of a service with the exports of ``serve.yaml``, which answers for all arms but
                 live ones.
         """
-        exports = {
-            arm.name: self._output / "exports" / arm.name for arm in self._arms if arm.model is not None
-        }
         config = self._output / "serve.yaml"
         if server is not None and not config.exists():
-            asked = {
-                arm.name: exports[arm.name] for arm in self._arms if arm.model is not None and not arm.live
-            }
-            write_service_config(config, asked)
+            asked = [arm.name for arm in self._arms if arm.model is not None and not arm.live]
+            write_service_config(config, {name: self._export_of(name) for name in asked})
             logger.info(
                 "searches go to %s; if it does not run: interactrank serve --config %s", server, config
             )
         found: dict[str, Ranker] = {}
         for arm in self._arms:
+            export = self._export_of(arm.name)
             if arm.model is None:
                 found[arm.name] = Bm25Ranker(PreparedDataset(self.dataset))
             elif server is None or arm.live:
-                found[arm.name] = ModelRanker(PreRanker.open(exports[arm.name]))
+                found[arm.name] = ModelRanker(PreRanker.open(export))
             else:
-                version = str(current_name(exports[arm.name]))
+                version = str(current_name(export))
                 found[arm.name] = ServiceRanker(server, arm.name, version, config=config)
         return found
 
@@ -146,11 +142,12 @@ class Nights:
     def _model(self, model: str | None, night: str) -> Path:
         return self._output / "models" / str(model) / night
 
+    def _export_of(self, arm: str) -> Path:
+        return self._output / "exports" / arm
+
     def _export(self, costs: Costs, arm: Arm, night: str) -> None:
         with timed(costs, f"export {arm.name}"):
-            export_trained(
-                self._model(arm.model, night), self._output / "exports" / arm.name, data=self.dataset
-            )
+            export_trained(self._model(arm.model, night), self._export_of(arm.name), data=self.dataset)
 
 
 @contextmanager
