@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 from typing import Any
-from weakref import WeakKeyDictionary
 
 from interactrank.core.settings import near
 from interactrank.server.page.columns import Compared, average, compare
@@ -30,7 +29,7 @@ class Answers:
 
     def __init__(self, rankers: Rankers) -> None:
         self._rankers = rankers
-        self._shown: WeakKeyDictionary[PreRanker, Shown] = WeakKeyDictionary()
+        self._shown: dict[str, Shown] = {}  # a version that is not served any more is not held
 
     def about(self, model: str | None) -> dict[str, Any]:
         """Return what the form and the labels of the page are made of."""
@@ -112,17 +111,19 @@ class Answers:
         names = self._models()
         if name is not None and name not in names:
             raise RequestError(f"model: there is none called '{name}'{near(name, names)}")
-        return self._show(self._rankers()[names[0] if name is None else name])
+        chosen = names[0] if name is None else name
+        return self._show(chosen, self._rankers()[chosen])
 
     def _two_tower(self, shown: Shown) -> Shown | None:
-        others = (r for r in self._rankers().values() if _is_two_tower(r) and r is not shown.ranker)
+        others = ((n, r) for n, r in self._rankers().items() if _is_two_tower(r) and r is not shown.ranker)
         found = next(others, None)
-        return None if found is None else self._show(found)
+        return None if found is None else self._show(*found)
 
-    def _show(self, ranker: PreRanker) -> Shown:
-        if ranker not in self._shown:
-            self._shown[ranker] = Shown(ranker)
-        return self._shown[ranker]
+    def _show(self, name: str, ranker: PreRanker) -> Shown:
+        shown = self._shown.get(name)
+        if shown is None or shown.ranker is not ranker:
+            shown = self._shown[name] = Shown(ranker)
+        return shown
 
 
 def _is_two_tower(ranker: PreRanker) -> bool:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import re
+import weakref
 from importlib.resources import files
 from typing import Any
 
@@ -98,6 +100,17 @@ def test_a_two_tower_model_has_its_own_column(ranker: PreRanker) -> None:
     assert client.get("/page/about").json()["models"] == ["main"]
 
 
+def test_another_version_answers_the_next_search_and_the_old_one_is_released(ranker: PreRanker) -> None:
+    served = {"main": PreRanker(ranker.version)}
+    client = TestClient(Starlette(routes=routes(lambda: served)))
+    search(client)
+    old = weakref.ref(served["main"])
+    served["main"] = PreRanker(ranker.version)
+    search(client)
+    gc.collect()
+    assert old() is None
+
+
 def test_the_sequence_is_what_the_model_reads_and_a_click_changes_it(page: TestClient) -> None:
     before = search(page)
     click = {"item": "i4", "engagement": "save", "time": SEARCH["time"] - 1000, "query": "hat"}
@@ -135,19 +148,6 @@ def test_suggestions_begin_with_the_text_and_then_have_a_word_that_does(page: Te
     users = page.get("/page/users", params={"typed": "u"}).json()["suggestions"]
     assert {s["value"] for s in users} == {f"u{n}" for n in range(7)}
     assert page.get("/page/users", params={"typed": "nobody"}).json() == {"suggestions": []}
-
-
-def test_a_model_without_texts_ranks_and_says_why_there_is_no_bm25(ranker: PreRanker) -> None:
-    class Bare(PreRanker):
-        pass
-
-    bare = Bare(ranker.version)
-    entries = [f for f in bare.schema.cross_features if f.kind != "bm25"]
-    bare.schema = bare.schema.model_copy(update={"cross_features": entries})
-    client = TestClient(Starlette(routes=routes(lambda: {"main": bare})))
-    found = column(search(client), "bm25")
-    assert found["results"] is None
-    assert "no cross feature of kind bm25" in found["note"]
 
 
 @pytest.mark.parametrize(

@@ -55,7 +55,7 @@ function render(answer, before, asked, keepsFocus) {
   Object.assign(state, { answer, searched: asked });
   const against = byId("against").value === "average";
   byId("welcome").hidden = true;
-  byId("results").hidden = false;
+  byId("results").hidden = byId("skip").hidden = false;
   sequence.show(answer, about, asked.user, clicks.count);
   clicks.show(asked, about);
   byId("legend").replaceChildren(...legend(about.parts, against));

@@ -18,17 +18,19 @@ export function ago(hours) {
 
 /** Show the sequence of a search. */
 export function show(answer, about, user, fresh) {
-  const section = byId("sequence");
-  section.hidden = about.sequence === null;
+  byId("sequence").hidden = false;
   const count = answer.sequence.length;
   const who = user ? `user ${user}` : "nobody";
   const unknown = user && !answer.known_user ? " (not in the log)" : "";
   const logged = Object.entries(answer.logged)
     .map(([name, value]) => `${name} ${value}`)
     .join(", ");
+  const events =
+    count === about.sequence ? `the last ${count} events` : `${count} ${count === 1 ? "event" : "events"}`;
   byId("sequence-title").textContent =
-    `Sequence of ${who}${unknown}${logged ? ` (${logged})` : ""}: ` +
-    (count === about.sequence ? `the last ${count} events` : `${count} ${count === 1 ? "event" : "events"}`);
+    about.sequence === null
+      ? "The model reads no user sequence."
+      : `Sequence of ${who}${unknown}${logged ? ` (${logged})` : ""}: ${events}`;
   byId("events").replaceChildren(
     ...answer.sequence.map((event, n) =>
       h(
