@@ -36,6 +36,7 @@ SCRIPTS: dict[str, tuple[str, ...]] = {
     "evaluation": HARNESS,
     "scoring": HARNESS,
     "frontier": (),
+    "fresh": ("--trials", "1000"),
     "epochs": (),
     "position": ("--seeds", "1"),
     "overhead": HARNESS,

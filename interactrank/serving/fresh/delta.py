@@ -6,6 +6,7 @@ never changes: a row counts in all features of a request, or in none.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -23,9 +24,9 @@ from interactrank.schema import SearchSchema
 from interactrank.serving.fresh.counts import FreshCounts
 from interactrank.serving.fresh.new_events import NewEvents
 from interactrank.serving.fresh.recorded import Recorded
-from interactrank.serving.fresh.rows import EventRows
+from interactrank.serving.fresh.rows import NEVER, EventRows
 from interactrank.serving.fresh.runs import Runs, added, bytes_of, difference, removed
-from interactrank.serving.fresh.sequences import FreshSequences, UserEvents, events_without
+from interactrank.serving.fresh.sequences import FreshSequences, UserEvents
 
 __all__ = ["Delta", "Histories"]
 
@@ -93,8 +94,8 @@ class Delta:
                 self._runs[name] = added(self._runs[name], rows_more)
             if len(fewer.key):
                 self._runs[name] = removed(self._runs[name], fewer)
-        happened = [t for of in rows.happened for t in of if t < np.iinfo(np.int64).max]
-        last = max(self.histories.last, *rows.time, *happened)
+        happened = [t for of in rows.happened for t in of if t < NEVER]
+        last = max(self.histories.last, max(rows.time), max(happened, default=-1))
         self.histories = self._histories(sequences, last)
 
     def _histories(self, sequences: FreshSequences | None, last: int) -> Histories:
@@ -119,10 +120,9 @@ class Delta:
         before = self.histories.sequences
         if before is None:
             return None, lambda feature: iter(())
-        events = sorted(set(self._events(new)))
-        gone = set() if old is None else set(self._events(old))
-        fresh = UserEvents.of(events_without(events, gone))
-        lost = UserEvents.of(events_without(sorted(gone), set(events)))
+        events, gone = Counter(self._events(new)), Counter(() if old is None else self._events(old))
+        fresh = UserEvents.of(list((events - gone).elements()))
+        lost = UserEvents.of(list((gone - events).elements()))
         after = before.added(fresh)
         if len(lost.user):
             after = after.removed(lost)

@@ -64,6 +64,7 @@ class Fresh:
         self._delta, self._reader, self.log = delta, reader, log
         self._event_time, self._unknown_items = event_time, unknown_items
         self._lock = threading.Lock()
+        self._own: dict[Any, EventRows] = {}
         self._position = None if log is None else log.first()
         self._mark = None if log is None else log.mark(version)
         self.catch_up()
@@ -112,8 +113,12 @@ class Fresh:
                 with self._lock:
                     self._delta.add(found)
             else:
-                self.log.append(encode(columns))
-                self.catch_up()
+                position = self.log.append(encode(columns))
+                self._own[position] = found  # so that it is read once
+                try:
+                    self.catch_up()
+                finally:
+                    self._own.pop(position, None)
         return RecordResult(len(kept), found.unknown)
 
     def catch_up(self) -> None:
@@ -144,6 +149,9 @@ class Fresh:
 
     def _read(self, payload: bytes, position: Any) -> EventRows:
         """Return the rows of a record that the export does not have."""
+        rows = self._own.get(position)
+        if rows is not None:
+            return rows
         try:
             rows = self._reader.read(self._reader.checked(decode(payload)))
         except (RequestError, ValueError) as error:

@@ -26,6 +26,7 @@ __all__ = ["CLOCK_SKEW_MS", "NEVER", "EventReader", "EventRows", "now_ms", "some
 
 CLOCK_SKEW_MS = 60_000  # that much ahead may the clock of another machine be
 NEVER = int(np.iinfo(np.int64).max)
+PLAIN = frozenset((int, bool, type(None)))
 EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 FIRST_MS, LAST_MS = 315_532_800_000, 7_258_118_400_000  # 1980 to 2200, whose units have different lengths
 
@@ -98,10 +99,11 @@ class EventReader:
         known = set(names)
         for row in rows:
             if row.keys() != known:
-                more = [name for name in row if name not in known]
-                names += more
-                known.update(more)
-        for name in self.needed:
+                names = list(dict.fromkeys(name for row in rows for name in row))
+                break
+        else:  # all rows have the same columns, so that the first speaks for them
+            known = set(self.needed) - known
+        for name in self.needed if known else ():
             for n, row in enumerate(rows):
                 if name not in row:
                     others = [c for c in row if c not in self.needed]
@@ -163,8 +165,7 @@ class EventReader:
         )
 
     def _ids(self, columns: Mapping[str, list[Any]], name: str) -> list[str]:
-        found = [v if type(v) is str and not v.endswith("0") else id_text(v) for v in columns.get(name, [])]
-        found = [v or None for v in found]
+        found = [_id(v) for v in columns.get(name, [])]
         if None in found:
             raise RequestError(f"event {found.index(None)}: '{name}' is empty; every event needs one")
         return found  # type: ignore[return-value]  # None is not in it
@@ -195,6 +196,8 @@ class EventReader:
         return found
 
     def _time(self, n: int, name: str, value: Any) -> int:
+        if type(value) is int and self.schema.events.time_unit is None and FIRST_MS <= value <= LAST_MS:
+            return value  # as most are
         if isinstance(value, str):
             try:
                 value = datetime.fromisoformat(value.replace("Z", "+00:00"))
@@ -221,6 +224,8 @@ class EventReader:
 
     def _counts(self, values: list[Any], name: str) -> list[float]:
         found = [0.0 if v is None else v for v in values]
+        if PLAIN.issuperset(map(type, values)) and not any(v < 0 for v in found):
+            return found  # as most are; an infinity is a float
         for n, value in enumerate(found):
             if not isinstance(value, int | float | np.number | np.bool_) or not 0 <= value < math.inf:
                 raise RequestError(f"event {n}: '{name}' must be a count of 0 or more, found {values[n]!r}")
@@ -251,6 +256,13 @@ def some_rows(rows: EventRows, which: Sequence[int]) -> EventRows:
 def now_ms() -> int:
     """Return milliseconds since 1970."""
     return time.time_ns() // 1_000_000
+
+
+def _id(value: Any) -> str | None:
+    """Return what :func:`id_text` does, sooner for most."""
+    if type(value) is str and value and value[-1] != "0":
+        return value
+    return str(value) if type(value) is int else id_text(value)
 
 
 def _number(value: str) -> Any:
