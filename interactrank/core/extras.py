@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import importlib
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import ModuleType
@@ -21,6 +22,9 @@ _HIDDEN = {"bm25s": ("jax", "jax.lax")}
 bm25s runs JAX once, and JAX then keeps three quarters of a GPU's memory, which the training lacks. JAX serves
 its choice of the best alone, which is not called here.
 """
+
+
+_LOCK = threading.RLock()  # what one thread hides from an import, another's must not bring back
 
 
 class MissingExtraError(UserError, ImportError):
@@ -61,7 +65,7 @@ def require(package: str, extra: str) -> ModuleType:
 extra 'report': pip install 'interactrank[report]'
     """
     try:
-        with _hidden(_HIDDEN.get(package, ())):
+        with _LOCK, _hidden(_HIDDEN.get(package, ())):
             return importlib.import_module(package)
     except ModuleNotFoundError as error:
         if error.name is None or error.name.split(".")[0] != package.split(".")[0]:

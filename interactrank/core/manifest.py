@@ -11,6 +11,7 @@ from typing import Any
 
 from interactrank.core.errors import UserError
 from interactrank.core.files import atomic_write_text, sha256
+from interactrank.core.parallel import cores, in_order
 
 __all__ = ["MANIFEST", "Manifest", "ManifestError", "describe"]
 
@@ -49,7 +50,8 @@ class Manifest:
     def of(cls, folder: Path, facts: Mapping[str, Any]) -> Manifest:
         """Return the manifest of all files within a directory; each is read once."""
         paths = sorted(path for path in folder.rglob("*") if path.is_file())
-        return cls(facts, {path.relative_to(folder).as_posix(): describe(path) for path in paths})
+        found = in_order(describe, paths, cores())
+        return cls(facts, {p.relative_to(folder).as_posix(): of for p, of in zip(paths, found, strict=True)})
 
     @classmethod
     def read(cls, folder: Path) -> Manifest:

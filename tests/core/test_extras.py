@@ -1,8 +1,10 @@
 import importlib
 import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from interactrank.core import extras
 from interactrank.core.extras import MissingExtraError, require
 
 
@@ -55,3 +57,12 @@ def test_bm25s_starts_jax_when_it_can(tmp_path, monkeypatch):
         importlib.import_module("bm25s")
     for name in ("jax", "jax.lax"):
         monkeypatch.delitem(sys.modules, name, raising=False)
+
+
+def test_require__hides_and_shows_again_for_several_threads(monkeypatch):
+    """While one thread imports what hides a module, another waits; both leave the module absent."""
+    monkeypatch.setitem(extras._HIDDEN, "json", ("a_module_to_hide",))
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(lambda _: extras.require("json", "data").dumps([1]), range(200)))
+    assert found == ["[1]"] * 200
+    assert "a_module_to_hide" not in sys.modules

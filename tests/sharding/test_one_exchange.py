@@ -25,9 +25,7 @@ def _exchange(dtype: torch.dtype) -> tuple[list[list[float]], dict[str, float]]:
         given = torch.arange(sum(splits[rank])).to(dtype) + 100 * rank + 10 * n
         output = torch.full((sum(of[rank] for of in splits),), -1, dtype=dtype)
         received = [of[rank] for of in splits]
-        works.append(
-            dist_data.dist.all_to_all_single(output, given, received, splits[rank], async_op=True)
-        )
+        works.append(dist_data.dist.all_to_all_single(output, given, received, splits[rank], async_op=True))
         return output
 
     with counted_messages() as messages:

@@ -59,7 +59,7 @@ def encode_requests(
     for name, values in block.given.values.items():
         columns[names.candidate_column(name)] = to_arrow(Jagged(values, lengths), "float32")
     for segment in schema.segments:
-        columns[names.segment_column(segment)] = pa.array(block.segment(segment), pa.string())
+        columns[names.segment_column(segment)] = pa.array(block.facts.segments[segment], pa.string())
     if schema.events.position:
         place = block.candidates["position"].to_numpy()
         known = np.where(np.isfinite(place) & (place >= 1), place, 0).astype(np.int32)

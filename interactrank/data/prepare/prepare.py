@@ -8,7 +8,7 @@ Memory is bounded, whatever the length of the log, by the sum of
 - the items file, its features and the index of its text;
 - the values of vocabularies while they are counted, some 150 bytes each (``ids: hash`` for unbounded ids);
 - 16 bytes for each distinct query and 8 for each user;
-- for cross features with a ``resolution``, the tiles of one store while it is written.
+- for cross features with a ``resolution``, the tiles of a store while it is written, for each of ``threads``.
 
 Stores of cross features are written as sorted arrays and read back memory-mapped: pages that the system may
 drop. Measured on 20 million events: ``benchmarks/results``.

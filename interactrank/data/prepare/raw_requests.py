@@ -203,7 +203,9 @@ class RawRequests:
     def segment(self, name: str) -> list[str | None]:
         """Return the value of a segment column for each request."""
         column = request_column(self.schema, name, self.schema.segments[name])
-        return [id_text(v) for v in self.table[column].to_pylist()]
+        values, at = distinct(self.table[column])
+        texts = [id_text(v) for v in values.to_pylist()]
+        return [texts[n] for n in at.tolist()]
 
     def _same_query(self, request: NDArray[np.int64]) -> NDArray[np.bool_]:
         """Return [L] whether each event of the sequences followed the query of its request."""

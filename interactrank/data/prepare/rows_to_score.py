@@ -181,7 +181,7 @@ def _stage(
     catalogue = pa.table({"id": pa.array(dataset.items.ids, pa.string())})
     db.register("catalogue", catalogue)
     db.execute("CREATE TABLE items AS SELECT id FROM catalogue")
-    stage_parsed(db, table, schema)
+    stage_parsed(db, table, schema, counted=True)
     db.execute("RESET disabled_optimizers")
     sql = "SELECT malformed, count(*) FROM parsed GROUP BY 1 ORDER BY 2 DESC, 1"
     left_out = dict(db.execute(sql).fetchall())

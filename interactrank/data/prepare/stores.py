@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from interactrank.core.parallel import in_order
 from interactrank.core.progress import track
 from interactrank.cross_features import (
     CrossFeature,
@@ -77,7 +78,9 @@ def build_stores(output: Path, work: Path, blocks: RequestBlocks, items: pa.Tabl
             for name in counting:
                 rows[name].add(found[name])
             repeats.add(repeated)
-    for name, feature in track(stores.items(), len(stores), "cross features"):
+
+    def build(name: str) -> None:
+        feature = stores[name]
         if blocks.user_sequences is not None and schema.sequence is not None:
             for more in feature.sequence_rows(_Sequences(blocks.user_sequences, schema.sequence.length)):
                 rows[name].add(more)
@@ -85,6 +88,9 @@ def build_stores(output: Path, work: Path, blocks: RequestBlocks, items: pa.Tabl
         inputs = StoreInputs(rows[name].by_pair, rows[name].by_key, columns, log.num_items)
         feature.build(output / STORES / name, inputs)
         rows[name].remove()
+
+    for _ in track(in_order(build, stores, blocks.threads), len(stores), "cross features"):
+        pass
     if schema.exclude_repeats:
         EngagementCountStore.build(output / REPEATS, repeats.by_pair(), repeats.by_key())
         repeats.remove()

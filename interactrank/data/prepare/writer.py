@@ -39,7 +39,8 @@ class SplitWriter:
         """Append requests."""
         if self._writer is None:
             path = self.folder / f"requests-{self._files:05d}.parquet"
-            self._writer = pq.ParquetWriter(path, table.schema, compression="zstd")
+            few = [f.name for f in table.schema if not _holds_fractions(f.type)]
+            self._writer = pq.ParquetWriter(path, table.schema, compression="zstd", use_dictionary=few)
             self._files += 1
         self._count(table)
         self._writer.write_table(table, row_group_size=self.settings.group_requests)
@@ -62,3 +63,8 @@ class SplitWriter:
         if self._writer is not None:
             self._writer.close()
         self._writer, self._in_file = None, 0
+
+
+def _holds_fractions(kind: pa.DataType) -> bool:
+    """Return whether a column has lists of fractions, which a dictionary makes larger and slower to write."""
+    return bool(pa.types.is_list(kind) and pa.types.is_floating(kind.value_type))

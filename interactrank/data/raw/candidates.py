@@ -27,22 +27,32 @@ __all__ = ["stage_candidates"]
 
 def stage_candidates(db: duckdb.DuckDBPyConnection, schema: SearchSchema) -> None:
     """Make the table of ``parsed`` and ``requests``, and drop ``parsed``."""
-    happened = "greatest(p.event_time, p.time)"  # greatest() ignores a missing event_time
-    engagements = [
-        f"""bool_or(p.{e} > 0) AS {e}, coalesce(min({happened}) FILTER (p.{e} > 0), 0) AS {t}"""
-        for n in schema.events.engagements
-        for e, t in [(quote(engagement(n)), quote(engagement_time(n)))]
-    ]
-    given = "".join(
-        f", arg_min(p.{k}, p.row) FILTER (p.{k} IS NOT NULL) AS {k}"
-        for k in (quote(candidate_column(f.name)) for f in schema.features.candidate)
-    )
+    happened = "greatest(event_time, time)"  # greatest() ignores a missing event_time
+    each: dict[str, tuple[str, str]] = {  # column -> of one row, of several rows
+        "position": ("position", "min(position)"),
+        "row": ("row", "min(row)"),
+        "true_probability": ("true_probability", "max(true_probability)"),
+        "shown": ("shown", "bool_or(shown)"),
+    }
+    for k in (quote(candidate_column(f.name)) for f in schema.features.candidate):
+        each[k] = (k, f"arg_min({k}, row) FILTER ({k} IS NOT NULL)")
+    for n in schema.events.engagements:
+        e, t = quote(engagement(n)), quote(engagement_time(n))
+        each[e] = (e, f"bool_or({e})")
+        each[t] = (f"CASE WHEN {e} THEN {happened} ELSE 0 END", f"coalesce(min({happened}) FILTER ({e}), 0)")
+    same = f"r.request_id = {request_id(schema, 'p')}"
+    rows = f"""(SELECT r.request, p.* FROM parsed p JOIN requests r ON {same}
+        WHERE {is_candidate(schema)})"""
     db.execute(
-        f"""CREATE TABLE candidates AS
-        SELECT r.request, p.item, min(p.position) AS position, min(p.row) AS row,
-            max(p.true_probability) AS true_probability, bool_or(p.shown) AS shown{given},
-            {", ".join(engagements)}
-        FROM parsed p JOIN requests r ON r.request_id = {request_id(schema, "p")}
-        WHERE {is_candidate(schema)} GROUP BY 1, 2 ORDER BY r.request, position, row"""
+        f"""CREATE TEMP TABLE repeated AS SELECT request, item FROM {rows}
+        GROUP BY request, item HAVING count(*) > 1"""
     )
+    one, several = (", ".join(f"{form[n]} AS {name}" for name, form in each.items()) for n in (0, 1))
+    sql = f"SELECT request, item, {one} FROM {rows}"
+    if db.execute("SELECT 1 FROM repeated LIMIT 1").fetchone():  # most logs have none: groups cost more
+        sql = f"""{sql} ANTI JOIN repeated USING (request, item)
+            UNION ALL SELECT request, item, {several} FROM {rows} SEMI JOIN repeated USING (request, item)
+            GROUP BY request, item"""
+    db.execute(f"CREATE TABLE candidates AS {sql} ORDER BY request, position, row")
+    db.execute("DROP TABLE repeated")
     db.execute("DROP TABLE parsed")

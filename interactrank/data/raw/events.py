@@ -1,8 +1,8 @@
 """The staged table ``parsed``; dropped when ``requests`` and ``candidates`` are made of it.
 
-One row an event of the log, in the order of its files:
+One row an event of the log, in any order:
 
-    row               BIGINT      its number
+    row               BIGINT      its number, which ascends in the order of the log
     item              INTEGER     rowid in ``items``; NULL if it is not there
     query             VARCHAR     without blanks around it
     time              BIGINT      milliseconds since 1970 of the request
@@ -14,7 +14,7 @@ One row an event of the log, in the order of its files:
     true_probability  DOUBLE      NULL without events.true_probability
     event_time        BIGINT      milliseconds since 1970 of the engagement; NULL if it is not known
     shown             BOOLEAN     whether the row is an impression
-    e_*               DOUBLE      count of each engagement
+    e_*               BOOLEAN     whether each engagement happened: its count is above 0
     k_*               DOUBLE or VARCHAR  each candidate feature; NULL where it is not known
     c_*               as in file  the columns that request features and segments need
     unknown_item      VARCHAR     the item's id if it is not in ``items``
@@ -85,8 +85,16 @@ def stage_events(
     return counts._replace(early=early, unknown_items=_unknown_items(db, counts))
 
 
-def stage_parsed(db: duckdb.DuckDBPyConnection, table: RawTable, schema: SearchSchema) -> None:
+def stage_parsed(
+    db: duckdb.DuckDBPyConnection, table: RawTable, schema: SearchSchema, *, counted: bool = False
+) -> None:
     """Make the table ``parsed`` of the events; nothing is counted or refused.
+
+    Args:
+        db: has the table ``items``.
+        table: the events.
+        schema: says what its columns mean.
+        counted: let ``row`` count the rows, which takes longer.
 
     Raises:
         DatasetError: the unit of a time column cannot be told.
@@ -94,13 +102,16 @@ def stage_parsed(db: duckdb.DuckDBPyConnection, table: RawTable, schema: SearchS
     e = schema.events
     units = {c: e.time_unit or time_unit(db, table, c) for c in (e.time, e.event_time) if c is not None}
     case = " ".join(f"WHEN {test} THEN {literal(kind)}" for kind, test in _kinds_of_malformed(e))
-    rows = table.select(lambda types: _typed_columns(schema, table, types, units))
+    happened = [f"{name} > 0 AS {name}" for n in e.engagements for name in [quote(engagement(n))]]
+    replaced = f"REPLACE ({', '.join(happened)})" if happened else ""
+    number_rows = table.counted if counted else table.numbered
+    rows = number_rows(lambda types: _typed_columns(schema, table, types, units))
     db.execute(
         f"""CREATE TABLE parsed AS
-        SELECT p.* EXCLUDE (item_id, timed), CASE WHEN item IS NULL THEN item_id END AS unknown_item,
-            CASE {case} END AS malformed
+        SELECT p.* EXCLUDE (item_id, timed) {replaced},
+            CASE WHEN item IS NULL THEN item_id END AS unknown_item, CASE {case} END AS malformed
         FROM (SELECT r.*, i.rowid::INTEGER AS item
-              FROM (SELECT row_number() OVER () AS row, f.* FROM ({rows}) f) r
+              FROM ({rows}) r
               LEFT JOIN items i ON i.id = r.item_id) p"""
     )
 
@@ -243,4 +254,4 @@ def _count_early(db: duckdb.DuckDBPyConnection, file: str, schema: SearchSchema,
 
 def _engaged(schema: SearchSchema) -> str:
     """Return SQL: whether anything happened in a row of ``parsed``."""
-    return " OR ".join(f"{quote(engagement(n))} > 0" for n in schema.events.engagements)
+    return " OR ".join(quote(engagement(n)) for n in schema.events.engagements)

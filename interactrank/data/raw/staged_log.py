@@ -1,4 +1,4 @@
-"""StagedLog: a log in a database file, with malformed rows left out and rows grouped by request."""
+"""StagedLog: a log in a database, with malformed rows left out and rows grouped by request."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ class StagedLog:
 def stage_log(
     log: str | os.PathLike[str], schema: SearchSchema, settings: PrepareSettings, work: Path
 ) -> StagedLog:
-    """Stage a log in the folder ``work``.
+    """Stage a log; what does not fit into ``settings.memory_limit`` goes to the folder ``work``.
 
     Raises:
         DatasetError: a file or column is missing or unreadable, item ids repeat, nothing is left to prepare,
@@ -115,6 +115,6 @@ def _connect(settings: PrepareSettings, work: Path) -> duckdb.DuckDBPyConnection
         **({"threads": settings.threads} if settings.threads else {}),
     }
     try:
-        return duckdb.connect(str(work / "staging.duckdb"), config=config)
+        return duckdb.connect(":memory:", config=config)  # a file would be compressed, which takes longer
     except duckdb.Error as error:
         raise DatasetError(f"prepare.memory_limit or threads: {first_line(error)}") from None

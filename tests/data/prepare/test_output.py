@@ -99,7 +99,7 @@ def test_prepare_log__what_a_killed_process_left_is_removed(tmp_path: Path) -> N
     log = write_log(tmp_path / "log", [event("r", "u", "q", "a", 0, click=1)], [item("a")])
     left = tmp_path / ".out.0123456789ab.tmp" / "work"
     left.mkdir(parents=True)
-    (left / "staging.duckdb").write_bytes(b"half a database")
+    (left / "spill").write_bytes(b"half a database")
     prepare_log(log, tmp_path / "out", minimal(), PrepareSettings())
     assert sorted(p.name for p in tmp_path.iterdir()) == ["log", "out"]
 

@@ -177,3 +177,25 @@ def test_an_empty_text_file(tmp_path: Path) -> None:
     (tmp_path / "events.csv").write_bytes(b"")
     with pytest.raises(DatasetError, match=r"cannot read '.*events\.csv'"):
         read(tmp_path, "a")
+
+
+def test_numbered__ascends_in_the_order_of_groups_files_and_rows(tmp_path: Path) -> None:
+    """Five files of two groups; the third has other types, so that the fourth and fifth come before it."""
+    parts = [{"a": [n * 10, n * 10 + 1]} for n in range(5)]
+    parts[2] = {"a": pa.array([20, 21], pa.int8())}
+    log = write(tmp_path, *parts)
+    with duckdb.connect() as db:
+        table = RawTable.open(db, Place.of(log), "events", ["a"])
+        for query in (table.numbered, table.counted):
+            rows = db.execute(query(lambda types: [table.value("a", types)])).fetchall()
+            assert [a for _, a in sorted(rows)] == [0, 1, 10, 11, 30, 31, 40, 41, 20, 21]
+            assert len({row for row, _ in rows}) == 10
+    assert sorted(row for row, _ in rows) == list(range(1, 11))
+
+
+def test_numbered__counts_rows_of_other_formats(tmp_path: Path) -> None:
+    (tmp_path / "events.csv").write_text("a\n5\n4\n3\n")
+    with duckdb.connect() as db:
+        table = RawTable.open(db, Place.of(tmp_path), "events", ["a"])
+        rows = db.execute(table.numbered(lambda types: [table.value("a", types)])).fetchall()
+    assert sorted(rows) == [(1, "5"), (2, "4"), (3, "3")]
