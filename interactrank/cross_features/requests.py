@@ -91,6 +91,28 @@ class RequestKeys:
     sequence_end: Int64s
     given: GivenValues | None = None
 
+    def each(self) -> Iterator[RequestKeys]:
+        """Yield the keys of each request by itself.
+
+        Example::
+
+            >>> of_two = {"query": Jagged(np.array([7, 8, 9]), np.array([1, 2]))}
+            >>> times = np.array([10, 20])
+            >>> [keys.keys["query"].values.tolist() for keys in RequestKeys(of_two, times, times).each()]
+            [[7], [8, 9]]
+        """
+        lists = list(self.keys.values()) + ([] if self.given is None else [self.given.items])
+        ends = [np.cumsum(of.lengths).tolist() for of in lists]
+        for n in range(len(self.time)):
+            spans = [slice(end[n - 1] if n else 0, end[n]) for end in ends]
+            own = [Jagged(of.values[s], of.lengths[n : n + 1]) for of, s in zip(lists, spans, strict=True)]
+            given = None
+            if self.given is not None:
+                values = {name: v[spans[-1]] for name, v in self.given.values.items()}
+                given = GivenValues(own[-1], values)
+            times = self.time[n : n + 1], self.sequence_end[n : n + 1]
+            yield RequestKeys(dict(zip(self.keys, own, strict=False)), *times, given)
+
 
 class EngagementRows(NamedTuple):
     """What is counted: at ``time`` [E] int64 ms, ``item`` [E] was engaged with, under ``key`` [E]."""

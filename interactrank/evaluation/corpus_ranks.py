@@ -5,10 +5,16 @@ Shapes: R requests, N items of a corpus, P relevant (request, item) pairs.
 
 from __future__ import annotations
 
+import ctypes
+from functools import cache
+from pathlib import Path
+from typing import Any
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from interactrank.core.compiled import load_compiled
 from interactrank.evaluation.arrays import Array, as_floats, as_integers
 from interactrank.evaluation.ranks import RelevantRanks
 
@@ -59,11 +65,9 @@ def ranks_of_relevant(
         raise ValueError(
             "a relevant (request, item) pair is named twice; name each once, with its largest gain"
         )
-    counts, allowed = np.full(rows, items, dtype=np.int64), None
-    if excluded is not None:
-        allowed = _allowed(block, excluded, pair_ids)
-        counts = allowed.sum(dim=1).cpu().numpy().astype(np.int64)
-    at_least, equal = _count_at_least(block, request, item, allowed)
+    left_out = np.empty(0, np.int64) if excluded is None else _excluded(block, excluded, pair_ids)
+    counts = items - np.bincount(left_out // max(items, 1), minlength=rows)
+    at_least, equal = _count_at_least(block, request, item, left_out)
     return _from_counts(counts, request, gain, at_least, equal)
 
 
@@ -115,19 +119,20 @@ def _gains(gains: Array | None, pairs: int) -> NDArray[np.float64]:
     return gain
 
 
-def _allowed(block: torch.Tensor, excluded: tuple[Array, Array], relevant: NDArray[np.int64]) -> torch.Tensor:
-    """[R, N] False for the excluded pairs; ``relevant`` are request * N + item."""
+def _excluded(
+    block: torch.Tensor, excluded: tuple[Array, Array], relevant: NDArray[np.int64]
+) -> NDArray[np.int64]:
+    """[E] ascending request * N + item of the excluded pairs, each once; so are ``relevant``."""
     rows, items = block.shape
     request, item = _pairs(excluded, rows, items, "excluded")
-    clash = np.intersect1d(relevant, request * items + item)
+    found = np.unique(request * items + item)
+    clash = np.intersect1d(relevant, found)
     if len(clash):
         raise ValueError(
             f"item {clash[0] % items} is both relevant and excluded for request {clash[0] // items}; "
             "drop it from one of the two"
         )
-    allowed = torch.ones(rows, items, dtype=torch.bool, device=block.device)
-    allowed[torch.from_numpy(request), torch.from_numpy(item)] = False
-    return allowed
+    return found
 
 
 def _pairs(
@@ -143,9 +148,50 @@ def _pairs(
 
 
 def _count_at_least(
-    scores: torch.Tensor, request: NDArray[np.int64], item: NDArray[np.int64], allowed: torch.Tensor | None
+    scores: torch.Tensor,
+    request: NDArray[np.int64],
+    item: NDArray[np.int64],
+    excluded: NDArray[np.int64],
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """For each pair, the number of allowed items that score at least as much [P], and the same [P]."""
+    """For each pair, how many items that are not excluded score at least as much [P], and the same [P]."""
+    library = _library()
+    if library is None or scores.dtype != torch.float32 or scores.device.type != "cpu":
+        return _slow_count_at_least(scores, request, item, excluded)
+    rows, items = scores.shape
+    scores = scores.contiguous()
+    first = np.searchsorted(excluded, np.arange(rows + 1) * items)
+    arrays = [request, item, first, excluded % max(items, 1)]
+    request, item, first, excluded = (np.ascontiguousarray(a, np.int64) for a in arrays)
+    at_least, equal = np.empty(len(request), np.int64), np.empty(len(request), np.int64)
+    library.interactrank_at_least(
+        ctypes.c_void_p(scores.data_ptr()),
+        ctypes.c_int64(items),
+        *(ctypes.c_void_p(a.ctypes.data) for a in (request, item)),
+        ctypes.c_int64(len(request)),
+        *(ctypes.c_void_p(a.ctypes.data) for a in (first, excluded, at_least, equal)),
+    )
+    return at_least, equal
+
+
+@cache
+def _library() -> Any:
+    library = load_compiled(Path(__file__).with_name("ranks.cpp"), ("-fno-trapping-math",))
+    if library is not None:
+        library.interactrank_at_least.restype = None
+    return library
+
+
+def _slow_count_at_least(
+    scores: torch.Tensor,
+    request: NDArray[np.int64],
+    item: NDArray[np.int64],
+    excluded: NDArray[np.int64],
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Do what :func:`_count_at_least` does, by PyTorch alone."""
+    allowed = None
+    if len(excluded):
+        allowed = torch.ones(scores.shape, dtype=torch.bool, device=scores.device)
+        allowed.view(-1)[torch.from_numpy(excluded)] = False
     rows = torch.from_numpy(request).to(scores.device)
     columns = torch.from_numpy(item).to(scores.device)
     step = max(1, _BLOCK_ELEMENTS // max(1, scores.shape[1]))

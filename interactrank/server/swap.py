@@ -96,16 +96,14 @@ def _is_shared(new: Path, old: Path) -> bool:
         return False
 
 
-def open_verified(
-    export: Path, old: Version, requests: Sequence[RecordedRequest], events: str | None = None
-) -> PreRanker:
+def open_verified(export: Path, old: Version, requests: Sequence[RecordedRequest], **how: Any) -> PreRanker:
     """Open the current version of an export, rank what was recorded, and look whether it makes sense.
 
     Args:
         export: its folder.
         old: the version that answers now.
         requests: recorded.
-        events: log of events; None without one.
+        how: to open it, see :meth:`PreRanker.open`.
 
     Raises:
         ArtifactError: it must not be served; says why.
@@ -113,7 +111,7 @@ def open_verified(
     version = Version.current(export)
     check_version(version, old)
     try:
-        ranker = PreRanker(version, events=events)
+        ranker = PreRanker(version, **how)
         warm(ranker, requests)
     except UserError:
         raise

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from interactrank.checkpoint.weights import load_model
 from interactrank.core.settings import near, parse_config
-from interactrank.cross_features import CrossFeatures, GivenValues, Jagged, RequestKeys
+from interactrank.cross_features import CrossFeatures, RequestKeys
 from interactrank.cross_features.pair_index import Int64s, Ints
 from interactrank.data.loading.collate import request_batch
 from interactrank.data.loading.prepared_requests import PreparedRequests
@@ -196,12 +196,11 @@ class PreRanker:
         watch.begin("towers")
         queries = self._queries(live.requests, weights)
         found = []
-        for n in range(len(requests)):
+        for n, keys in enumerate(live.keys.each()):
             watch.begin("candidates")
             of = self._candidates.read(
                 None if candidates is None else candidates[n], None if features is None else features[n]
             )
-            keys = _key_of(live.keys, n)
             keys = RequestKeys(keys.keys, keys.time, keys.sequence_end, of.given)
             found.append(self._rank(cross, queries[n], keys, of, k, where, weights, explain, watch))
         return found
@@ -248,9 +247,9 @@ class PreRanker:
         queries, keys = self._queries(requests, weights), requests.keys()
         chosen = None if rows is None else torch.from_numpy(rows)
         cross, every = self._scores.over(self.fresh.histories().cross), []
-        for n in range(len(requests)):
-            every.append(self.vectors.dots(queries[n], chosen))
-            cross.add_to(every[n], _key_of(keys, n), rows, weights)
+        for query, of in zip(queries, keys.each(), strict=True):
+            every.append(self.vectors.dots(query, chosen))
+            cross.add_to(every[-1], of, rows, weights)
         return torch.stack(every)
 
     def _rank(
@@ -343,21 +342,3 @@ def open_model(version: Version) -> InteractRank:
     model = build_model(found["name"], layout=version.layout, settings=settings, table_device=meta)
     load_model(model, version.folder / WEIGHTS, mapped=True)
     return model.eval().requires_grad_(False)
-
-
-def _key_of(keys: RequestKeys, n: int) -> RequestKeys:
-    """Return the keys of one of several requests."""
-    if len(keys.time) == 1:
-        return keys
-    own = {}
-    for name, of in keys.keys.items():
-        first = int(of.lengths[:n].sum())
-        own[name] = Jagged(of.values[first : first + int(of.lengths[n])], of.lengths[n : n + 1])
-    given = None
-    if keys.given is not None:
-        items = keys.given.items
-        first = int(items.lengths[:n].sum())
-        some = slice(first, first + int(items.lengths[n]))
-        values = {name: v[some] for name, v in keys.given.values.items()}
-        given = GivenValues(Jagged(items.values[some], items.lengths[n : n + 1]), values)
-    return RequestKeys(own, keys.time[n : n + 1], keys.sequence_end[n : n + 1], given)

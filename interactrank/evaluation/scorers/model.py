@@ -18,6 +18,7 @@ from interactrank.data.loading.encode_items import encode_items
 from interactrank.data.loading.prepared_requests import PreparedRequests
 from interactrank.data.prepared.dataset import PreparedDataset
 from interactrank.models import InteractRank
+from interactrank.models.cross_terms import CrossTerms
 
 
 class CrossBlock:
@@ -72,6 +73,9 @@ class ModelScorer:
         self.cross = cross or CrossBlock(log, model.score_head.reads)
         self.model, self.log, self.head, self.device, self.chunk = model, log, head, device, chunk
         self.items = encode_items(model, log.items, log.layout, device=device, chunk=chunk)
+        score, own = model.score_head, device.type == "cpu"
+        self._terms = CrossTerms.of(score, log.cross) if score.separable and own and score.reads else None
+        self._sums = score.separable and (self._terms is not None or not score.reads)
 
     @torch.no_grad()
     def __call__(self, requests: PreparedRequests, candidates: Jagged | None) -> Tensor:
@@ -85,6 +89,8 @@ class ModelScorer:
             [C] or [R, N] float32.
         """
         query = self.model.encode_requests(request_batch(requests).to(self.device))
+        if candidates is None and self._sums:
+            return self._catalogue(query, requests)
         cross = self._cross(requests, candidates)
         if candidates is None:
             shape = (len(requests), len(self.items))
@@ -107,6 +113,19 @@ class ModelScorer:
             scores = self.model.score_head(query, self.items, *pairs, some)
             blocks.append(scores[:, self.head].cpu())
         return torch.cat(blocks)
+
+    def _catalogue(self, query: Tensor, requests: PreparedRequests) -> Tensor:
+        """Return [R, N]: dot products, to which is added what cross features of single requests say."""
+        project = self.model.score_head.project
+        dot_weight = project.dot_weight().expand(project.heads)[self.head]
+        scores = (query[:, self.head].float() * dot_weight) @ self.items.float().t()
+        weights = torch.zeros(project.heads)
+        weights[self.head] = 1.0
+        if self._terms is None:
+            return (scores + project.bias.expand(project.heads)[self.head]).cpu()
+        for row, keys in zip(scores, requests.keys().each(), strict=True):
+            self._terms.add_to(row, keys, None, weights)
+        return scores
 
     def probabilities(self, scores: Tensor) -> Tensor | None:
         """Return the sigmoid of the scores; None without a pointwise loss, which alone makes them logits."""

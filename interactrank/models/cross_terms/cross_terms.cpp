@@ -61,15 +61,22 @@ void interactrank_add(void* program, const Head* head, const int64_t* keys, cons
     const Request request{keys, offsets, time, sequence_end};
     LookUp found(*static_cast<Program*>(program), request);
     found.meet(rows, size);
-    Columns columns;
+    static thread_local Columns columns;  // their memory serves the next request
+    static thread_local std::vector<float> rest;
     found.columns(*head, columns);
-    std::vector<float> rest(columns.rows);
+    rest.resize(columns.rows);
     Rest{*head}(columns, rest.data());
     const Wanted& wanted = found.wanted;
     const size_t known = wanted.known.size();
+    if (!rows && known == static_cast<size_t>(size) && wanted.all) {
+        for (int64_t c = 0; c < size; ++c) dots[c] += rest[c];
+        return;
+    }
     for (size_t k = 0; k < known; ++k) rest[k] += dots[wanted.positions[k]];
     const float* others = rest.data() + known;
-    if (wanted.classes.size() == 1)
+    if (wanted.classes.empty() || known == static_cast<size_t>(size))
+        ;  // all are known
+    else if (wanted.classes.size() == 1)
         for (int64_t c = 0; c < size; ++c) dots[c] += others[0];
     else if (rows)
         for (int64_t c = 0; c < size; ++c) dots[c] += others[wanted.place[c]];

@@ -3,11 +3,10 @@
 
 #pragma once
 
-#include <cfloat>
+#include <algorithm>
 #include <cmath>
 #include <cstdint>
 #include <cstring>
-#include <limits>
 #include <vector>
 
 namespace interactrank {
@@ -52,11 +51,13 @@ struct Columns {
 
 // The natural logarithm of n numbers; Cephes' logf without its branches, for normal numbers.
 inline void logarithms(float* x, int64_t n) {
-    float least = FLT_MAX, largest = 0;
-    for (int64_t i = 0; i < n; ++i) least = x[i] < least ? x[i] : least, largest = x[i] > largest ? x[i] : largest;
-    bool normal = least >= FLT_MIN && largest <= FLT_MAX;
-    for (int64_t i = 0; i < n; ++i) normal &= x[i] == x[i];
-    if (!normal) {
+    uint32_t strange = 0;  // anything but positive, finite and normal
+    for (int64_t i = 0; i < n; ++i) {
+        uint32_t bits;
+        std::memcpy(&bits, &x[i], sizeof bits);
+        strange |= bits - 0x00800000u >= 0x7f000000u;
+    }
+    if (strange) {
         for (int64_t i = 0; i < n; ++i) x[i] = std::log(x[i]);
         return;
     }
@@ -85,6 +86,33 @@ inline void logarithms(float* x, int64_t n) {
 }
 
 constexpr int64_t SIDE_BY_SIDE = 128;  // rows of a block
+constexpr int64_t LANES = 16;
+typedef float Lanes __attribute__((vector_size(4 * LANES), aligned(4)));
+
+// out [4, rows] = summands [4] + weights [4, stride] of `in` columns [in, rows]; four at a time stay in registers.
+template <int AT_ONCE>
+inline void products(const float* columns, int64_t in, const float* weights, int64_t stride, const float* summands,
+                     float* out) {
+    for (int64_t i = 0; i < SIDE_BY_SIDE; i += LANES) {
+        Lanes sums[AT_ONCE];
+        for (int h = 0; h < AT_ONCE; ++h) sums[h] = summands[h] - Lanes{};
+        for (int64_t f = 0; f < in; ++f) {
+            const Lanes x = *reinterpret_cast<const Lanes*>(columns + f * SIDE_BY_SIDE + i);
+            for (int h = 0; h < AT_ONCE; ++h) sums[h] += weights[h * stride + f] * x;
+        }
+        for (int h = 0; h < AT_ONCE; ++h) *reinterpret_cast<Lanes*>(out + h * SIDE_BY_SIDE + i) = sums[h];
+    }
+}
+
+// out [columns out, rows] of a linear layer.
+inline void linear(const float* columns, int64_t in, const float* weights, int64_t stride, const float* summands,
+                   int64_t out_columns, float* out) {
+    int64_t h = 0;
+    for (; h + 4 <= out_columns; h += 4)
+        products<4>(columns, in, weights + h * stride, stride, summands + h, out + h * SIDE_BY_SIDE);
+    for (; h < out_columns; ++h)
+        products<1>(columns, in, weights + h * stride, stride, summands + h, out + h * SIDE_BY_SIDE);
+}
 
 class Rest {
   public:
@@ -145,8 +173,9 @@ class Rest {
         int64_t f = 0;
         for (int64_t t = 0; t < head_.transforms; ++t)
             for (int64_t j = 0; j < head_.rates; ++j, ++f)
-                transform(head_.transform[t], columns.rate.data() + j * columns.rows + first, n,
-                          columns.support[j], j, column(values_, f));
+                if (!missing_[f])
+                    transform(head_.transform[t], columns.rate.data() + j * columns.rows + first, n,
+                              columns.support[j], j, column(values_, f));
         for (int64_t j = 0; j < head_.numbers; ++j, ++f) {
             const float* from = columns.number.data() + j * columns.rows + first;
             float *to = column(values_, f), *unknown = column(flags_, j);
@@ -208,8 +237,6 @@ class Rest {
         const int64_t features = head_.features(), first_number = head_.rates * head_.transforms;
         const int64_t in = 2 * features + head_.context;
         const float* weights = head_.linear;
-        for (int64_t h = 0; h < head_.widths[1]; ++h)
-            for (int64_t i = 0; i < n; ++i) column(next_, h)[i] = first_bias_[h];
         for (int64_t f = 0; f < features; ++f) {
             float* x = column(values_, f);
             const float factor = head_.norm[f], summand = head_.norm[features + f];
@@ -222,14 +249,6 @@ class Rest {
                 for (int64_t i = 0; i < n; ++i) x[i] = (unknown[i] != 0 ? 0 : x[i] * factor) + summand;
             else
                 for (int64_t i = 0; i < n; ++i) x[i] = x[i] * factor + summand;
-            for (int64_t h = 0; h < head_.widths[1]; ++h) {
-                const float w = weights[h * in + f];
-                float* to = column(next_, h);
-                for (int64_t i = 0; i < n; ++i) to[i] += w * x[i];
-                if (!flagged) continue;
-                const float of_flag = weights[h * in + features + head_.context + f];
-                for (int64_t i = 0; i < n; ++i) to[i] += of_flag * unknown[i];
-            }
             if (missing_[f]) continue;
             const float shift = shift_[f];
             if (flagged)
@@ -237,24 +256,26 @@ class Rest {
             else
                 for (int64_t i = 0; i < n; ++i) out[i] += shift * x[i];
         }
+        linear(values_.data(), features, weights, in, first_bias_.data(), head_.widths[1], next_.data());
+        if (head_.flags)
+            for (int64_t j = 0; j < head_.numbers; ++j)
+                for (int64_t h = 0; h < head_.widths[1]; ++h) {
+                    const float w = weights[h * in + features + head_.context + first_number + j];
+                    for (int64_t i = 0; i < n; ++i) column(next_, h)[i] += w * column(flags_, j)[i];
+                }
         weights += head_.widths[1] * in + head_.widths[1];
         for (int64_t layer = 1; layer < head_.layers; ++layer) {
             const int64_t from = head_.widths[layer], to = head_.widths[layer + 1];
             std::swap(layer_, next_);
             positive(layer_, from, n);
-            for (int64_t h = 0; h < to; ++h) {
-                float* sums = column(next_, h);
-                for (int64_t i = 0; i < n; ++i) sums[i] = weights[to * from + h];
-                for (int64_t g = 0; g < from; ++g)
-                    for (int64_t i = 0; i < n; ++i) sums[i] += weights[h * from + g] * column(layer_, g)[i];
-            }
+            linear(layer_.data(), from, weights, from, weights + to * from, to, next_.data());
             weights += to * from + to;
         }
         const int64_t last = head_.widths[head_.layers];
         positive(next_, last, n);
-        for (int64_t i = 0; i < n; ++i) out[i] += weights[last];
-        for (int64_t h = 0; h < last; ++h)
-            for (int64_t i = 0; i < n; ++i) out[i] += weights[h] * column(next_, h)[i];
+        layer_.resize(std::max(wide_, int64_t{1}) * SIDE_BY_SIDE);
+        linear(next_.data(), last, weights, last, weights + last, 1, layer_.data());
+        for (int64_t i = 0; i < n; ++i) out[i] += layer_[i];
     }
 
     void positive(std::vector<float>& of, int64_t columns, int64_t n) {

@@ -17,6 +17,7 @@ from interactrank.evaluation.scorers import (
     TrueProbabilityScorer,
 )
 from interactrank.models import MODELS
+from interactrank.models.cross_terms import CrossTerms
 from tests.data import logs
 from tests.models.search import RowCounter, model, requests
 
@@ -67,8 +68,22 @@ def test_a_two_tower_reads_no_history(log: PreparedDataset) -> None:
         torch.testing.assert_close(ModelScorer(m, without, 0, CPU)(chosen, candidates), expected)
 
 
+def test_the_compiled_scores_of_the_catalogue_are_those_of_pytorch(
+    log: PreparedDataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chosen = requests(log, "test")
+    for head in (0, 1):
+        for m in (model(log), model(log, use_cross_features=False), model(log, shared_projection=False)):
+            compiled = ModelScorer(m, log, head, CPU)(chosen, None)
+            with monkeypatch.context() as patch:
+                patch.setattr(CrossTerms, "of", lambda head, cross: None)
+                slow = ModelScorer(m, log, head, CPU)(chosen, None)
+            torch.testing.assert_close(compiled, slow, rtol=1e-4, atol=1e-4)
+
+
 def test_models_share_the_features_of_a_block(log: PreparedDataset, monkeypatch: pytest.MonkeyPatch) -> None:
     """Computed once for each block, and again for other candidates; the scores are those of a model alone."""
+    monkeypatch.setattr(CrossTerms, "of", lambda head, cross: None)  # it does not lay them out at all
     first, second = model(log), model(log, seed=1, exclude_features=["query_click"])
     chosen = requests(log, "test")
     calls: list[bool] = []
