@@ -20,6 +20,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--host", help="address to listen on; 127.0.0.1 when left out")
     parser.add_argument("--port", type=int, help="8000 when left out; 0 takes a free one")
+    parser.add_argument(
+        "--events", help="log of the events that are recorded: a folder, or redis://host/name"
+    )
     parser.add_argument("--workers", type=int, help="processes that answer; 1 when left out")
 
 
@@ -38,7 +41,7 @@ def run(options: argparse.Namespace) -> int:
         values["models"] = {"main": {"export": str(options.export)}}
     if options.two_tower is not None:
         values.setdefault("models", {})["two_tower"] = {"export": str(options.two_tower), "share": 0}
-    for name in ("host", "port", "workers"):
+    for name in ("host", "port", "workers", "events"):
         if getattr(options, name) is not None:
             values[name] = getattr(options, name)
     settings = parse_config(ServerSettings, values, str(options.config or "arguments"))

@@ -18,6 +18,7 @@ from interactrank.core.errors import UserError
 from interactrank.server import page
 from interactrank.server.access import Access
 from interactrank.server.answers import json_answer
+from interactrank.server.events import EventWriter
 from interactrank.server.failures import Refusal
 from interactrank.server.items import ItemWriter
 from interactrank.server.ranking import Ranker
@@ -49,7 +50,7 @@ def make_app(settings: ServerSettings, routes: Sequence[BaseRoute] = ()) -> Star
         Route("/rank", around(ranker.rank), methods=["POST"]),
         Route("/explain", around(ranker.explain), methods=["POST"]),
         Route("/items", around(ItemWriter(service).write, writes=True), methods=["POST"]),
-        Route("/events", around(service.not_yet, writes=True), methods=["POST"]),
+        Route("/events", around(EventWriter(service).record, writes=True), methods=["POST"]),
         Route("/healthz", around(service.health), methods=["GET"]),
         Route("/readyz", around(service.ready), methods=["GET"]),
         Route("/version", around(service.versions), methods=["GET"]),

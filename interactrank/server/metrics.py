@@ -29,6 +29,7 @@ class Metrics:
         self.degraded = Counter(
             "interactrank_degraded", "rankings without cross features", ["model"], registry=self._registry
         )
+        self.events = Counter("interactrank_events", "events that were kept", registry=self._registry)
         self.seconds = Histogram(
             "interactrank_request_seconds", "from the headers to the answer", ["path"],
             registry=self._registry, buckets=_SECONDS,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 import uuid
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -68,8 +67,6 @@ class Ranker:
     ) -> Response:
         asked = body.model_dump(by_alias=True, exclude_unset=True)
         at = opened.ranker.schema.events.time
-        if asked["request"].get(at) is None:
-            asked["request"][at] = time.time_ns() // 1_000_000
         candidates = asked.get("candidates") if columns is None else columns.candidates
         features = asked.get("features") if columns is None else columns.features or None
         k: int = body.k  # type: ignore[attr-defined]
@@ -82,6 +79,8 @@ class Ranker:
         }
 
         def job(progress: Progress) -> Ranking:
+            if asked["request"].get(at) is None:
+                asked["request"][at] = opened.now()
             return _rank(opened, asked, candidates, features, k, explain, progress)
 
         found = await self._service.lane.rank(progress, job)

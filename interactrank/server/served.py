@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 import threading
+import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -40,6 +41,10 @@ class Opened:
         """Name of the version."""
         return self.ranker.version.name
 
+    def now(self) -> int:
+        """Return milliseconds of a moment that is later than all events that were recorded."""
+        return max(time.time_ns() // 1_000_000, self.ranker.fresh.histories().last + 1)
+
     def to_json(self) -> dict[str, str]:
         """Return what every answer says of who gave it."""
         return {"model": self.name, "version": self.version}
@@ -52,6 +57,7 @@ class Served:
         name: of the model.
         export: its folder.
         limits: of the service.
+        events: log of events; None without one.
 
     Attributes:
         opened: the version that answers; a request reads it once.
@@ -61,13 +67,13 @@ class Served:
         ArtifactError: it cannot be opened, or ranks wrongly.
     """
 
-    def __init__(self, name: str, export: Path, limits: Limits) -> None:
-        self.name, self.export, self.limits = name, export, limits
+    def __init__(self, name: str, export: Path, limits: Limits, events: str | None = None) -> None:
+        self.name, self.export, self.limits, self.events = name, export, limits, events
         self.recorder = Recorder()
         self.refused: str | None = None
         self._swapping = threading.Lock()
         self._seen = stamp_of(export)
-        ranker = PreRanker.open(export)
+        ranker = PreRanker.open(export, events=events)
         warm(ranker, [])
         self.opened = Opened(name, ranker, limits)
 
@@ -87,7 +93,9 @@ class Served:
             self.refused = None
             return "same"
         try:
-            ranker = open_verified(self.export, old.ranker.version, self.recorder.requests())
+            ranker = open_verified(
+                self.export, old.ranker.version, self.recorder.requests(), events=self.events
+            )
         except (UserError, OSError) as error:
             self.refused = str(error)
             log_event("swap_refused", model=self.name, version=old.version, reason=self.refused)
@@ -103,10 +111,11 @@ class Models:
     Args:
         models: name -> export and share.
         limits: of the service.
+        events: log of events, which all of them read; None without one.
     """
 
-    def __init__(self, models: Mapping[str, ServedModel], limits: Limits) -> None:
-        self.served = {name: Served(name, of.export, limits) for name, of in models.items()}
+    def __init__(self, models: Mapping[str, ServedModel], limits: Limits, events: str | None = None) -> None:
+        self.served = {name: Served(name, of.export, limits, events) for name, of in models.items()}
         self.names = list(models)
         shares = list(itertools.accumulate(of.share for of in models.values()))
         self._ends = [end / shares[-1] for end in shares]

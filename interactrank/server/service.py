@@ -31,7 +31,7 @@ class Service:
 
     def __init__(self, settings: ServerSettings) -> None:
         self.settings = settings
-        self.models = Models(settings.models, settings.limits)
+        self.models = Models(settings.models, settings.limits, settings.events)
         self.lane = Lane(settings.limits.queue)
         self.metrics = Metrics()
         self.is_ready = False
@@ -93,9 +93,3 @@ class Service:
     async def openapi(self, request: Request) -> Response:
         """Return the OpenAPI document."""
         return json_answer(openapi_document(self.models, self.settings))
-
-    async def not_yet(self, request: Request) -> Response:
-        """Refuse events, which need a log to go to."""
-        raise Refusal(
-            501, "no_events", "this server keeps no events; start it with --events FOLDER or redis://..."
-        )

@@ -43,6 +43,10 @@ class ServerSettings(Config):
     host: str = Field("127.0.0.1", description="address to listen on; other machines are heard by 0.0.0.0")
     port: int = Field(8000, ge=0, le=65535, description="to listen on; 0 takes a free one")
     workers: int = Field(1, ge=1, description="processes that answer")
+    events: str | None = Field(
+        None,
+        description="log of the events that are recorded: a folder of this machine, or redis://host/name",
+    )
     poll_ms: int = Field(100, ge=10, description="how often a worker looks for a new version of an export")
     slow_ms: float = Field(100.0, gt=0, description="a request that takes longer is logged with its stages")
     limits: Limits = Field(default_factory=Limits, description="what a request may ask for")

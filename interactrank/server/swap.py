@@ -96,14 +96,16 @@ def _is_shared(new: Path, old: Path) -> bool:
         return False
 
 
-def open_verified(export: Path, old: Version, requests: Sequence[RecordedRequest], **how: Any) -> PreRanker:
+def open_verified(
+    export: Path, old: Version, requests: Sequence[RecordedRequest], events: str | None = None
+) -> PreRanker:
     """Open the current version of an export, rank what was recorded, and look whether it makes sense.
 
     Args:
         export: its folder.
         old: the version that answers now.
         requests: recorded.
-        how: to open it, see :meth:`PreRanker.open`.
+        events: log of events; None without one.
 
     Raises:
         ArtifactError: it must not be served; says why.
@@ -111,7 +113,7 @@ def open_verified(export: Path, old: Version, requests: Sequence[RecordedRequest
     version = Version.current(export)
     check_version(version, old)
     try:
-        ranker = PreRanker(version, **how)
+        ranker = PreRanker(version, events=events)
         warm(ranker, requests)
     except UserError:
         raise
