@@ -43,15 +43,14 @@ def exports(folder: Path) -> dict[str, Path]:
 
 
 @contextmanager
-def serving(made: dict[str, Path]) -> Iterator[str]:
-    """Serve both on a free port; gives the address."""
+def serving(made: dict[str, Path], events: Path) -> Iterator[str]:
+    """Serve both on a free port, with a log of events; gives the address."""
     models = {
         "main": ServedModel(export=made["interactrank"]),
         "two_tower": ServedModel(export=made["two_tower"], share=0),
     }
-    server = uvicorn.Server(
-        uvicorn.Config(make_app(ServerSettings(models=models)), port=0, log_level="error")
-    )
+    app = make_app(ServerSettings(models=models, events=str(events)))
+    server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="error"))
     thread = threading.Thread(target=server.run)
     thread.start()
     try:
@@ -89,9 +88,8 @@ def light(page: Page, address: str) -> None:
 
 
 def dark(page: Page, address: str) -> None:
-    """Click results until something has moved."""
+    """Click results until something has moved; the clicks are recorded."""
     search(page, address)
-    page.get_by_role("button", name="Only try clicks").click()
     for place in (5, 6, 7, 8, 9):
         before = page.locator("#status").inner_text()
         page.locator(".column.model .title").nth(place).click()
@@ -111,7 +109,7 @@ def main() -> None:
     program = shutil.which("chromium") or shutil.which("google-chrome")
     with (
         tempfile.TemporaryDirectory() as temporary,
-        serving(exports(options.work or Path(temporary))) as address,
+        serving(exports(options.work or Path(temporary)), Path(temporary) / "events") as address,
         sync_playwright() as playwright,
     ):
         browser = playwright.chromium.launch(executable_path=program, args=["--no-sandbox"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -32,7 +33,7 @@ def app(shown: Exported, tmp_path_factory: pytest.TempPathFactory) -> Starlette:
     evil = logs.item("evil", f"red shoe {ATTACK}", brand=ATTACK, categories=[ATTACK])
     pq.write_table(logs.table([evil]), folder / "items.parquet")
     refresh_items(folder / "export", folder / "items.parquet")
-    return make_app(settings_of(folder / "export"))
+    return make_app(settings_of(folder / "export", events=str(folder / "events")))
 
 
 @pytest.fixture(scope="module")
@@ -150,25 +151,29 @@ def test_a_click_that_is_tried_changes_the_sequence_and_the_ranking(page: Page) 
     assert sorted(after) == sorted(items(page))
 
 
-def test_a_click_is_recorded_as_rows_of_the_log(page: Page, app: Starlette, shown: Exported) -> None:
+def seen(page: Page) -> dict[str, int]:
+    """Clicks after all searches that the page shows for each item of the column of BM25."""
+    found = {}
+    for result in page.locator(".column.bm25 .result").all():
+        result.locator(".open").click()
+        row = result.locator('tr:has(th[title="all_click"])')
+        share, count = re.findall(r"([\d.,]+) % of ([\d,]+)", row.inner_text())[0]
+        found[str(result.get_attribute("data-item"))] = round(float(share) * int(count) / 100)
+    return found
+
+
+def test_a_click_is_recorded_as_rows_of_the_log(page: Page, shown: Exported) -> None:
     """The rows are what ``prepare`` reads: all that was shown, an engagement in one of them."""
-    (served,) = app.state.service.models
-    sent: list[Any] = []
-
-    def record(route: Route) -> None:
-        sent.append(route.request.post_data_json)
-        served.opened.ranker.record(sent[-1]["events"])
-        route.fulfill(status=200, json={})
-
-    page.route("**/events", record)
     search(page, "red shoe", "u5")
-    column = items(page, "bm25")
-    page.locator(".column.bm25 .result .title").nth(1).click()
+    before, column = seen(page), items(page, "bm25")
+    with page.expect_request("**/events") as sent:
+        page.locator(".column.bm25 .result .title").nth(1).click()
     expect(page.locator("#clicks")).to_contain_text("recorded for user u5: 1 so far")
     assert page.locator("#events li.fresh").get_attribute("title") == column[1]
     expect(page.locator("#events li.fresh")).to_contain_text("click, just now")
-    (body,) = sent
-    rows = body["events"]
+    after, name = seen(page), column[1]
+    assert after[name] - before[name] == 1  # the click counts in the histories, too
+    rows = sent.value.post_data_json["events"]
     assert [r["item_id"] for r in rows] == column
     assert [r["position"] for r in rows] == list(range(1, len(column) + 1))
     assert [r["click"] for r in rows] == [0, 1, *[0] * (len(column) - 2)]
@@ -235,7 +240,6 @@ def test_by_keyboard_alone(page: Page) -> None:
     keyboard.press("Enter")
     expect(page.locator(".column.bm25 table").first).to_be_visible()
     keyboard.press("Shift+Tab")
-    page.route("**/events", lambda route: route.fulfill(status=200, json={}))
     chosen = page.locator(".result:has(:focus)").get_attribute("data-item")
     keyboard.press("Enter")
     expect(page.locator("#clicks")).to_contain_text("1 so far")
@@ -300,3 +304,5 @@ def test_a_narrow_screen_scrolls_one_way(page: Page) -> None:
     assert page.evaluate("document.scrollingElement.scrollWidth") <= 360
     tops = page.locator(".column").evaluate_all("found => found.map(c => c.getBoundingClientRect().left)")
     assert len(set(tops)) == 1  # one below the other
+    names = page.locator(".column h3 span:first-child").all_inner_texts()
+    assert names == ["InteractRank", "BM25", "Dot product alone"]

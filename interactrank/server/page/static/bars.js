@@ -89,7 +89,7 @@ export function seen(part, item) {
   const [raw, support] = [item.raw[part.name], item.support[part.name]];
   if (raw === undefined || part.means === "none") return "";
   if (part.means === "share")
-    return support ? `${number(100 * raw, 1)} % of ${number(support, 0)}` : "never searched";
+    return support ? `${number(100 * raw, 1)} % of ${number(support, 0)}` : "no engagement";
   if (part.means === "rate") return `${number(raw, 0)} of ${number(support, 0)} shown`;
   return Number.isFinite(raw) ? number(raw, 3) : "unknown";
 }

@@ -126,7 +126,8 @@ async function welcome() {
   ];
   const none =
     "The export has no queries, users or texts to suggest: type a query, or export again with --browse.";
-  byId("welcome").replaceChildren(...(own.length ? own : [h("p", {}, none)]));
+  const first = "Three rankings of the whole catalogue next to one another, and why an item is where it is.";
+  byId("welcome").replaceChildren(h("p", {}, first), ...(own.length ? own : [h("p", {}, none)]));
   byId("welcome").hidden = false;
 }
 

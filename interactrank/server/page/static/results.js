@@ -14,7 +14,10 @@ import { why } from "./why.js";
 export function columns(answer, before, about, view, click) {
   const model = answer.columns.find((column) => column.name === "model");
   const best = new Set(model.results.map((result) => result.id));
-  return answer.columns.map((column) => {
+  // The model comes first where columns stand below one another, for the eye as for the keyboard.
+  const others = answer.columns.filter((column) => column !== model);
+  const order = matchMedia("(max-width: 1080px)").matches ? [model, ...others] : answer.columns;
+  return order.map((column) => {
     const old = before?.columns.find((other) => other.name === column.name)?.results ?? null;
     const places = old && new Map(old.map((result, n) => [result.id, n + 1]));
     const common = column.results?.filter((result) => best.has(result.id)).length;
