@@ -16,6 +16,7 @@ from interactrank.cross_features import CrossFeatures, Jagged, RequestKeys
 from interactrank.cross_features.pair_index import Int64s
 from interactrank.models.cross_terms import CrossTerms
 from interactrank.models.scoring import ScoreHead
+from interactrank.serving.fresh.counts import FreshCounts
 from interactrank.serving.ranking import Explanation
 
 __all__ = ["CrossScores"]
@@ -33,13 +34,21 @@ class CrossScores:
         self.head, self.cross = head, cross
         self._reads = frozenset(head.reads)
         self._compiled = CrossTerms.of(head, cross)
+        self._last: CrossScores | None = None  # what `over` returned last
 
     def over(self, cross: CrossFeatures) -> CrossScores:
-        """Return the same over other histories, which are looked up by NumPy."""
+        """Return the same over the stores with what was recorded since."""
         if cross is self.cross:
             return self
+        last = self._last
+        if last is not None and last.cross is cross:
+            return last
         other = copy(self)
-        other.cross, other._compiled = cross, None
+        other.cross, other._last = cross, None
+        if self._compiled is not None:
+            recorded = {n: s.runs for n, s in cross.stores.items() if isinstance(s, FreshCounts)}
+            other._compiled = self._compiled.over(recorded)
+        self._last = other
         return other
 
     @torch.inference_mode()

@@ -13,11 +13,20 @@ import torch
 from numpy.typing import NDArray
 
 from interactrank.batch import CrossFeatureTensors
-from interactrank.cross_features import Jagged, RequestKeys
+from interactrank.cross_features import (
+    CountStore,
+    CrossFeatures,
+    EngagementCountStore,
+    EngagementRows,
+    Jagged,
+    RequestKeys,
+)
 from interactrank.data.prepared.dataset import PreparedDataset
 from interactrank.models import InteractRank
 from interactrank.models.cross_terms import CrossTerms
 from interactrank.models.cross_terms.program import _library
+from interactrank.serving.fresh.counts import FreshCounts
+from interactrank.serving.fresh.runs import count_run
 from tests.data import logs
 from tests.models import search
 
@@ -119,6 +128,42 @@ def test_numbers_are_those_of_the_look_up(log: PreparedDataset) -> None:
                 seen.setdefault(f"{name} {j}", set()).update(column.tolist())
         np.testing.assert_allclose(fast["support"], slow.support[0], rtol=3e-7)
     assert all(len(values) > 1 for values in seen.values())
+
+
+@pytest.mark.parametrize("which", ["log", "sparse_log"])
+def test_what_was_counted_since_is_added(which: str, request: pytest.FixtureRequest) -> None:
+    """Rows of each store in several runs, some of them of pairs that the store has, in its past and after."""
+    log = request.getfixturevalue(which)
+    model, random = search.model(log), np.random.default_rng(1)
+    times = [r["time"] for r in logs.requests(log, "test")]
+    runs: dict[str, tuple[EngagementCountStore, ...]] = {}
+    for name, store in log.cross.stores.items():
+        if not isinstance(store, CountStore):
+            continue
+        items = int(max(store.items)) + 1
+        for size in (40, 15, 3):
+            key = random.choice(np.append(store.keys, 0), size)
+            item = random.integers(0, items, size)
+            time = random.integers(min(times) - 10 * logs.DAY, max(times), size)
+            runs[name] = (*runs.get(name, ()), count_run(EngagementRows(key, item, time)))
+    stores = {n: FreshCounts(s, runs[n]) if n in runs else s for n, s in log.cross.stores.items()}
+    of = log.cross
+    cross = CrossFeatures(
+        of.features, stores=stores, num_items=ITEMS, fields=of.fields, prior_items=of.prior_items
+    )
+    base = CrossTerms.of(model.score_head, of)
+    assert base is not None
+    terms, changed = base.over(runs), 0
+    for keys, rows in cases(log):
+        candidates = None if rows is None else Jagged(rows, np.array([len(rows)]))
+        slow, fast = cross.look_up(keys, candidates), terms.look_up(keys, rows)
+        ratios = slow.counts.shape[1] // 2
+        found = {"rate": slow.rate.T, "number": slow.number.T, "support": slow.support[0]}
+        found |= {"engaged": slow.counts.T[:ratios], "shown": slow.counts.T[ratios:]}
+        for name, expected in found.items():
+            np.testing.assert_allclose(fast[name], expected, rtol=1e-6, atol=1e-7, err_msg=name)
+        changed += not np.array_equal(slow.support, of.look_up(keys, candidates).support)
+    assert changed > 10
 
 
 def dense(

@@ -56,10 +56,10 @@ void interactrank_program_free(void* program) { delete static_cast<Program*>(pro
 
 // Adds to the dot products [size] of candidates what else their scores are made of; rows [size], null for the
 // whole catalogue. Candidates are there once.
-void interactrank_add(void* program, const Head* head, const int64_t* keys, const int64_t* offsets, int64_t time,
-                      int64_t sequence_end, const int64_t* rows, int64_t size, float* dots) {
+void interactrank_add(void* program, const Head* head, const Store* runs, const int64_t* run_offsets,
+                      const int64_t* keys, const int64_t* offsets, int64_t time, int64_t sequence_end, const int64_t* rows, int64_t size, float* dots) {
     const Request request{keys, offsets, time, sequence_end};
-    LookUp found(*static_cast<Program*>(program), request);
+    LookUp found(*static_cast<Program*>(program), {runs, run_offsets}, request);
     found.meet(rows, size);
     static thread_local Columns columns;  // their memory serves the next request
     static thread_local std::vector<float> rest;
@@ -86,11 +86,11 @@ void interactrank_add(void* program, const Head* head, const int64_t* keys, cons
 }
 
 // Writes the columns of all candidates, [columns][size], and the supports: what interactrank_add reads.
-void interactrank_look_up(void* program, const Head* head, const int64_t* keys, const int64_t* offsets,
-                          int64_t time, int64_t sequence_end, const int64_t* rows, int64_t size, float* rate,
+void interactrank_look_up(void* program, const Head* head, const Store* runs, const int64_t* run_offsets,
+                          const int64_t* keys, const int64_t* offsets, int64_t time, int64_t sequence_end, const int64_t* rows, int64_t size, float* rate,
                           float* support, float* number, float* engaged, float* shown) {
     const Request request{keys, offsets, time, sequence_end};
-    LookUp found(*static_cast<Program*>(program), request);
+    LookUp found(*static_cast<Program*>(program), {runs, run_offsets}, request);
     found.meet(rows, size);
     Columns columns;
     found.columns(*head, columns);

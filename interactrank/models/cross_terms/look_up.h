@@ -3,6 +3,7 @@
 
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <limits>
 #include <memory>
@@ -33,21 +34,14 @@ struct Wanted {
 
 class LookUp {
   public:
-    LookUp(Program& program, const Request& request) : p_(program), r_(request), numbers_(program, request, memory()) {
-        for (const Group& g : p_.groups) {
-            Met met;
-            met.store = &p_.stores[g.store];
-            met.direct = g.field >= 0;
-            met.end = g.own ? r_.sequence_end : r_.time;
-            for (int64_t n = r_.offsets[g.keys]; n < r_.offsets[g.keys + 1]; ++n)
-                met.rows.push_back(row_of(p_.stores[g.store], r_.keys[n]));
-            met_.push_back(std::move(met));
-        }
+    LookUp(Program& program, const Runs& runs, const Request& request)
+        : p_(program), r_(request), numbers_(program, request, memory()) {
+        for (const Group& g : p_.groups) met_.push_back(keys_of(g, runs));
         for (const Feature& f : p_.features) {
             if (f.counted < 0) continue;
             for (const int64_t group : {f.group, f.shown}) {
                 if (group < 0) continue;
-                everywhere_rows_.push_back(met_[group].rows.empty() ? -1 : met_[group].rows[0]);
+                everywhere_rows_.push_back(met_[group].keys() ? met_[group].parts[0].rows[0] : -1);
                 everywhere_ends_.push_back(met_[group].end);
             }
         }
@@ -57,7 +51,7 @@ class LookUp {
     // Finds what is wanted of candidates: rows [size] of the catalogue, null for all of it.
     void meet(const int64_t* rows, int64_t size) {
         int64_t pairs = 0;
-        for_item_groups([&](const Store& s, Met&, int64_t row, int32_t) {
+        for_item_groups([&](const Store& s, Met&, int64_t row, int32_t, int32_t) {
             pairs += s.offsets[row + 1] - s.offsets[row];
         });
         if (rows && pairs > 2 * size)
@@ -116,14 +110,40 @@ class LookUp {
         return kept;
     }
 
+    Met keys_of(const Group& g, const Runs& runs) const {
+        Met met;
+        const Store& store = p_.stores[g.store];
+        met.direct = g.field >= 0;
+        met.end = g.own ? r_.sequence_end : r_.time;
+        const auto part = [&](const Store& s, int64_t floor_ms) {
+            Part found{&s, floor_ms, {}};
+            for (int64_t n = r_.offsets[g.keys]; n < r_.offsets[g.keys + 1]; ++n)
+                found.rows.push_back(row_of(s, r_.keys[n]));
+            return found;
+        };
+        met.parts.push_back(part(store, 0));
+        if (!runs.stores) return met;
+        for (int64_t n = runs.offsets[g.store]; n < runs.offsets[g.store + 1]; ++n) {
+            Part run = part(runs.stores[n], store.tile_ms);
+            met.others.push_back({run.store, run.floor_ms, {}});
+            if (std::any_of(run.rows.begin(), run.rows.end(), [](int64_t row) { return row >= 0; }))
+                met.parts.push_back(std::move(run));
+        }
+        return met;
+    }
+
+    // Calls use(store, met, row of a key, which key, part). What is known of every item is in the classes, so
+    // that only what the runs add makes an item known.
     template <typename Use>
     void for_item_groups(Use use) {
         for (size_t g = 0; g < p_.groups.size(); ++g) {
-            const Group& group = p_.groups[g];
-            if (group.field >= 0 || group.everywhere >= 0) continue;
-            for (size_t n = 0; n < met_[g].rows.size(); ++n)
-                if (met_[g].rows[n] >= 0)
-                    use(p_.stores[group.store], met_[g], met_[g].rows[n], static_cast<int32_t>(n));
+            if (p_.groups[g].field >= 0) continue;
+            Met& met = met_[g];
+            for (size_t m = p_.groups[g].everywhere >= 0; m < met.parts.size(); ++m)
+                for (size_t n = 0; n < met.keys(); ++n)
+                    if (met.parts[m].rows[n] >= 0)
+                        use(*met.parts[m].store, met, met.parts[m].rows[n], static_cast<int32_t>(n),
+                            static_cast<int32_t>(m));
         }
     }
 
@@ -133,18 +153,23 @@ class LookUp {
         wanted.positions.resize(size);
         std::iota(wanted.positions.begin(), wanted.positions.end(), 0);
         for (size_t g = 0; g < p_.groups.size(); ++g) met_[g].direct |= p_.groups[g].everywhere < 0;
+        for_item_groups([&](const Store& s, Met& met, int64_t row, int32_t which, int32_t part) {
+            if (met.direct) return;
+            for (int64_t pair = s.offsets[row]; pair < s.offsets[row + 1]; ++pair)
+                met.hits.push_back({pair, s.items[pair], which, part});
+        });
     }
 
     // Few pairs: number their items, then see which are candidates.
     void from_pairs(const int64_t* rows, int64_t size, int64_t pairs) {
         slots_.clear(pairs);
         std::vector<int64_t> items;
-        for_item_groups([&](const Store& s, Met& met, int64_t row, int32_t which) {
+        for_item_groups([&](const Store& s, Met& met, int64_t row, int32_t which, int32_t part) {
             for (int64_t pair = s.offsets[row]; pair < s.offsets[row + 1]; ++pair) {
                 const int32_t next = static_cast<int32_t>(items.size());
                 const int32_t slot = slots_.add(s.items[pair], next);
                 if (slot == next) items.push_back(s.items[pair]);
-                met.hits.push_back({pair, slot, which});
+                met.hits.push_back({pair, slot, which, part});
             }
         });
         if (!rows) {
@@ -167,13 +192,13 @@ class LookUp {
         slots_.clear(size);
         for (int64_t c = 0; c < size; ++c) slots_.add(static_cast<int32_t>(rows[c]), static_cast<int32_t>(c));
         std::vector<int32_t> number(size, -1);
-        for_item_groups([&](const Store& s, Met& met, int64_t row, int32_t which) {
+        for_item_groups([&](const Store& s, Met& met, int64_t row, int32_t which, int32_t part) {
             const auto hit = [&](int64_t pair, int32_t c) {
                 if (number[c] < 0) {
                     number[c] = static_cast<int32_t>(wanted.positions.size());
                     wanted.positions.push_back(c);
                 }
-                met.hits.push_back({pair, c, which});
+                met.hits.push_back({pair, c, which, part});
             };
             const int64_t low = s.offsets[row], high = s.offsets[row + 1];
             if (high - low > 64 * size) {
@@ -231,8 +256,14 @@ class LookUp {
         if (counted >= 0) {
             double of_keys[2];
             numbers_.totals(f, met_[of_group], support, of_keys);
-            for (int64_t row = 0; row < wanted.size(); ++row)
-                out[row] = numbers_.finish(f, (**classes_).value(wanted.of_row(row), counted), of_keys, true);
+            numbers_.found.assign(wanted.size(), 0.0);
+            met_[of_group].each_count(f.window, [&](int32_t slot, int32_t, int64_t count) {
+                numbers_.found[slot] += static_cast<double>(count);  // of the runs
+            });
+            for (int64_t row = 0; row < wanted.size(); ++row) {
+                const double count = (**classes_).value(wanted.of_row(row), counted) + numbers_.found[row];
+                out[row] = numbers_.finish(f, count, of_keys, true);
+            }
             return;
         }
         if (group.field < 0) {

@@ -2,6 +2,7 @@
 
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <memory>
 #include <mutex>
@@ -34,32 +35,105 @@ struct Request {
     int64_t time, sequence_end;
 };
 
+// What was counted since the stores were written: those of store n are stores[offsets[n]..offsets[n + 1]], with
+// exact times. Null for nothing.
+struct Runs {
+    const Store* stores;
+    const int64_t* offsets;
+};
+
 struct Hit {
     int64_t pair;
-    int32_t slot, which;
+    int32_t slot, which, part;
+};
+
+// A store, or a run behind it, and the row of each key in it.
+struct Part {
+    const Store* store;
+    int64_t floor_ms;  // of a run behind tiles: only what lies in tiles that are over counts
+    std::vector<int64_t> rows;
+
+    // A moment as the store counts it.
+    int64_t at(int64_t time) const {
+        if (!floor_ms) return moment(*store, time);
+        return (time / floor_ms - (time % floor_ms < 0)) * floor_ms;
+    }
 };
 
 // The keys of a group and the pairs of known candidates; `direct` if the slots are the items themselves, as
-// values of a field or all items of the catalogue.
+// values of a field or all items of the catalogue. Part 0 is the store, then the runs that have a key.
 struct Met {
-    const Store* store;
-    std::vector<int64_t> rows;
+    std::vector<Part> parts;
+    std::vector<Part> others;  // every run, without rows
     int64_t end;
     bool direct = false;
     std::vector<Hit> hits;
 
-    // Calls use(pair, slot, which key) for each.
+    size_t keys() const { return parts[0].rows.size(); }
+
+    // Calls use(part, pair, slot, which key) for each; a pair may be in several parts.
     template <typename Use>
     void each(Use use) const {
         if (!direct) {
-            for (const Hit& hit : hits) use(hit.pair, hit.slot, hit.which);
+            for (const Hit& hit : hits) use(parts[hit.part], hit.pair, hit.slot, hit.which);
             return;
         }
-        for (size_t n = 0; n < rows.size(); ++n) {
-            if (rows[n] < 0) continue;
-            for (int64_t pair = store->offsets[rows[n]]; pair < store->offsets[rows[n] + 1]; ++pair)
-                use(pair, store->items[pair], static_cast<int32_t>(n));
+        for (const Part& part : parts)
+            for (size_t n = 0; n < part.rows.size(); ++n) {
+                if (part.rows[n] < 0) continue;
+                const Store& s = *part.store;
+                for (int64_t pair = s.offsets[part.rows[n]]; pair < s.offsets[part.rows[n] + 1]; ++pair)
+                    use(part, pair, s.items[pair], static_cast<int32_t>(n));
+            }
+    }
+
+    // Calls use(slot, which key, count) for each pair of each part: what happened before the end, and within
+    // the window if there is one.
+    template <typename Use>
+    void each_count(int64_t window, Use use) const {
+        std::vector<int64_t> ends, starts;
+        for (const Part& part : parts) ends.push_back(part.at(end)), starts.push_back(part.at(end - window));
+        each([&](const Part& part, int64_t pair, int32_t slot, int32_t which) {
+            const size_t n = &part - parts.data();
+            use(slot, which, pair_count(*part.store, pair, ends[n], window != 0, starts[n]));
+        });
+    }
+
+    // Calls use(slot, which key, count, last time, item) for each pair, over all parts, that happened.
+    template <typename Use>
+    void each_pair(int64_t window, Use use) const {
+        struct Pair {
+            int64_t name, count, last;
+            int32_t item;
+        };
+        std::vector<Pair> pairs;
+        each([&](const Part& part, int64_t pair, int32_t slot, int32_t which) {
+            const Store& s = *part.store;
+            const int64_t before = pair_count(s, pair, part.at(end), false, 0);
+            if (!before) return;
+            const int64_t last = s.tile_ms ? 0 : last_time(s, pair, before);
+            const int64_t count =
+                window ? pair_count(s, pair, part.at(end), true, part.at(end - window)) : before;
+            if (parts.size() == 1)
+                use(slot, which, count, last, s.items[pair]);
+            else
+                pairs.push_back({(static_cast<int64_t>(which) << 32) + slot, count, last, s.items[pair]});
+        });
+        std::sort(pairs.begin(), pairs.end(), [](const Pair& a, const Pair& b) { return a.name < b.name; });
+        for (size_t n = 0; n < pairs.size();) {
+            Pair all = pairs[n];
+            for (++n; n < pairs.size() && pairs[n].name == all.name; ++n)
+                all.count += pairs[n].count, all.last = std::max(all.last, pairs[n].last);
+            use(static_cast<int32_t>(all.name & 0xFFFFFFFF), static_cast<int32_t>(all.name >> 32), all.count,
+                all.last, all.item);
         }
+    }
+
+    // The count of key n before a moment.
+    int64_t count_of_key(size_t n, int64_t time) const {
+        int64_t count = 0;
+        for (const Part& part : parts) count += key_count(*part.store, part.rows[n], part.at(time));
+        return count;
     }
 };
 

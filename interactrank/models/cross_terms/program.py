@@ -10,6 +10,8 @@ Shapes: N items of the catalogue, C candidates, H heads.
 from __future__ import annotations
 
 import ctypes
+from collections.abc import Mapping, Sequence
+from copy import copy
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -18,7 +20,7 @@ import numpy as np
 from torch import Tensor
 
 from interactrank.core.compiled import load_compiled
-from interactrank.cross_features import CrossFeature, CrossFeatures, RequestKeys, Term
+from interactrank.cross_features import CrossFeature, CrossFeatures, EngagementCountStore, RequestKeys, Term
 from interactrank.cross_features.pair_index import Int64s
 from interactrank.models.cross_terms import structs
 from interactrank.models.scoring import ScoreHead
@@ -46,14 +48,16 @@ class CrossTerms:
         self, library: Any, head: ScoreHead, cross: CrossFeatures, terms: list[tuple[CrossFeature, Term]]
     ) -> None:
         self._library, self._head, self._held = library, head, structs.Held()
+        self._held_runs: structs.Held | None = None
         self.num_items = cross.num_items
         self._key_names: list[str] = []
         self._mixes: dict[tuple[float, ...], Any] = {}
-        self._program: int | None = None
         arrays = _Program(self._held, cross, head, self._key_names)
         for feature, term in terms:
             arrays.add(feature, term)
-        self._program = library.interactrank_program(*arrays.arguments())
+        self._program = _Owned(library, library.interactrank_program(*arrays.arguments()))
+        self._store_names = list(arrays.stores)
+        self._runs: tuple[Any, Any] = (None, None)
 
     @classmethod
     def of(cls, head: ScoreHead, cross: CrossFeatures) -> CrossTerms | None:
@@ -78,9 +82,19 @@ class CrossTerms:
             return None
         return cls(library, head, cross, known)
 
-    def __del__(self) -> None:
-        if self._program is not None:
-            self._library.interactrank_program_free(ctypes.c_void_p(self._program))
+    def over(self, runs: Mapping[str, Sequence[EngagementCountStore]]) -> CrossTerms:
+        """Return the same with what was counted since the stores were written.
+
+        Args:
+            runs: store -> count stores with exact times, whose rows are added to the store's.
+        """
+        other, held = copy(self), structs.Held()
+        of = [runs.get(name, ()) for name in self._store_names]
+        stores: list[Any] = [structs.store_of(run, held) for some in of for run in some]
+        offsets = np.cumsum([0, *map(len, of)])
+        other._runs = (structs.Store * len(stores))(*stores), _Kept(offsets)
+        other._held_runs = held
+        return other
 
     def add_to(self, dots: Tensor, keys: RequestKeys, rows: Int64s | None, weights: Tensor) -> None:
         """Add to the weighted dot products of candidates what else their scores are made of.
@@ -137,8 +151,9 @@ class CrossTerms:
         values = np.concatenate([*lists, np.empty(0, np.int64)]).astype(np.int64, copy=False)
         offsets = np.cumsum([0, *map(len, lists)])
         return (
-            ctypes.c_void_p(self._program),
+            ctypes.c_void_p(self._program.address),
             ctypes.byref(self._mix(weights)),
+            *self._runs,
             _Kept(values),
             _Kept(offsets),
             ctypes.c_int64(int(keys.time[0])),
@@ -159,6 +174,16 @@ class CrossTerms:
             mixes = dict(list(self._mixes.items())[1 - _MIXES :])
             self._mixes = {**mixes, name: found}  # a new one, as other threads may read the old one
         return found
+
+
+class _Owned:
+    """A program of the library, which is freed with the last that uses it."""
+
+    def __init__(self, library: Any, address: int) -> None:
+        self._library, self.address = library, address
+
+    def __del__(self) -> None:
+        self._library.interactrank_program_free(ctypes.c_void_p(self.address))
 
 
 class _Kept:
