@@ -35,6 +35,7 @@ SCRIPTS: dict[str, tuple[str, ...]] = {
     "prepare": HARNESS,
     "evaluation": HARNESS,
     "scoring": HARNESS,
+    "serve": ("--seconds", "20"),
     "frontier": (),
     "fresh": ("--trials", "1000"),
     "epochs": (),
