@@ -23,6 +23,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--events", help="log of the events that are recorded: a folder, or redis://host/name"
     )
+    parser.add_argument("--log", type=Path, help="folder of the request log: what was served and came back")
     parser.add_argument("--workers", type=int, help="processes that answer; 1 when left out")
 
 
@@ -44,6 +45,8 @@ def run(options: argparse.Namespace) -> int:
     for name in ("host", "port", "workers", "events"):
         if getattr(options, name) is not None:
             values[name] = getattr(options, name)
+    if options.log is not None:
+        values["log"] = {**values.get("log", {}), "folder": str(options.log)}
     settings = parse_config(ServerSettings, values, str(options.config or "arguments"))
     from interactrank.server.supervisor import serve
 

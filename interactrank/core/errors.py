@@ -15,6 +15,7 @@ All of them derive from :class:`UserError` and from the built-in error that fits
         IncompatibleVersionsError   torch, torchrec and FBGEMM do not go together
         ItemEmbeddingsError         a directory is not a complete export of item embeddings
         LaunchError                 the ranks of a job could not be started, or one of them failed
+        LogError                    a request log cannot be verified
         ManifestError               a manifest is missing, unreadable or changed
         MissingExtraError           an optional dependency is not installed
         NonFiniteLossError          the loss became NaN or infinite

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 from starlette.requests import Request
 from starlette.responses import Response
 
 from interactrank.server.answers import json_answer
 from interactrank.server.failures import Refusal
+from interactrank.server.served import Opened
 from interactrank.server.service import Service
 from interactrank.server.validation import JSON, content_type, invalid, read_body, validated
 from interactrank.serving import RequestError
-from interactrank.serving.fresh import EventLogError
+from interactrank.serving.fresh import RecordResult
 
 __all__ = ["EventWriter"]
 
@@ -44,10 +46,17 @@ class EventWriter:
                 501, "no_events", "this server keeps no events; start it with --events FOLDER or redis://..."
             )
         try:
-            found = await asyncio.to_thread(opened.ranker.record, rows)
+            found = await asyncio.to_thread(self._keep, opened, rows)
         except RequestError as error:
             raise invalid("events", str(error)) from None
-        except EventLogError as error:
+        except OSError as error:  # of the log of events, or of the request log
             raise Refusal(503, "not_kept", str(error), headers={"Retry-After": "1"}) from None
         self._service.metrics.events.inc(found.events)
         return json_answer({"events": found.events, "unknown": found.unknown})
+
+    def _keep(self, opened: Opened, rows: list[dict[str, Any]]) -> RecordResult:
+        """Keep rows in both logs; if one fails the client sends them again, and they count once."""
+        found = opened.ranker.record(rows)
+        if self._service.log is not None:
+            self._service.log.came_back(rows)
+        return found

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from starlette.requests import Request
@@ -81,14 +82,41 @@ class Ranker:
         def job(progress: Progress) -> Ranking:
             if asked["request"].get(at) is None:
                 asked["request"][at] = opened.now()
-            return _rank(opened, asked, candidates, features, k, explain, progress)
+            return _rank(opened, asked, candidates, features, k, explain or shown, progress)
 
+        shown = self._shown(opened, asked["request"])
         found = await self._service.lane.rank(progress, job)
         self._count(opened, found, progress)
+        request_id = uuid.uuid4().hex
+        if shown and not explain:
+            given = {
+                f: dict(zip(candidates or (), values, strict=True)) for f, values in (features or {}).items()
+            }
+            self._log(opened, asked["request"], request_id, found, given, shown)
+            found = replace(found, explanations=None)
         self._service.models.served[opened.name].recorder.keep(
             RecordedRequest(asked["request"], candidates, features)
         )
-        return ranking_answer(request, found, opened, uuid.uuid4().hex, asked["request"][at])
+        return ranking_answer(request, found, opened, request_id, asked["request"][at])
+
+    def _shown(self, opened: Opened, request: Mapping[str, Any]) -> int:
+        """Return how many results the request log takes: none of a request without a user."""
+        settings, user = self._service.settings.log, opened.ranker.schema.events.user
+        return 0 if settings is None or (user and request.get(user) is None) else settings.shown
+
+    def _log(
+        self,
+        opened: Opened,
+        request: Mapping[str, Any],
+        request_id: str,
+        found: Ranking,
+        given: Mapping[str, Mapping[str, Any]],
+        shown: int,
+    ) -> None:
+        log = self._service.log
+        assert log is not None
+        columns = log.columns
+        log.served(lambda: columns.served(request, request_id, found, opened.to_json(), given, shown))
 
     def _count(self, opened: Opened, found: Ranking, progress: Progress) -> None:
         metrics = self._service.metrics
@@ -105,7 +133,7 @@ def _rank(
     candidates: Sequence[str] | None,
     features: Mapping[str, Sequence[Any]] | None,
     k: int,
-    explain: bool,
+    explain: bool | int,
     progress: Progress,
 ) -> Ranking:
     """Rank on the thread of the lane.

@@ -15,6 +15,7 @@ from interactrank.server.failures import Refusal
 from interactrank.server.lane import Lane
 from interactrank.server.metrics import Metrics
 from interactrank.server.openapi import openapi_document
+from interactrank.server.request_log import RequestLog
 from interactrank.server.served import Models
 from interactrank.server.settings import ServerSettings
 from interactrank.version import __version__
@@ -34,6 +35,18 @@ class Service:
         self.models = Models(settings.models, settings.limits, settings.events)
         self.lane = Lane(settings.limits.queue)
         self.metrics = Metrics()
+        self.log: RequestLog | None = None
+        if settings.log is not None:
+            first = self.models.served[self.models.names[0]]
+            schema = first.opened.ranker.schema
+
+            def record(rows: list[dict[str, Any]]) -> None:
+                first.opened.ranker.record(rows)
+
+            counts = settings.events is not None and schema.events.impressions
+            self.log = RequestLog(
+                settings.log.folder, schema, settings.log.rotate_s, record if counts else None
+            )
         self.is_ready = False
 
     @asynccontextmanager
@@ -47,6 +60,8 @@ class Service:
         with suppress(asyncio.CancelledError):
             await watcher
         self.lane.close()
+        if self.log is not None:
+            self.log.close()
 
     async def _watch(self) -> None:
         """Switch to new versions as they are published; a thread opens them, while requests go on."""

@@ -8,7 +8,7 @@ from pydantic import Field
 
 from interactrank.core.settings import Config, Name
 
-__all__ = ["TOKEN", "Limits", "ServedModel", "ServerSettings"]
+__all__ = ["TOKEN", "Limits", "LogSettings", "ServedModel", "ServerSettings"]
 
 TOKEN = "INTERACTRANK_TOKEN"
 """Environment variable of the token that requests which write must bring."""
@@ -36,6 +36,14 @@ class Limits(Config):
     timeout_ms: int = Field(1_000, ge=1, description="deadline of a request that names none, and the longest")
 
 
+class LogSettings(Config):
+    """The request log: what was served, and what came back."""
+
+    folder: Path = Field(description="of the log; its folder events is one for interactrank prepare --append")
+    shown: int = Field(20, ge=1, le=1000, description="results of a request that count as shown")
+    rotate_s: float = Field(600.0, gt=0, description="seconds after which rows become a Parquet file")
+
+
 class ServerSettings(Config):
     """Everything about a service; ``interactrank serve --config`` reads it from YAML."""
 
@@ -47,6 +55,7 @@ class ServerSettings(Config):
         None,
         description="log of the events that are recorded: a folder of this machine, or redis://host/name",
     )
+    log: LogSettings | None = Field(None, description="the request log; none when left out")
     poll_ms: int = Field(100, ge=10, description="how often a worker looks for a new version of an export")
     slow_ms: float = Field(100.0, gt=0, description="a request that takes longer is logged with its stages")
     limits: Limits = Field(default_factory=Limits, description="what a request may ask for")

@@ -145,7 +145,7 @@ class PreRanker:
         where: Mask | None = None,
         features: Mapping[str, Sequence[Any]] | None = None,
         head_weights: Mapping[str, float] | None = None,
-        explain: bool = False,
+        explain: bool | int = False,
         watch: Watch = UNWATCHED,
     ) -> Ranking:
         """Rank one request.
@@ -159,7 +159,7 @@ class PreRanker:
             features: candidate feature -> a value for each candidate, None where it is not known; each that
                 the model reads.
             head_weights: head -> its weight in the score; those of the export when left out.
-            explain: give the parts of each result's score.
+            explain: give the parts of each result's score; a number for those of the first ones alone.
             watch: hears of each stage, and may stop before cross features are looked up.
 
         Raises:
@@ -185,7 +185,7 @@ class PreRanker:
         where: Mask | None = None,
         features: Sequence[Mapping[str, Sequence[Any]]] | None = None,
         head_weights: Mapping[str, float] | None = None,
-        explain: bool = False,
+        explain: bool | int = False,
         watch: Watch = UNWATCHED,
     ) -> list[Ranking]:
         """Rank R requests, whose query side is computed in one go; arguments are lists of :meth:`rank`'s."""
@@ -261,7 +261,7 @@ class PreRanker:
         k: int,
         where: Mask | None,
         weights: Tensor,
-        explain: bool,
+        explain: bool | int,
         watch: Watch,
     ) -> Ranking:
         rows = candidates.rows
@@ -294,10 +294,11 @@ class PreRanker:
         at, best = best_of(scores)
         explanations = None
         if explain:
-            dots = self.vectors.dots(query, torch.from_numpy(best))
+            some = best if explain is True else best[:explain]
+            dots = self.vectors.dots(query, torch.from_numpy(some))
             # A number that came with a candidate may stand for its place among all of them.
-            given_at = None if keys.given is None else at.numpy()
-            explanations = cross.explain(dots, keys, best if given_at is None else rows, weights, at=given_at)
+            given_at = None if keys.given is None else at.numpy()[: len(some)]
+            explanations = cross.explain(dots, keys, some if given_at is None else rows, weights, at=given_at)
         return Ranking(self.ids.of(best), best, scores[at].numpy(), candidates.unknown, explanations)
 
     @torch.inference_mode()

@@ -49,7 +49,7 @@ class Ranking:
         rows: [K] their rows in the catalogue.
         scores: [K] float32, falling; equal scores in order of rows.
         unknown: candidates that the catalogue does not have; they were ignored.
-        explanations: of each result; None if they were not asked for.
+        explanations: of each result, or of the first ones; None if they were not asked for.
         degraded: the order is that of the dot products alone, because time was short.
     """
 
