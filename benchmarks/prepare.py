@@ -3,10 +3,13 @@
     python -m benchmarks.prepare --threads 1 --rounds 3
     python -m benchmarks.prepare --events 20000000 --rounds 1 --only prepare
     python -m benchmarks.prepare --events 20000000 --cosine --rounds 1 --only prepare
+    python -m benchmarks.prepare --events 2000000 --demo --rounds 1 --only prepare
 
-``scan``, the limit, reads all columns of the log's Parquet files with DuckDB into Arrow and drops them. Peak
-memory is that of a process which prepares (scans) once. The join (benchmarks/history_join.py) looks up counts
-as of each request; DuckDB's joins compute the same, which is checked before anything is measured.
+``scan`` reads all columns of the log's Parquet files with DuckDB into Arrow and drops them; ``limit`` has
+DuckDB sort the events, too, and count one cross feature (benchmarks/prepare_limit.py). With ``--demo`` the
+log is simulated and has the schema of the demo. Peak memory is that of a process which prepares (scans) once.
+The join (benchmarks/history_join.py) looks up counts as of each request; DuckDB's joins compute the same,
+which is checked before anything is measured.
 
 Shapes: E events, C candidates.
 """
@@ -22,17 +25,38 @@ from pathlib import Path
 from typing import Any
 
 import duckdb
+import pyarrow.parquet as pq
 import torch
 
 from benchmarks import history_join, report
 from benchmarks.harness import Contestant, Group, Samples, Script, Step, main, measured
+from benchmarks.prepare_limit import limit_step
 from benchmarks.synthetic_log import CANDIDATES, COSINES, prepared, schema, write_log
+from interactrank.core.stages import stages_to
 from interactrank.data import prepare_log
 from interactrank.data.settings import PrepareSettings
+from interactrank.data.simulator.write import simulate
+from interactrank.runs.config import RunConfig, load_config
 
 SIZES = (20_000, 60_000, 200_000, 600_000)
+CONTESTANTS = ("scan", "limit", "prepare")
+DEMO = Path(__file__).parents[1] / "interactrank" / "configs" / "demo.yaml"
 LARGE = 1_000_000  # events from which on nothing is warmed up
 JOIN_EVENTS, JOIN_REQUESTS = 200_000, (40, 200, 1000, 5000)
+
+
+def demo_config() -> RunConfig:
+    """The packaged demo: what is simulated, and the schema of it."""
+    return load_config(DEMO)
+
+
+def write_demo_log(folder: Path, events: int) -> None:
+    """Simulate a log of about this number of events."""
+    simulation = demo_config().simulate
+    assert simulation is not None
+    mean = (simulation.candidates_min + simulation.candidates_max) / 2
+    requests = max(round(events / mean), 1)
+    simulate(simulation.model_copy(update={"requests": requests}), folder)
 
 
 def scan_step(log: Path, threads: int) -> Step:
@@ -51,12 +75,14 @@ def scan_step(log: Path, threads: int) -> Step:
 
 def prepare_step(log: Path, options: argparse.Namespace, found: dict[str, Any]) -> Step:
     """Prepares the log into a new folder, notes in ``found`` what came out, and removes it."""
-    of = schema(cosine=options.cosine)
+    of = demo_config().search if options.demo else schema(cosine=options.cosine)
     settings = PrepareSettings(memory_limit=options.memory_limit, threads=options.threads)
 
     def step() -> None:
         output = Path(tempfile.mkdtemp(dir=log.parent)) / "prepared"
-        manifest = prepare_log(log, output, of, settings)
+        with stages_to({}) as stages:
+            manifest = prepare_log(log, output, of, settings)
+        found["stages"] = stages
         found["requests"] = sum(manifest["requests"].values())
         found["output_mib"] = _mib(output)
         shutil.rmtree(output.parent)
@@ -76,12 +102,14 @@ def group(log: Path, events: int, options: argparse.Namespace) -> Group:
 
     def make(name: str) -> Step:
         step = scan_step(log, options.threads)
+        if name == "limit":
+            step = limit_step(log, options.threads, options.memory_limit)
         if name == "prepare":
             step = prepare_step(log, options, settings)
         return _once(step) if options.memory_of else step
 
     def measure(rounds: int, warmup: int) -> dict[str, Samples]:
-        steps = {name: make(name) for name in ("scan", "prepare")}
+        steps = {name: make(name) for name in CONTESTANTS}
         samples = {name: Samples() for name in steps}
         for number in range(0 if events >= LARGE else -1, rounds):
             for name in steps if number % 2 == 0 else reversed(steps):
@@ -89,7 +117,7 @@ def group(log: Path, events: int, options: argparse.Namespace) -> Group:
                     steps[name]()
         return samples
 
-    contestants = [Contestant(name, lambda n=name: make(n), events) for name in ("scan", "prepare")]
+    contestants = [Contestant(name, lambda n=name: make(n), events) for name in CONTESTANTS]
     return Group(f"prepare_{events}", contestants, "events", settings, measure=measure)
 
 
@@ -100,9 +128,9 @@ def groups(options: argparse.Namespace) -> Iterator[Group]:
         for events in sizes:
             log = folder / f"events_{events}" / "log"
             if not options.memory_of:
-                write_log(log, events - events % CANDIDATES)
-            yield group(log, events - events % CANDIDATES, options)
-        if options.memory_of or options.cosine:
+                (write_demo_log if options.demo else write_log)(log, events - events % CANDIDATES)
+            yield group(log, pq.read_metadata(log / "events.parquet").num_rows, options)
+        if options.memory_of or options.cosine or options.demo:
             return
         join_events, requests = (5000, (10, 20, 40)) if options.smoke else (JOIN_EVENTS, JOIN_REQUESTS)
         log = prepared(folder / "join", join_events)
@@ -154,8 +182,24 @@ def tables(options: argparse.Namespace, result: dict[str, Any]) -> list[report.T
             columns=columns,
             rows=rows,
             note=f"DuckDB keeps to a memory_limit of {options.memory_limit} (prepare.memory_limit).",
-        )
+        ),
+        _stages(found),
     ]
+
+
+def _stages(found: list[dict[str, Any]]) -> report.Table:
+    """Where the time of the last round goes."""
+    rows = [
+        [r["rows"], name, wall, cpu, 1e9 * cpu / r["rows"]]
+        for r in found
+        for name, (wall, cpu) in r["stages"].items()
+    ]
+    return report.Table(
+        title="Where prepare spends its time",
+        columns=["events", "stage", "seconds", "CPU seconds", "CPU ns an event"],
+        rows=rows,
+        note="Of the last round; CPU seconds are of all threads. What is missing is the flush to disk.",
+    )
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -165,6 +209,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--cosine", action="store_true", help="with the cosines of a candidate and the user's items; no join"
     )
+    parser.add_argument("--demo", action="store_true", help="the demo's log and schema; no join")
     parser.add_argument("--folder", type=Path, help="where logs are made; default: the temporary folder")
     parser.add_argument("--logs", type=Path, help=argparse.SUPPRESS)  # for the process that measures memory
 

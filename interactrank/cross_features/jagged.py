@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from itertools import chain
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -19,7 +21,7 @@ class Jagged(NamedTuple):
     lengths: Int64s
 
 
-def per_row(values: list[list[int]]) -> Jagged:
+def per_row(values: Sequence[Sequence[int]]) -> Jagged:
     """Return the jagged column of a list for each row.
 
     Example::
@@ -28,7 +30,7 @@ def per_row(values: list[list[int]]) -> Jagged:
         [2, 0, 1]
     """
     lengths = np.fromiter(map(len, values), np.int64, len(values))
-    flat = np.fromiter((v for row in values for v in row), np.int64, int(lengths.sum()))
+    flat = np.fromiter(chain.from_iterable(values), np.int64, int(lengths.sum()))
     return Jagged(flat, lengths)
 
 

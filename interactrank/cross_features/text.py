@@ -40,7 +40,16 @@ def words(text: str) -> list[str]:
         ['fifa', '12', 'xbox', '360']
     """
     plain = _plain(text)
-    return _PART.findall(plain) if plain.isascii() else _with_marks(plain)
+    return _with_marks(plain) if _has_marks(plain) else _PART.findall(plain)
+
+
+def _has_marks(text: str) -> bool:
+    """Return whether a text has marks, or characters that are not seen; few texts have."""
+    if text.isascii():
+        return False
+    return any(
+        unicodedata.category(char)[0] == "M" or unicodedata.category(char) == "Cf" for char in set(text)
+    )
 
 
 def _with_marks(text: str) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 
 import numpy as np
 
@@ -31,9 +32,10 @@ def text_keys(kind: str, queries: list[str]) -> Jagged:
     return found if len(known) == len(rows) else take(found, np.array(rows, np.int64))
 
 
-def _keys(kind: str, query: str) -> list[int]:
+@lru_cache(maxsize=1 << 15)  # the next blocks have many of the same queries
+def _keys(kind: str, query: str) -> tuple[int, ...]:
     parts = [_WHOLE[kind](query)] if kind in _WHOLE else ANALYZERS[kind](query)
-    return list(dict.fromkeys(hash63(part) for part in parts if part))
+    return tuple(dict.fromkeys(map(hash63, filter(None, parts))))
 
 
 def hashed(texts: Sequence[str | None]) -> Jagged:

@@ -28,10 +28,11 @@ from typing import Any
 from interactrank.core.atomic_directory import atomic_directory
 from interactrank.core.manifest import Manifest
 from interactrank.core.parallel import cores
+from interactrank.core.stages import stage
 from interactrank.cross_features import CrossFeatures, check_feature, features_of
 from interactrank.cross_features.registry import KINDS, module_of
 from interactrank.data.errors import DatasetError
-from interactrank.data.extras import duckdb
+from interactrank.data.extras import duckdb, pa
 from interactrank.data.prepare.column_kinds import check_column_kinds
 from interactrank.data.prepare.items import count_in_training, read_items, write_item_fields, write_items
 from interactrank.data.prepare.kept_log import keep_log
@@ -111,7 +112,8 @@ def prepare_log(
             keep_log(log, staging, schema)
             segment = {"events": facts["events"], "content": content}
             facts |= {"lineage": [fingerprint], "segments": [segment]}
-        manifest = Manifest.of(staging, facts)
+        with stage("checksums"):
+            manifest = Manifest.of(staging, facts)
         manifest.write(staging)
     log_remarks(manifest.facts)
     return manifest.to_json()
@@ -139,7 +141,8 @@ def prepare_into(
     check_column_kinds(log, schema)
     work = staging / "work"
     work.mkdir()
-    staged = stage_log(log, schema, settings, work)
+    with stage("reading the log"):
+        staged = stage_log(log, schema, settings, work)
     try:
         return _write_dataset(staging, work, staged, schema, settings, earlier)
     except duckdb.Error as error:
@@ -159,22 +162,11 @@ def _write_dataset(
 ) -> dict[str, Any]:
     """Write the files of the dataset and return what its manifest says of them."""
     items = read_items(log, schema)
-    train_count = count_in_training(log)
-    known = None if earlier is None else earlier.vocabularies
-    if earlier is not None and earlier.forget:
-        held = held_values(log, schema, items)
-        known = {name: v.without_others(held[name]) for name, v in earlier.vocabularies.items()}
-    vocabularies = count_vocabularies(log, schema, items, train_count, known)
-    for name, vocabulary in vocabularies.items():
-        vocabulary.save(output / "vocabulary" / f"{name}.parquet")
-    numbers = write_items(output, items, schema=schema, train_count=train_count, vocabularies=vocabularies)
-    numbers |= {
-        f.name: request_statistics(log, schema, f) for f in schema.features.request if f.kind == "number"
-    }
-    if earlier is not None:
-        numbers = dict(earlier.numbers)
-    sequences = build_user_sequences(output / SEQUENCES, log, schema, vocabularies)
-    write_users(output, log)
+    with stage("vocabularies and items"):
+        vocabularies, numbers = _write_values(output, log, schema, items, earlier)
+    with stage("user sequences"):
+        sequences = build_user_sequences(output / SEQUENCES, log, schema, vocabularies)
+        write_users(output, log)
     query_vocabulary = _query_vocabulary(schema, vocabularies)
     fields = write_item_fields(output, items, schema)
     blocks = RequestBlocks(
@@ -186,9 +178,11 @@ def _write_dataset(
         fields,
         threads=settings.threads or cores(),
     )
-    build_stores(output, work, blocks, items)
-    cross = CrossFeatures.open(output, schema, log.num_items)
-    splits = write_splits(output, blocks, settings=settings, vocabularies=vocabularies, cross=cross)
+    with stage("stores of cross features"):
+        build_stores(output, work, blocks, items)
+        cross = CrossFeatures.open(output, schema, log.num_items)
+    with stage("look-ups and requests"):
+        splits = write_splits(output, blocks, settings=settings, vocabularies=vocabularies, cross=cross)
     return {
         "schema": schema.model_dump(),
         "cross_features": _kinds(schema),
@@ -206,6 +200,25 @@ def _write_dataset(
         "tables": {name: v.rows for name, v in vocabularies.items()},
         "numbers": numbers,
     }
+
+
+def _write_values(
+    output: Path, log: StagedLog, schema: SearchSchema, items: pa.Table, earlier: Earlier | None
+) -> tuple[dict[str, Vocabulary], dict[str, Statistics]]:
+    """Write vocabularies and items; return the vocabularies and the statistics of number features."""
+    train_count = count_in_training(log)
+    known = None if earlier is None else earlier.vocabularies
+    if earlier is not None and earlier.forget:
+        held = held_values(log, schema, items)
+        known = {name: v.without_others(held[name]) for name, v in earlier.vocabularies.items()}
+    vocabularies = count_vocabularies(log, schema, items, train_count, known)
+    for name, vocabulary in vocabularies.items():
+        vocabulary.save(output / "vocabulary" / f"{name}.parquet")
+    numbers = write_items(output, items, schema=schema, train_count=train_count, vocabularies=vocabularies)
+    numbers |= {
+        f.name: request_statistics(log, schema, f) for f in schema.features.request if f.kind == "number"
+    }
+    return vocabularies, numbers if earlier is None else dict(earlier.numbers)
 
 
 def _unmatched(log: StagedLog, schema: SearchSchema) -> list[str]:
