@@ -110,7 +110,7 @@ def _lifts(axes: Any, lifts: list[Mapping[str, Any]], titles: Mapping[str, str])
     axes.axvline(0, color=MUTED, linewidth=0.8)
     names = [f"{titles[lift['arm']]}\nover {titles[lift['over']]}" for lift in lifts]
     axes.set_yticks(range(len(lifts)), names, fontsize=8)
-    axes.invert_yaxis()
+    axes.set_ylim(len(lifts) - 0.5, -0.5)  # the first one is above
     axes.set_xlabel("more engagements, %")
     axes.set_title("lift")
     axes.legend(fontsize=8, loc="lower right")
