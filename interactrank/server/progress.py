@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from torch import Tensor
 
 from interactrank.serving.ranking import Ranking
 
-__all__ = ["CrossCost", "Progress"]
+__all__ = ["CrossCost", "Progress", "Together"]
 
 _SMOOTHING = 0.1
 
@@ -97,3 +97,29 @@ class Progress:
             return None
         dots, rank = self._ready
         return rank(dots)
+
+
+class Together:
+    """Watches requests that are ranked together; see :class:`~interactrank.serving.watch.Watch`.
+
+    Args:
+        progress: of each.
+    """
+
+    def __init__(self, progress: Sequence[Progress]) -> None:
+        self._progress, self._at = progress, -1
+
+    def begin(self, stage: str) -> None:
+        """Hear that a stage begins: of all, until the first one's candidates are read, then of one."""
+        if stage == "candidates":
+            self._at += 1
+            if self._at == 0:
+                for progress in self._progress:
+                    progress.begin("others")
+        some = self._progress if self._at < 0 else self._progress[self._at : self._at + 1]
+        for progress in some:
+            progress.begin(stage)
+
+    def goes_on(self, dots: Tensor, rank: Callable[[Tensor], Ranking]) -> bool:
+        """Return whether cross features of the request whose turn it is fit before its deadline."""
+        return self._progress[self._at].goes_on(dots, rank)

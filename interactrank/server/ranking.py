@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -14,11 +14,11 @@ from interactrank.server.answers import ranking_answer
 from interactrank.server.arrow_bodies import ARROW, Columns, read_columns
 from interactrank.server.bodies import Body
 from interactrank.server.progress import Progress
+from interactrank.server.question import Question
 from interactrank.server.served import Opened
 from interactrank.server.service import Service
 from interactrank.server.swap import RecordedRequest
-from interactrank.server.validation import JSON, choice_of, content_type, invalid, read_body, validated
-from interactrank.serving import RequestError
+from interactrank.server.validation import JSON, choice_of, content_type, read_body, validated
 from interactrank.serving.ranking import Ranking
 
 __all__ = ["Ranker"]
@@ -67,7 +67,6 @@ class Ranker:
         explain: bool = False,
     ) -> Response:
         asked = body.model_dump(by_alias=True, exclude_unset=True)
-        at = opened.ranker.schema.events.time
         candidates = asked.get("candidates") if columns is None else columns.candidates
         features = asked.get("features") if columns is None else columns.features or None
         k: int = body.k  # type: ignore[attr-defined]
@@ -79,13 +78,9 @@ class Ranker:
             "k": k,
         }
 
-        def job(progress: Progress) -> Ranking:
-            if asked["request"].get(at) is None:
-                asked["request"][at] = opened.now()
-            return _rank(opened, asked, candidates, features, k, explain or shown, progress)
-
         shown = self._shown(opened, asked["request"])
-        found = await self._service.lane.rank(progress, job)
+        question = Question(opened, asked, asked["request"], candidates, features, k, explain or shown)
+        found = await self._service.lane.rank(progress, question)
         self._count(opened, found, progress)
         request_id = uuid.uuid4().hex
         if shown and not explain:
@@ -97,7 +92,7 @@ class Ranker:
         self._service.models.served[opened.name].recorder.keep(
             RecordedRequest(asked["request"], candidates, features)
         )
-        return ranking_answer(request, found, opened, request_id, asked["request"][at])
+        return ranking_answer(request, found, opened, request_id, question.time)
 
     def _shown(self, opened: Opened, request: Mapping[str, Any]) -> int:
         """Return how many results the request log takes: none of a request without a user."""
@@ -125,53 +120,3 @@ class Ranker:
             metrics.degraded.labels(opened.name).inc()
         for stage, seconds in list(progress.stages.items()):
             metrics.stages.labels(stage).observe(seconds)
-
-
-def _rank(
-    opened: Opened,
-    asked: Mapping[str, Any],
-    candidates: Sequence[str] | None,
-    features: Mapping[str, Sequence[Any]] | None,
-    k: int,
-    explain: bool | int,
-    progress: Progress,
-) -> Ranking:
-    """Rank on the thread of the lane.
-
-    Raises:
-        Refusal: the request cannot be ranked.
-    """
-    ranker = opened.ranker
-    try:
-        filters = _given(asked.get("filters"))
-        where = None
-        if filters:
-            fields = _given(filters.pop("where", None))
-            where = ranker.filters.mask(**filters, where=fields)
-        return ranker.rank(
-            _unset(asked["request"], ranker.schema.sequence is not None),
-            candidates,
-            k,
-            where=where,
-            features=features,
-            head_weights=_given(asked.get("head_weights")) or None,
-            explain=explain,
-            watch=progress,
-        )
-    except RequestError as error:
-        field = str(error).partition(":")[0]
-        raise invalid(field if field in ("features", "head_weights") else "request", str(error)) from None
-    except OverflowError as error:
-        raise invalid("request", f"request: a number or a time is too large ({error})") from None
-
-
-def _given(values: Mapping[str, Any] | None) -> dict[str, Any]:
-    """Return the entries that are not null."""
-    return {name: value for name, value in (values or {}).items() if value is not None}
-
-
-def _unset(request: Mapping[str, Any], has_sequence: bool) -> dict[str, Any]:
-    """Return a request without a null for the sequence, which then is that of the log."""
-    if has_sequence and request.get("sequence", 0) is None:
-        return {name: value for name, value in request.items() if name != "sequence"}
-    return dict(request)

@@ -92,7 +92,7 @@ class CandidateReader:
             return rows, []
         names = [c if isinstance(c, str) else id_text(c) or "" for c in candidates]
         rows = self._ids.rows(names)
-        unknown = [name for name, row in zip(names, rows.tolist(), strict=True) if row < 0]
+        unknown = [names[n] for n in np.flatnonzero(rows < 0).tolist()]
         if unknown and self._unknown_items == "error":
             raise RequestError(
                 f"the catalogue has no item '{unknown[0]}' ({len(unknown)} unknown candidates in all)"

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cached_property
+from itertools import repeat
 from pathlib import Path
 
 import numpy as np
@@ -39,8 +40,7 @@ class ItemIds:
 
     def rows(self, ids: Sequence[str]) -> Int64s:
         """Return [C] the row of each id, -1 for an unknown one."""
-        row = self._row
-        return np.fromiter((row.get(i, -1) for i in ids), np.int64, len(ids))
+        return np.fromiter(map(self._row.get, ids, repeat(-1)), np.int64, len(ids))
 
     def of(self, rows: Ints) -> list[str]:
         """Return the id of each row."""
