@@ -68,13 +68,7 @@ def simulate_loop(
         MissingExtraError: matplotlib is not installed.
         ServiceError: the server does not answer with the exports of last night.
     """
-    if config.simulate is None:
-        raise ConfigError("the config has no section simulate, whose users search; add one")
-    if config.training.early_stopping is not None:
-        raise ConfigError("training.early_stopping: the loop has no validation requests; set it to null")
-    bm25_of(config.search)
-    require("matplotlib", "report")  # before, not after, all that takes long
-    site = Site(config.simulate, days, shown)
+    site = _site(config, days, shown)
     own: dict[str, Any] = {
         "days_served": days,
         "shown": shown,
@@ -100,6 +94,17 @@ def simulate_loop(
     atomic_write_text(output / TABLE, markdown(report))
     plot_loop(report, output / PICTURE)
     return report
+
+
+def _site(config: RunConfig, days: int, shown: int) -> Site:
+    """Check what can be checked before anything takes long, and return the site."""
+    if config.simulate is None:
+        raise ConfigError("the config has no section simulate, whose users search; add one")
+    if config.training.early_stopping is not None:
+        raise ConfigError("training.early_stopping: the loop has no validation requests; set it to null")
+    bm25_of(config.search)
+    require("matplotlib", "report")  # before, not after, all that takes long
+    return Site(config.simulate, days, shown)
 
 
 def _day(
