@@ -41,6 +41,8 @@ SCRIPTS: dict[str, tuple[str, ...]] = {
     "epochs": (),
     "position": ("--seeds", "1"),
     "overhead": HARNESS,
+    "plain_pytorch": HARNESS,
+    "dlrm": HARNESS,
     "ranks": HARNESS,
     "end_to_end": (*HARNESS, "--block", "20"),
     "equal_quality": ("--threads", "1", "--seeds", "1", "--requests", "2000", "--epochs", "2"),

@@ -46,7 +46,7 @@ def suited_types(
     types: dict[str, list[ShardingType]] = {}
     for t in tables:
         nodes = cluster.nodes > 1 and t.pooled and cluster.device == "cuda"
-        spreads = ["rank", "node", "job"]
+        spreads = ["rank", "node", "job"] if cluster.ranks > 1 else ["rank"]  # one rank has nothing to split
         if len(tables) * cluster.ranks > FEW_PARTS:
             if sizes[t.name] <= memory / 4 and work[t.name] <= share / 4:
                 spreads = ["rank"]

@@ -19,7 +19,7 @@ from interactrank.sharding.planner.constraints import TableLoad, table_constrain
 from interactrank.sharding.planner.placement import estimators_for, find_placement
 from interactrank.sharding.planner.plan import place
 from interactrank.sharding.planner.replication import replicable
-from interactrank.sharding.planner.step_time import GROUP_MS, StepTime
+from interactrank.sharding.planner.step_time import COPIES_MS, GROUP_MS, StepTime
 from interactrank.sharding.sharders import sharders
 from interactrank.sharding.tables import tables_of
 from interactrank.sharding.types import ShardingType
@@ -131,8 +131,13 @@ def expected(options: list[ShardingOption], cluster: Cluster) -> float:
     for option in options:
         for shard in option.shards:
             ms[shard.rank] += shard.perf.total
-    groups = {(o.path, o.sharding_type) for o in options if o.sharding_type != "data_parallel"}
-    return max(ms) + len(groups) * GROUP_MS[cluster.device]
+    return max(ms) + fixed({o.sharding_type for o in options}, cluster)
+
+
+def fixed(kinds: set[str], cluster: Cluster) -> float:
+    """What the groups of tables of a collection cost, whatever their size."""
+    copies = COPIES_MS[cluster.device] if "data_parallel" in kinds else 0.0
+    return len(kinds - {"data_parallel"}) * GROUP_MS[cluster.device] + copies
 
 
 def all_plans(model: Model, cluster: Cluster, loads: Mapping[str, TableLoad]) -> float:
@@ -154,8 +159,7 @@ def all_plans(model: Model, cluster: Cluster, loads: Mapping[str, TableLoad]) ->
         ms = [0.0] * cluster.ranks
         for rank, time in itertools.chain.from_iterable(shards for _, shards in plan):
             ms[rank] += time
-        groups = {kind for kind, _ in plan} - {"data_parallel"}
-        best = min(best, max(ms) + len(groups) * GROUP_MS[cluster.device])
+        best = min(best, max(ms) + fixed({kind for kind, _ in plan}, cluster))
     return best
 
 
@@ -225,3 +229,18 @@ def test_ranks_without_gpus_have_speeds_of_their_own() -> None:
     assert CPUS.rates == CPU_SPEEDS
     assert GPUS.rates == Speeds()
     assert Cluster(device="cpu", ddr=GIB, speeds=Speeds(ddr=5)).rates.ddr == 5
+
+
+def test_one_rank_keeps_tables_whole_as_there_is_nothing_to_split() -> None:
+    cluster = Cluster(ranks_per_node=1, device="cpu", ddr=GIB)
+    placed = place(Model({"a": 700, "b": 100_000}), SETTINGS, cluster)
+    assert {option.sharding_type for option in placed} == {"table_wise"}
+
+
+def test_few_copies_next_to_tables_that_travel_anyway_do_not_pay() -> None:
+    """Two tables of 10 rows save some bytes as copies, and cost a look-up and an update of their own."""
+    cluster = Cluster(ranks_per_node=2, device="cpu", ddr=GIB)
+    some = place(Model({"a": 10, "b": 10, "large": 1_000_000}), SETTINGS, cluster)
+    assert "data_parallel" not in {option.sharding_type for option in some}
+    alone = place(Model({"a": 10, "b": 10}), SETTINGS, cluster)
+    assert {option.sharding_type for option in alone} == {"data_parallel"}
