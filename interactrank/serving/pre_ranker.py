@@ -97,7 +97,7 @@ class PreRanker:
             Delta(self.schema, self.cross, users, vocabularies, version.event_time),
             EventReader(self.schema, self.ids.rows, fact_columns(self.schema)),
             None if events is None else open_log(events),
-            version=version.name,
+            histories=version.facts["dataset"]["fingerprint"],
             event_time=version.event_time,
             unknown_items=unknown_items,
         )

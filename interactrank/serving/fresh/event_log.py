@@ -29,8 +29,8 @@ class EventLog(Protocol):
     def first(self) -> Any:
         """Return the position before the first record that is still there."""
 
-    def mark(self, version: str) -> Any:
-        """Return where the log ended when a version of an export was first opened with it."""
+    def mark(self, histories: str) -> Any:
+        """Return where the log ended when the histories of an export were first opened with it."""
 
     def follow(self, catch_up: Callable[[], None]) -> None:
         """Call a method when others have added records, if the log does not know of them at once."""

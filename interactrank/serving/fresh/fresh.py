@@ -46,7 +46,7 @@ class Fresh:
         delta: on the histories of the export.
         reader: of rows.
         log: keeps the events; None keeps them for as long as this process lives.
-        version: name of the version of the export.
+        histories: names those of the export; versions with other models or items may share them.
         event_time: milliseconds of the last event that the export has.
         unknown_items: ``skip`` ignores rows of items that the catalogue does not have and names them.
     """
@@ -57,7 +57,7 @@ class Fresh:
         reader: EventReader,
         log: EventLog | None,
         *,
-        version: str,
+        histories: str,
         event_time: int,
         unknown_items: Literal["skip", "error"] = "skip",
     ) -> None:
@@ -66,7 +66,8 @@ class Fresh:
         self._lock = threading.Lock()
         self._own: dict[Any, EventRows] = {}
         self._position = None if log is None else log.first()
-        self._mark = None if log is None else log.mark(version)
+        self._mark = None if log is None else log.mark(histories)
+        self._covered, self._all_covered = self._position, True  # up to where the export has all
         self.catch_up()
         if log is not None:
             log.follow(self.catch_up)
@@ -140,7 +141,7 @@ class Fresh:
 
         An older export, or another one that ends earlier, then lacks these events.
         """
-        return 0 if self.log is None else self.log.truncate(self._mark)
+        return 0 if self.log is None else self.log.truncate(self._covered)
 
     def _add(self, waiting: list[EventRows], position: Any) -> None:
         if waiting:
@@ -158,6 +159,12 @@ class Fresh:
             logger.warning("the events before %s of the log do not count: %s", position, error)
             return EventRows.none()
         late = [n for n, time in enumerate(rows.time) if time <= self._event_time]
-        if late and position <= self._mark:  # the export has them
-            return some_rows(rows, [n for n, time in enumerate(rows.time) if time > self._event_time])
+        if position > self._mark:
+            self._all_covered = False
+            return rows
+        if late:  # the export has them
+            rows = some_rows(rows, [n for n, time in enumerate(rows.time) if time > self._event_time])
+        self._all_covered = self._all_covered and not rows.item
+        if self._all_covered:
+            self._covered = position
         return rows

@@ -5,7 +5,7 @@
     events-POSITION.log   frames, one after the other; POSITION is that of its first byte in the whole log
     end                   8 bytes: how much of the log is on disk, mapped by all processes
     lock                  held by the process that writes
-    marks.json            version of an export -> where the log ended when that was first opened with it
+    marks.json            histories of an export -> where the log ended when they were first opened with it
 
 A write is flushed to disk before it is acknowledged; writes that wait for each other share one flush. What a
 killed process left behind its last whole frame is cut by whoever opens the log, or writes, next.
@@ -127,15 +127,15 @@ class LocalLog:
                         raise _damaged(path, position - first)
                     position += at
 
-    def mark(self, version: str) -> int:
-        """Return where the log ended when a version of an export was first opened with it."""
+    def mark(self, histories: str) -> int:
+        """Return where the log ended when the histories of an export were first opened with it."""
         with self._locked():
             path = self.folder / "marks.json"
             marks = json.loads(path.read_text()) if path.exists() else {}
-            if version not in marks:
-                marks[version] = self.end
+            if histories not in marks:
+                marks[histories] = self.end
                 atomic_write_text(path, json.dumps(marks, indent=1) + "\n")
-        return int(marks[version])
+        return int(marks[histories])
 
     def follow(self, catch_up: Callable[[], None]) -> None:
         """Do nothing: what other processes wrote is seen at :attr:`end`."""

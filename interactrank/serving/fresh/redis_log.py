@@ -48,7 +48,7 @@ class RedisLog:
         self.name = _shown(url)
         self._redis = require("redis", "redis")
         server = urlunsplit((parts.scheme, parts.netloc, "", parts.query, ""))
-        # No retries of its own: a write whose answer was lost may have been kept, and counts once alone.
+        # Without retries of its own, which take seconds: who records is told at once.
         self._client = self._redis.Redis.from_url(
             server, socket_timeout=TIMEOUT_S, socket_connect_timeout=TIMEOUT_S, retry=None
         )
@@ -69,7 +69,13 @@ class RedisLog:
                 record may have been kept.
         """
         try:
-            position = _position(self._client.xadd(self.stream, {FIELD: payload}))
+            try:
+                name = self._client.xadd(self.stream, {FIELD: payload})
+            except (
+                self._redis.ConnectionError
+            ):  # an old connection, such as to a Redis that was started again
+                name = self._client.xadd(self.stream, {FIELD: payload})  # kept twice it counts once
+            position = _position(name)
         except self._redis.RedisError as error:
             raise self._refusal("written; the events are not acknowledged", error) from error
         self._end = max(self._end, position)
@@ -104,11 +110,11 @@ class RedisLog:
         """Return the position before all records that are still there."""
         return 0, 0
 
-    def mark(self, version: str) -> Position:
-        """Return where the log ended when a version of an export was first opened with it."""
+    def mark(self, histories: str) -> Position:
+        """Return where the log ended when the histories of an export were first opened with it."""
         try:
-            self._client.hsetnx(self._marks, version, _text(self._last("opened")))
-            return _position(self._client.hget(self._marks, version))
+            self._client.hsetnx(self._marks, histories, _text(self._last("opened")))
+            return _position(self._client.hget(self._marks, histories))
         except self._redis.RedisError as error:
             raise self._refusal("opened", error) from error
 

@@ -21,6 +21,7 @@ from interactrank.serving.fresh.frames import encode
 from interactrank.serving.fresh.local_log import LocalLog
 from tests.data import logs
 from tests.models import search
+from tests.serving.exported import export_again
 from tests.serving.fresh.exports import CUT, Parts
 
 
@@ -199,3 +200,36 @@ def test_sending_rows_again_counts_nothing_twice(parts: Parts) -> None:
         ranker.record(parts.later[start : start + 20])
         ranker.record(parts.later[max(0, start - 10) : start + 20])
     assert same_as_prepared(parts, ranker) > 10
+
+
+def test_truncation_deletes_what_the_export_has_and_no_more(parts: Parts, tmp_path: Path) -> None:
+    """Segments of a record each: three have requests of the export alone, the fourth also one after it."""
+    log = LocalLog(tmp_path / "log", segment_bytes=1)
+    reader = parts.open().fresh._reader
+    for rows in (*(parts.earlier[10 * n : 10 * n + 10] for n in range(3)), parts.rows[-40:], parts.later[:9]):
+        log.append(encode(reader.columns(rows)))
+    ranker = parts.open(events=tmp_path / "log")
+    ranker.record([now(parts)])
+    before = ranker.fresh.histories()
+    assert ranker.fresh.truncate() == 3
+    assert ranker.fresh.truncate() == 0
+    again = parts.open(events=tmp_path / "log").fresh.histories()
+    for name, store in before.cross.stores.items():
+        left = again.cross.stores[name]
+        assert type(left) is type(store)
+        for one, other in zip(getattr(store, "runs", ()), getattr(left, "runs", ()), strict=True):
+            assert one.pair_times.tolist() == other.pair_times.tolist()
+
+
+def test_versions_of_the_same_histories_count_the_same(parts: Parts, tmp_path: Path) -> None:
+    """New items, or other vectors, make another version; what came before it, however old, still counts."""
+    ranker = parts.open(events=tmp_path / "log")
+    old = now(parts, request_id="late", query="red", item_id="i5", timestamp=CUT - 10 * logs.DAY)
+    request = {"query": "red", "user_id": "u1", "hour": 1, "query_vector": None}
+    ranker.record([old])
+    other = export_again(parts.made, tmp_path / "other", precision="float16")
+    assert other.name != ranker.version.name
+    assert clicks(PreRanker.open(tmp_path / "other", events=tmp_path / "log"), request) == clicks(
+        ranker, request
+    )
+    assert clicks(parts.open(), request)["query_click"] == clicks(ranker, request)["query_click"] - 1
