@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.multiprocess import MultiProcessCollector
@@ -38,6 +39,7 @@ class Metrics:
             "interactrank_stage_seconds", "of a ranking by stage", ["stage"],
             registry=self._registry, buckets=_SECONDS,
         )  # fmt: skip
+        self._of_stage: dict[str, Histogram] = {}
         self.waiting = Gauge(
             "interactrank_waiting", "requests in the queues", registry=self._registry,
             multiprocess_mode="livesum",
@@ -46,6 +48,13 @@ class Metrics:
             "interactrank_swaps", "versions that were switched to, or refused", ["model", "result"],
             registry=self._registry,
         )  # fmt: skip
+
+    def count_stages(self, stages: Mapping[str, float]) -> None:
+        """Count the seconds of each stage of a request."""
+        for stage, seconds in stages.items():
+            if stage not in self._of_stage:
+                self._of_stage[stage] = self.stages.labels(stage)
+            self._of_stage[stage].observe(seconds)
 
     def text(self) -> bytes:
         """Return the metrics of all workers in Prometheus's text format."""

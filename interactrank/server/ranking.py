@@ -118,5 +118,4 @@ class Ranker:
         metrics.answers.labels(opened.name, opened.version).inc()
         if found.degraded:
             metrics.degraded.labels(opened.name).inc()
-        for stage, seconds in list(progress.stages.items()):
-            metrics.stages.labels(stage).observe(seconds)
+        metrics.count_stages(dict(progress.stages))
