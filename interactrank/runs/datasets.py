@@ -14,6 +14,7 @@ from interactrank.data.errors import DatasetError
 from interactrank.data.prepare.append import append_log
 from interactrank.data.prepared.dataset import PreparedDataset
 from interactrank.data.simulator import simulate
+from interactrank.data.spark import prepare_on_spark
 from interactrank.runs.config import RunConfig
 from interactrank.version import __version__
 
@@ -56,7 +57,7 @@ def simulate_log(config: RunConfig, output: Path) -> Path:
 
 
 def prepare_dataset(
-    config: RunConfig, log: str | Path, output: Path, *, strict: bool = False
+    config: RunConfig, log: str | Path, output: Path, *, strict: bool = False, master: str | None = None
 ) -> dict[str, Any]:
     """Prepare a log and log what was found in it.
 
@@ -65,6 +66,7 @@ def prepare_dataset(
         log: directory of the raw log.
         output: directory of the dataset.
         strict: a malformed row is an error.
+        master: of Spark, whose executors do the work; None for this machine.
 
     Returns:
         The manifest.
@@ -73,6 +75,8 @@ def prepare_dataset(
         DatasetError: the log cannot be prepared.
     """
     settings = config.prepare.model_copy(update={"strict": True}) if strict else config.prepare
+    if master is not None:
+        return _told(prepare_on_spark(log, output, config.search, settings, master=master))
     return _told(prepare_log(log, output, config.search, settings))
 
 

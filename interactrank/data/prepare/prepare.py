@@ -23,17 +23,17 @@ import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from interactrank.core.atomic_directory import atomic_directory
 from interactrank.core.manifest import Manifest
 from interactrank.core.parallel import cores
 from interactrank.core.stages import stage
 from interactrank.cross_features import CrossFeatures, check_feature, features_of
-from interactrank.cross_features.registry import KINDS, module_of
 from interactrank.data.errors import DatasetError
 from interactrank.data.extras import duckdb, pa
 from interactrank.data.prepare.column_kinds import check_column_kinds
+from interactrank.data.prepare.facts import dataset_facts, kinds_of
 from interactrank.data.prepare.items import count_in_training, read_items, write_item_fields, write_items
 from interactrank.data.prepare.kept_log import keep_log
 from interactrank.data.prepare.numbers import Statistics, request_statistics
@@ -54,7 +54,7 @@ from interactrank.data.settings import PrepareSettings
 from interactrank.schema import SearchSchema
 from interactrank.version import __version__
 
-__all__ = ["Earlier", "content_of", "prepare_into", "prepare_log"]
+__all__ = ["Earlier", "Engine", "content_of", "prepare_into", "prepare_log"]
 
 
 @dataclass(frozen=True)
@@ -73,14 +73,37 @@ class Earlier:
     forget: bool = False
 
 
+class Engine(Protocol):
+    """What reads a log and writes the files of a dataset."""
+
+    def content_of(self, log: str | os.PathLike[str], names: Sequence[str]) -> dict[str, list[Any]]:
+        """Return what :func:`content_of` returns."""
+
+    def prepare_into(
+        self, staging: Path, log: str | os.PathLike[str], schema: SearchSchema, settings: PrepareSettings
+    ) -> dict[str, Any]:
+        """Do what :func:`prepare_into` does."""
+
+
 def prepare_log(
-    log: str | os.PathLike[str], output: Path, schema: SearchSchema, settings: PrepareSettings
+    log: str | os.PathLike[str],
+    output: Path,
+    schema: SearchSchema,
+    settings: PrepareSettings,
+    engine: Engine | None = None,
 ) -> dict[str, Any]:
     """Prepare the log in folder ``log`` into the new folder ``output``.
 
     An ``output`` that was made from files of the same content with the same schema and settings is kept as it
     is, unless a file of it is damaged. What will be missing from a training or an evaluation is logged as
     warnings. Nothing is left behind when it fails.
+
+    Args:
+        log: folder or URI of the log.
+        output: the dataset's folder.
+        schema: what the columns of the log mean.
+        settings: how to prepare it.
+        engine: what does the work; None for this process. The result is the same.
 
     Returns:
         The manifest: rows, requests of each split, rows of each table, malformed rows by kind, files.
@@ -93,7 +116,8 @@ def prepare_log(
         if not type(feature).__module__.startswith("interactrank."):
             check_feature(feature, schema)
     output = Path(os.path.abspath(output))
-    content = content_of(log, ["events", "items", *(["users"] if schema.users else [])])
+    names = ["events", "items", *(["users"] if schema.users else [])]
+    content = content_of(log, names) if engine is None else engine.content_of(log, names)
     fingerprint = _fingerprint(content, schema, settings)
     existing = read_manifest(output)
     if existing is not None:
@@ -107,7 +131,8 @@ def prepare_log(
     replaces = () if existing is None else earlier.entries()
     with atomic_directory(output, replaces=replaces) as staging:
         facts = {"format": FORMAT, "version": __version__, "fingerprint": fingerprint}
-        facts |= prepare_into(staging, log, schema, settings)
+        into = prepare_into if engine is None else engine.prepare_into
+        facts |= into(staging, log, schema, settings)
         if settings.keep_log:
             keep_log(log, staging, schema)
             segment = {"events": facts["events"], "content": content}
@@ -183,23 +208,19 @@ def _write_dataset(
         cross = CrossFeatures.open(output, schema, log.num_items)
     with stage("look-ups and requests"):
         splits = write_splits(output, blocks, settings=settings, vocabularies=vocabularies, cross=cross)
-    return {
-        "schema": schema.model_dump(),
-        "cross_features": _kinds(schema),
-        "settings": settings.model_dump(),
-        "events": log.events.rows,
-        "malformed": log.events.malformed,
-        "without_engagement": log.events.unengaged,
-        "before_request": log.events.early,
-        "capped": log.capped,
-        "several_in_request": log.mixed,
-        "unmatched": _unmatched(log, schema),
-        "items": log.num_items,
-        "requests": {name: split.requests for name, split in splits.items()},
-        "positives": {name: split.positives for name, split in splits.items()},
-        "tables": {name: v.rows for name, v in vocabularies.items()},
-        "numbers": numbers,
-    }
+    return dataset_facts(
+        schema,
+        settings,
+        events=log.events,
+        capped=log.capped,
+        mixed=log.mixed,
+        unknown_users=log.unknown_users,
+        num_items=log.num_items,
+        requests={name: split.requests for name, split in splits.items()},
+        positives={name: split.positives for name, split in splits.items()},
+        vocabularies=vocabularies,
+        numbers=numbers,
+    )
 
 
 def _write_values(
@@ -221,24 +242,11 @@ def _write_values(
     return vocabularies, numbers if earlier is None else dict(earlier.numbers)
 
 
-def _unmatched(log: StagedLog, schema: SearchSchema) -> list[str]:
-    """Return a line for each table that does not have all ids that the events name."""
-    e, items, users = schema.events, log.events.unknown_items, log.unknown_users
-    found = [items.remark(e.item, "items")] if items else []
-    return found + ([users.remark(e.user or "", "users")] if users else [])
-
-
 def _query_vocabulary(schema: SearchSchema, vocabularies: dict[str, Vocabulary]) -> Vocabulary | None:
     """Return the vocabulary of the queries of user sequences; None without them."""
     s = schema.sequence
     table = None if s is None or s.query is None else schema.feature(s.query).table
     return None if table is None else vocabularies[table]
-
-
-def _kinds(schema: SearchSchema) -> dict[str, dict[str, Any]]:
-    """Return of each kind of cross feature the module that defines it and the format of its stores."""
-    kinds = sorted({f.kind for f in schema.cross_features})
-    return {kind: {"module": module_of(kind), "format": KINDS[kind].format} for kind in kinds}
 
 
 def content_of(log: str | os.PathLike[str], names: Sequence[str]) -> dict[str, list[Any]]:
@@ -274,5 +282,5 @@ def _fingerprint(content: Mapping[str, Any], schema: SearchSchema, settings: Pre
     kept |= {cap for cap in caps if getattr(settings, cap) is None}
     chosen = settings.model_dump(exclude={"memory_limit", "threads", *kept})
     meaning = schema.model_dump(exclude={"history_delay"} if schema.history_delay is None else set())
-    how = [FORMAT, __version__, meaning, _kinds(schema), chosen, content]
+    how = [FORMAT, __version__, meaning, kinds_of(schema), chosen, content]
     return hashlib.sha256(json.dumps(how).encode()).hexdigest()

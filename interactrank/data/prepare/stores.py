@@ -22,13 +22,13 @@ from interactrank.data.prepare.raw_requests import RawRequests, RequestBlocks
 from interactrank.data.prepared.user_sequences import UserSequences
 from interactrank.data.raw.staged_log import StagedLog
 
-__all__ = ["REPEATS", "build_stores"]
+__all__ = ["REPEATS", "SequenceRows", "build_stores", "counts_rows"]
 
 REPEATS = "repeats"  # folder of what each user engaged with after each query
 
 
 @dataclass(frozen=True)
-class _Sequences:
+class SequenceRows:
     """Every user's engagements as cross features read them.
 
     Args:
@@ -67,7 +67,7 @@ def build_stores(output: Path, work: Path, blocks: RequestBlocks, items: pa.Tabl
             stores.setdefault(name, feature)
     rows = {name: _Rows(log, work / f"{name}.parquet") for name in stores}
     repeats = _Rows(log, work / f"{REPEATS}.parquet")
-    counting = {name: f for name, f in stores.items() if _counts(f)}
+    counting = {name: f for name, f in stores.items() if counts_rows(f)}
     if counting or schema.exclude_repeats:
 
         def counted(block: RawRequests) -> tuple[dict[str, EngagementRows | None], EngagementRows | None]:
@@ -82,7 +82,7 @@ def build_stores(output: Path, work: Path, blocks: RequestBlocks, items: pa.Tabl
     def build(name: str) -> None:
         feature = stores[name]
         if blocks.user_sequences is not None and schema.sequence is not None:
-            for more in feature.sequence_rows(_Sequences(blocks.user_sequences, schema.sequence.length)):
+            for more in feature.sequence_rows(SequenceRows(blocks.user_sequences, schema.sequence.length)):
                 rows[name].add(more)
         columns = {column: items[column].to_pylist() for column in feature.settings.item_columns}
         inputs = StoreInputs(rows[name].by_pair, rows[name].by_key, columns, log.num_items)
@@ -96,7 +96,8 @@ def build_stores(output: Path, work: Path, blocks: RequestBlocks, items: pa.Tabl
         repeats.remove()
 
 
-def _counts(feature: CrossFeature[Any]) -> bool:
+def counts_rows(feature: CrossFeature[Any]) -> bool:
+    """Return whether a feature counts what happened in requests."""
     kind = type(feature)
     return kind.rows is not CrossFeature.rows or kind.rows_of is not CrossFeature.rows_of
 

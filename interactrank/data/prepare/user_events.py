@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from interactrank.cross_features.pair_index import Ints
+from interactrank.data.extras import duckdb
 from interactrank.data.prepare.features import staged_values, table_rows
 from interactrank.data.prepared.user_sequences import UserSequences
 from interactrank.data.prepared.users import Users
@@ -17,35 +18,41 @@ from interactrank.data.raw.staged_columns import engagement, engagement_time, re
 from interactrank.data.raw.staged_log import StagedLog
 from interactrank.schema import SearchSchema
 
-__all__ = ["build_user_sequences", "write_users"]
+__all__ = ["build_user_sequences", "user_events_of", "write_users"]
 
 
 def build_user_sequences(
     folder: Path, log: StagedLog, schema: SearchSchema, vocabularies: Mapping[str, Vocabulary]
 ) -> UserSequences | None:
     """Write the engagements of all users into ``folder``; None if the schema has no sequence."""
-    s = schema.sequence
-    if s is None:
+    if schema.sequence is None:
         return None
+    users = log.db.execute("SELECT count(*) FROM user_rows").fetchone()[0]
+    with log.db.cursor() as db:
+        blocks = (columns[:-1] for columns in user_events_of(db, schema, vocabularies))
+        return UserSequences.build(folder, blocks, users)
+
+
+def user_events_of(
+    db: duckdb.DuckDBPyConnection, schema: SearchSchema, vocabularies: Mapping[str, Vocabulary]
+) -> Iterator[tuple[Ints, ...]]:
+    """Yield blocks of (user row, time, item, query, action, request) of the tables requests and candidates.
+
+    They come in order of user and time; ``query`` is the row of the event's query in its ID table.
+    """
+    s = schema.sequence
+    assert s is not None
     feature = schema.feature(s.query) if s.query else None
     column = request_column(schema, feature.column, feature.file) if feature else "query"
-
-    def blocks() -> Iterator[tuple[Ints, ...]]:
-        for batch in log.batches(_user_events(schema, column)):
-            query = np.zeros(batch.num_rows, np.int64)
-            if feature is not None and feature.table is not None:
-                values = staged_values(batch["query"], column)
-                query = table_rows(feature, values, vocabularies[feature.table]).values
-            yield (
-                batch["user_row"].to_numpy(),
-                batch["time"].to_numpy(),
-                batch["item"].to_numpy(),
-                query,
-                batch["action"].to_numpy(),
-            )
-
-    users = log.db.execute("SELECT count(*) FROM user_rows").fetchone()[0]
-    return UserSequences.build(folder, blocks(), users)
+    for batch in db.sql(_user_events(schema, column)).to_arrow_reader(65_536):
+        query = np.zeros(batch.num_rows, np.int64)
+        if feature is not None and feature.table is not None:
+            values = staged_values(batch["query"], column)
+            query = table_rows(feature, values, vocabularies[feature.table]).values
+        user, time, item, action, request = (
+            batch[n].to_numpy() for n in ("user_row", "time", "item", "action", "request")
+        )
+        yield user, time, item, query, action, request
 
 
 def write_users(folder: Path, log: StagedLog) -> None:
@@ -65,7 +72,7 @@ def _user_events(schema: SearchSchema, query_column: str) -> str:
         FROM candidates WHERE {quote(engagement(name))}"""
         for action, name in enumerate(schema.sequence_engagements)
     )
-    return f"""SELECT r.user_row, c.time, c.item, r.{quote(query_column)} AS query, c.action
+    return f"""SELECT r.user_row, c.time, c.item, r.{quote(query_column)} AS query, c.action, c.request
         FROM (SELECT request, item, time, min(action) AS action FROM ({happened}) GROUP BY ALL) c
         JOIN requests r USING (request) WHERE r.user_row >= 0
         ORDER BY r.user_row, c.time, c.request, c.item"""

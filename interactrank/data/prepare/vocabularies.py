@@ -16,7 +16,7 @@ from interactrank.data.raw.staged_columns import request_column
 from interactrank.data.raw.staged_log import StagedLog
 from interactrank.schema import Feature, SearchSchema
 
-__all__ = ["count_vocabularies", "held_values"]
+__all__ = ["count_vocabularies", "held_values", "vocabularies_of"]
 
 
 def count_vocabularies(
@@ -36,13 +36,28 @@ def count_vocabularies(
         earlier: of an earlier preparation, whose values keep their rows.
     """
     counts: dict[str, Counter[str]] = {name: Counter() for name in schema.tables}
-    counted = {name for name, table in schema.tables.items() if table.ids == "vocabulary"}
-    for f in schema.features.item:
-        if f.table in counted:
-            count_parts(f, items[f.column], train_count, counts[f.table])
     for f in schema.features.request:
-        if f.table in counted:
+        if f.table is not None and schema.tables[f.table].ids == "vocabulary":
             _count_requests(log, schema, f, counts[f.table])
+    return vocabularies_of(schema, items, train_count, counts, earlier)
+
+
+def vocabularies_of(
+    schema: SearchSchema,
+    items: pa.Table,
+    train_count: NDArray[np.int64],
+    counts: Mapping[str, Counter[str]],
+    earlier: Mapping[str, Vocabulary] | None = None,
+) -> dict[str, Vocabulary]:
+    """Return the vocabulary of each ID table, of what was counted in requests.
+
+    Args:
+        schema, items, train_count, earlier: see :func:`count_vocabularies`.
+        counts: ID table -> how often the train requests have each value; those of items are added.
+    """
+    for f in schema.features.item:
+        if f.table is not None and schema.tables[f.table].ids == "vocabulary":
+            count_parts(f, items[f.column], train_count, counts[f.table])
     earlier = earlier or {}
     return {
         name: Vocabulary.count(table, counts[name], earlier.get(name))

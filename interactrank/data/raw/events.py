@@ -37,7 +37,18 @@ from interactrank.data.raw.table import RawTable
 from interactrank.data.raw.time_units import as_milliseconds, time_unit
 from interactrank.schema import EventColumns, SearchSchema
 
-__all__ = ["EventCounts", "columns_with_a_role", "is_candidate", "stage_events", "stage_parsed"]
+__all__ = [
+    "EventCounts",
+    "ParsedCounts",
+    "columns_with_a_role",
+    "count_parsed",
+    "is_candidate",
+    "judge_counts",
+    "stage_events",
+    "stage_parsed",
+    "units_of_times",
+    "unknown_and_known_items",
+]
 
 NOT_IN_ITEMS = " not in items"
 NOT_BLANK = r"[^\s\p{Z}\p{C}]"
@@ -61,6 +72,21 @@ class EventCounts(NamedTuple):
     unknown_items: Unmatched | None = None
 
 
+class ParsedCounts(NamedTuple):
+    """Counts of rows of ``parsed``, which add up over files.
+
+    Args:
+        kinds: kind of malformed row -> rows; those of the empty kind are well-formed.
+        engaged: well-formed rows in which anything happened.
+        timed, early: those that say when, and those that say a time before their request.
+    """
+
+    kinds: dict[str, int]
+    engaged: int
+    timed: int
+    early: int
+
+
 def stage_events(
     db: duckdb.DuckDBPyConnection, log: Place, schema: SearchSchema, *, strict: bool
 ) -> EventCounts:
@@ -80,27 +106,44 @@ def stage_events(
     candidate = [f.column for f in schema.features.candidate]
     table = RawTable.open(db, log, "events", [*columns_with_a_role(e), *event_columns(schema), *candidate])
     stage_parsed(db, table, schema)
-    counts = _count(db, table.first, schema, strict)
-    early = _count_early(db, table.first, schema, strict)
-    return counts._replace(early=early, unknown_items=_unknown_items(db, counts))
+    counts = judge_counts(count_parsed(db, schema), table.first, schema, strict=strict)
+    return counts._replace(unknown_items=_unknown_items(db, counts))
+
+
+def units_of_times(
+    db: duckdb.DuckDBPyConnection, table: RawTable, schema: SearchSchema
+) -> dict[str, str | None]:
+    """Return the unit of each time column; None for one that holds no numbers.
+
+    Raises:
+        DatasetError: the unit of a time column cannot be told.
+    """
+    e = schema.events
+    return {c: e.time_unit or time_unit(db, table, c) for c in (e.time, e.event_time) if c is not None}
 
 
 def stage_parsed(
-    db: duckdb.DuckDBPyConnection, table: RawTable, schema: SearchSchema, *, counted: bool = False
+    db: duckdb.DuckDBPyConnection,
+    table: RawTable,
+    schema: SearchSchema,
+    units: Mapping[str, str | None] | None = None,
+    *,
+    counted: bool = False,
 ) -> None:
     """Make the table ``parsed`` of the events; nothing is counted or refused.
 
     Args:
         db: has the table ``items``.
         table: the events.
-        schema: says what its columns mean.
+        schema: says what their columns mean.
+        units: of all files, where these are some of them; None to look.
         counted: let ``row`` count the rows, which takes longer.
 
     Raises:
         DatasetError: the unit of a time column cannot be told.
     """
     e = schema.events
-    units = {c: e.time_unit or time_unit(db, table, c) for c in (e.time, e.event_time) if c is not None}
+    units = units_of_times(db, table, schema) if units is None else units
     case = " ".join(f"WHEN {test} THEN {literal(kind)}" for kind, test in _kinds_of_malformed(e))
     happened = [f"{name} > 0 AS {name}" for n in e.engagements for name in [quote(engagement(n))]]
     replaced = f"REPLACE ({', '.join(happened)})" if happened else ""
@@ -114,6 +157,14 @@ def stage_parsed(
               FROM ({rows}) r
               LEFT JOIN items i ON i.id = r.item_id) p"""
     )
+
+
+def unknown_and_known_items() -> dict[str, str]:
+    """Return SQL for the distinct item ids of ``parsed`` that ``items`` does not have, and those it has."""
+    return {
+        "unknown": "SELECT DISTINCT unknown_item AS id FROM parsed WHERE unknown_item IS NOT NULL",
+        "known": "SELECT DISTINCT item AS id FROM parsed WHERE item IS NOT NULL",
+    }
 
 
 def is_candidate(schema: SearchSchema) -> str:
@@ -200,11 +251,31 @@ def _kinds_of_malformed(e: EventColumns) -> list[tuple[str, str]]:
     ]
 
 
-def _count(db: duckdb.DuckDBPyConnection, file: str, schema: SearchSchema, strict: bool) -> EventCounts:
-    malformed = dict(
-        db.execute("SELECT malformed, count(*) FROM parsed GROUP BY 1 ORDER BY 2 DESC, 1").fetchall()
-    )
-    rows, well_formed = sum(malformed.values()), malformed.pop(None, 0)
+def count_parsed(db: duckdb.DuckDBPyConnection, schema: SearchSchema) -> ParsedCounts:
+    """Count the rows of ``parsed`` by kind; nothing is refused."""
+    kinds = dict(db.execute("SELECT coalesce(malformed, ''), count(*) FROM parsed GROUP BY 1").fetchall())
+    timed = "event_time" if schema.events.event_time else "NULL"
+    found = db.execute(
+        f"""SELECT count(*), count({timed}), count(*) FILTER ({timed} < time) FROM parsed
+        WHERE malformed IS NULL AND ({_engaged(schema)})"""
+    ).fetchone()
+    return ParsedCounts(kinds, *map(int, found))
+
+
+def judge_counts(counts: ParsedCounts, file: str, schema: SearchSchema, *, strict: bool) -> EventCounts:
+    """Return what the counts of all files tell.
+
+    Args:
+        counts: of all rows.
+        file: name of the first file, for messages.
+        schema: says what its columns mean.
+        strict: refuse malformed rows.
+
+    Raises:
+        DatasetError: see :func:`stage_events`.
+    """
+    malformed = dict(sorted(counts.kinds.items(), key=lambda kind: (-kind[1], kind[0])))
+    rows, well_formed = sum(malformed.values()), malformed.pop("", 0)
     if rows == 0:
         raise DatasetError(f"'{file}' has no rows; there is nothing to prepare")
     found = ", ".join(f"{n} x {kind}" for kind, n in malformed.items())
@@ -214,42 +285,26 @@ def _count(db: duckdb.DuckDBPyConnection, file: str, schema: SearchSchema, stric
         )
     if well_formed == 0:
         raise DatasetError(f"'{file}': every row is malformed: {found}")
-    sql = f"SELECT count(*) FROM parsed WHERE malformed IS NULL AND ({_engaged(schema)})"
-    engaged = db.execute(sql).fetchone()[0]
-    if engaged == 0:
+    if counts.engaged == 0:
         columns = ", ".join(repr(c) for c in schema.events.engagements.values())
         raise DatasetError(f"'{file}': no row has an engagement; check the columns {columns}")
-    return EventCounts(rows, malformed, 0 if schema.events.impressions else well_formed - engaged)
-
-
-def _unknown_items(db: duckdb.DuckDBPyConnection, counts: EventCounts) -> Unmatched | None:
-    if not any(kind.endswith(NOT_IN_ITEMS) for kind in counts.malformed):
-        return None
-    missing = "SELECT DISTINCT unknown_item AS id FROM parsed WHERE unknown_item IS NOT NULL"
-    known = db.execute("SELECT count(DISTINCT item) FROM parsed").fetchone()[0]
-    return unmatched(db, missing, int(known), "items", "id")
-
-
-def _count_early(db: duckdb.DuckDBPyConnection, file: str, schema: SearchSchema, strict: bool) -> int:
-    """Return how many engagements happened before their request.
-
-    Raises:
-        DatasetError: more than half of those with an event_time did, or one did and ``strict`` is set.
-    """
-    e = schema.events
-    if e.event_time is None:
-        return 0
-    early, timed = db.execute(
-        f"""SELECT count(*) FILTER (event_time < time), count(event_time) FROM parsed
-        WHERE malformed IS NULL AND ({_engaged(schema)})"""
-    ).fetchone()
+    early, timed, e = counts.early, counts.timed, schema.events
     if early and (strict or early * 2 > timed):
         raise DatasetError(
             f"'{file}': {early:,} of {timed:,} engagements have an '{e.event_time}' before the "
             f"'{e.time}' of their request; check the unit and the time zone of the two columns, or set "
             "schema.events.event_time to null"
         )
-    return int(early)
+    unengaged = 0 if schema.events.impressions else well_formed - counts.engaged
+    return EventCounts(rows, malformed, unengaged, early)
+
+
+def _unknown_items(db: duckdb.DuckDBPyConnection, counts: EventCounts) -> Unmatched | None:
+    if not any(kind.endswith(NOT_IN_ITEMS) for kind in counts.malformed):
+        return None
+    ids = unknown_and_known_items()
+    known = db.execute(f"SELECT count(*) FROM ({ids['known']})").fetchone()[0]
+    return unmatched(db, ids["unknown"], int(known), "items", "id")
 
 
 def _engaged(schema: SearchSchema) -> str:

@@ -15,6 +15,7 @@ One row a request, in order of time, then of request id:
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
 from interactrank.data.errors import DatasetError
@@ -26,7 +27,15 @@ from interactrank.data.raw.staged_columns import event_columns, request_column
 from interactrank.data.settings import PrepareSettings
 from interactrank.schema import SearchSchema
 
-__all__ = ["MIXED", "request_id", "sequence_end", "stage_ordered", "stage_requests"]
+__all__ = [
+    "MIXED",
+    "judge_mixed",
+    "judge_trained",
+    "request_id",
+    "sequence_end",
+    "stage_ordered",
+    "stage_requests",
+]
 
 MIXED = ("user", "query", "time", "split")
 """What all rows of a request should share."""
@@ -77,6 +86,29 @@ def stage_requests(
     )
     db.execute("DROP TABLE ordered")
     trained = db.execute("SELECT count(*) FROM requests WHERE split = 'train'").fetchone()[0]
+    judge_trained(int(trained), mixed, schema)
+    return RequestCounts(count, mixed)
+
+
+def judge_mixed(mixed: Mapping[str, int], schema: SearchSchema, *, strict: bool) -> None:
+    """Refuse requests whose rows differ in what they should share, if so asked.
+
+    Raises:
+        DatasetError: there are some, and ``strict`` is set.
+    """
+    if mixed and strict:
+        told = ", ".join(f"{n:,} requests have rows of several {PLURAL[w]}" for w, n in mixed.items())
+        raise DatasetError(
+            f"{told}; check schema.events.request ('{schema.events.request}'), or leave --strict out"
+        )
+
+
+def judge_trained(trained: int, mixed: Mapping[str, int], schema: SearchSchema) -> None:
+    """Refuse a log without requests to train on.
+
+    Raises:
+        DatasetError: there are none.
+    """
     if trained == 0 and "split" in mixed:
         raise DatasetError(
             f"no request lies in the train split alone: {mixed['split']:,} have rows of several splits "
@@ -86,7 +118,6 @@ def stage_requests(
         raise DatasetError(
             "no request falls into the train split; check prepare.split, train_from and the log's times"
         )
-    return RequestCounts(count, mixed)
 
 
 def stage_ordered(db: duckdb.DuckDBPyConnection, schema: SearchSchema, has_users: bool) -> int:
@@ -129,11 +160,7 @@ def _count_mixed(db: duckdb.DuckDBPyConnection, schema: SearchSchema, strict: bo
     counts = ", ".join(f"count(*) FILTER (mixed_{what})" for what in MIXED)
     found = db.execute(f"SELECT {counts} FROM ordered").fetchone()
     mixed = {what: n for what, n in zip(MIXED, found, strict=True) if n}
-    if mixed and strict:
-        told = ", ".join(f"{n:,} requests have rows of several {PLURAL[w]}" for w, n in mixed.items())
-        raise DatasetError(
-            f"{told}; check schema.events.request ('{schema.events.request}'), or leave --strict out"
-        )
+    judge_mixed(mixed, schema, strict=strict)
     return mixed
 
 
