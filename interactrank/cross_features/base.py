@@ -159,12 +159,15 @@ class CrossFeature(ABC, Generic[SettingsT]):
     Attributes:
         Settings: the class of the settings.
         column: how the number enters the score.
+        reads_sequence: whether :meth:`request_keys` reads the items of user sequences, which may be empty
+            where no feature of a schema does.
         format: raise it when what :meth:`build` writes changes; older datasets are then refused.
     """
 
     Settings: ClassVar[type[CrossFeatureSettings]]
     column: Column = Number()
     format: ClassVar[int] = 1
+    reads_sequence: ClassVar[bool] = True
 
     def __init__(self, settings: SettingsT) -> None:
         self.settings = settings

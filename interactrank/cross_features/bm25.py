@@ -57,6 +57,7 @@ class Bm25(CrossFeature[Bm25Settings]):
     """The lexical match: log(match + 0.1) enters the score, so no shared word lies 2.4 below a full match."""
 
     Settings = Bm25Settings
+    reads_sequence = False
     column = Number(log_offset=0.1)
 
     @property

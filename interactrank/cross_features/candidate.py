@@ -38,6 +38,7 @@ class Candidate(CrossFeature[CandidateSettings]):
     """A form of a candidate feature; unlike all others it may depend on the request's other candidates."""
 
     Settings = CandidateSettings
+    reads_sequence = False
 
     @property
     def column(self) -> Column:  # type: ignore[override]  # it depends on the settings

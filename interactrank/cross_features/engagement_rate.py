@@ -40,6 +40,7 @@ class EngagementRate(CrossFeature[EngagementRateSettings]):
     """Engagements after a key; windows, averages and statistics of one key share their stores."""
 
     Settings = EngagementRateSettings
+    reads_sequence = False
 
     @property
     def column(self) -> Column:  # type: ignore[override]  # it depends on the settings

@@ -90,6 +90,7 @@ class Touch(CrossFeature[TouchSettings]):
     """The user's own past with a candidate; the statistics of one engagement share a store."""
 
     Settings = TouchSettings
+    reads_sequence = False
 
     @property
     def column(self) -> Column:  # type: ignore[override]  # it depends on the settings

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -132,20 +132,36 @@ class RawRequests:
 
     def engaged(self, engagement: str) -> NDArray[np.bool_]:
         """Return [C] whether the candidate had that engagement, or :data:`ANY`, or the label of that head."""
+        return self._once(("engaged", engagement), lambda: self._engaged(engagement))
+
+    def _engaged(self, engagement: str) -> NDArray[np.bool_]:
         if engagement == ANY:
-            return np.any([self.engaged(e) for e in self.schema.events.engagements], axis=0)
+            return np.asarray(np.any([self.engaged(e) for e in self.schema.events.engagements], axis=0))
         if engagement not in self.schema.events.engagements:
             return self._engaged_by_head(engagement)
         return np.asarray(self.candidates[engagement_column(engagement)].to_numpy(), bool)
 
     def engaged_at(self, engagement: str) -> NDArray[np.int64]:
         """Return [C] milliseconds of the first such engagement (see ``engaged``); meaningless without one."""
+        return self._once(("engaged at", engagement), lambda: self._engaged_at(engagement))
+
+    def _engaged_at(self, engagement: str) -> NDArray[np.int64]:
         known = self.schema.events.engagements
         if engagement in known:
             return self.candidates[engagement_time(engagement)].to_numpy().astype(np.int64)
         names = list(known) if engagement == ANY else self.schema.head(engagement).engagements
         each = [np.where(self.engaged(e), self.engaged_at(e), NEVER) for e in names]
         return np.asarray(np.min(each, axis=0))
+
+    def _once(self, key: tuple[str, str], make: Callable[[], NDArray[Any]]) -> NDArray[Any]:
+        """Return what ``make`` gives, which is called by the first feature or label that asks for ``key``."""
+        if key not in self._made:
+            self._made[key] = make()
+        return self._made[key]
+
+    @cached_property
+    def _made(self) -> dict[tuple[str, str], NDArray[Any]]:
+        return {}
 
     def _engaged_by_head(self, name: str) -> NDArray[np.bool_]:
         """Return [C] the head's label when the engagement happens: what cancels it later does not count."""
@@ -168,17 +184,21 @@ class RawRequests:
     @cached_property
     def facts(self) -> RequestFacts:
         """Return what is known when the requests are made."""
-        items = self.events.item
-        request = row_of_each(items)
-        same = self._same_query(request)
+        sequence_items = same_query_items = Jagged(np.empty(0, np.int64), np.zeros(len(self), np.int64))
+        if any(f.reads_sequence for f in features_of(self.schema)):
+            items = self.events.item
+            request = row_of_each(items)
+            same = self._same_query(request)
+            sequence_items = _distinct(request, items.values, len(self))
+            same_query_items = _distinct(request[same], items.values[same], len(self))
         return RequestFacts(
             queries=self.queries,
             users=self.table["user"].to_pylist(),
             segments={s: self.segment(s) for s in self.schema.segments},
             time=self.time,
             sequence_end=self.history_end,
-            sequence_items=_distinct(request, items.values, len(self)),
-            same_query_items=_distinct(request[same], items.values[same], len(self)),
+            sequence_items=sequence_items,
+            same_query_items=same_query_items,
             sessions=self.table["session"].to_pylist(),
         )
 
