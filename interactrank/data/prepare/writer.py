@@ -39,7 +39,7 @@ class SplitWriter:
         """Append requests."""
         if self._writer is None:
             path = self.folder / f"requests-{self._files:05d}.parquet"
-            few = [f.name for f in table.schema if not _holds_fractions(f.type)]
+            few = [name for f in table.schema if (name := _of_few_values(f)) is not None]
             self._writer = pq.ParquetWriter(path, table.schema, compression="zstd", use_dictionary=few)
             self._files += 1
         self._count(table)
@@ -65,6 +65,11 @@ class SplitWriter:
         self._writer, self._in_file = None, 0
 
 
-def _holds_fractions(kind: pa.DataType) -> bool:
-    """Return whether a column has lists of fractions, which a dictionary makes larger and slower to write."""
-    return bool(pa.types.is_list(kind) and pa.types.is_floating(kind.value_type))
+def _of_few_values(field: pa.Field) -> str | None:
+    """Return the path of a column's values in Parquet; None for lists of fractions.
+
+    A dictionary makes those larger and slower to write.
+    """
+    if not pa.types.is_list(field.type):
+        return str(field.name)
+    return None if pa.types.is_floating(field.type.value_type) else f"{field.name}.list.element"

@@ -7,6 +7,7 @@ import os
 from pathlib import Path
 from typing import Any
 
+import pyarrow.parquet as pq
 import pytest
 
 from interactrank.core import atomic_directory
@@ -47,6 +48,17 @@ def test_any_number_of_threads_writes_the_same_bytes(tmp_path: Path) -> None:
         return found
 
     assert files(3) == files(1)
+
+
+def test_lists_of_fractions_have_no_dictionary_all_else_has(tmp_path: Path) -> None:
+    log = write_log(tmp_path / "log", *random_log(0, requests=20))
+    prepare_log(log, tmp_path / "out", schema(), PrepareSettings(threads=1))
+    file = pq.ParquetFile(tmp_path / "out" / "train" / "requests-00000.parquet")
+    group = file.metadata.row_group(0)
+    columns = {group.column(n).path_in_schema: group.column(n) for n in range(group.num_columns)}
+    plain = {path for path, column in columns.items() if not column.has_dictionary_page}
+    assert {"cross.rate.list.element", "labels.list.element"} <= plain
+    assert {columns[path].physical_type for path in plain} == {"FLOAT"}
 
 
 def test_a_damaged_log_is_prepared_again(tmp_path: Path) -> None:
