@@ -119,8 +119,9 @@ class LoaderSettings(Config):
         0.3,
         ge=0,
         lt=1,
-        description="the last share of the training requests fits the projection alone and the ones before "
-        "the towers alone; in the last of several epochs all fit the towers. 0: all fit both",
+        description="the last share of the training requests tells the projection how far to trust the dot "
+        "product, the ones before fit the towers, and both what cross features are worth; in the last of "
+        "several epochs all fit the towers alone. 0: all fit everything",
     )
     since: Moment | None = Field(
         None,

@@ -94,9 +94,14 @@ class InteractRank(nn.Module):
         query, item = self._query(batch, looked), self._item(batch, looked)
         request = batch.candidate_request()
         scores = self.score_head(query, item, request, batch.candidate_item, batch.cross, apart)
+        alone = None
+        if apart is not None:
+            scores, alone = scores[0], scores[1]
         if self.position_bias is not None and batch.position is not None:
-            scores = scores + self.position_bias(batch.position).unsqueeze(-1)
-        return self.loss(batch, request, scores, query, item, apart, counts)
+            bias = self.position_bias(batch.position).unsqueeze(-1)
+            scores = scores + bias
+            alone = None if alone is None else alone + bias.detach()
+        return self.loss(batch, request, scores, query, item, apart, counts, alone)
 
     def score(self, batch: SearchBatch) -> Tensor:
         """Return [C, H] float32 logits of the batch's candidates; labels are not read."""

@@ -91,6 +91,7 @@ class RankingLoss(nn.Module):
         item: Tensor,
         fits_projection: Tensor | None = None,
         counts: RankCounts | None = None,
+        alone: Tensor | None = None,
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """Return the loss of a batch, and what to report of it.
 
@@ -103,6 +104,8 @@ class RankingLoss(nn.Module):
             fits_projection: [R] bool, requests whose positives do not count in the sampled softmax; None for
                 none.
             counts: what :class:`LossCounts` gave for the same batch; None to ask the ranks now.
+            alone: [C, H] logits of cross features alone: they get the gradients of the same losses and do not
+                change their values; None without.
 
         Returns:
             The scalar loss, and detached: ``scores`` and ``labels`` [C, H] and ``loss/<name>`` of each part,
@@ -110,8 +113,29 @@ class RankingLoss(nn.Module):
         """
         if counts is None:
             counts = LossCounts(settings=self.settings)(batch, fits_projection)
-        parts: dict[str, Tensor] = {}
         total = 0 * scores.sum()  # every weight gets a gradient, whichever parts there are
+        parts, of_scores = self._of_scores(batch, scores, counts)
+        total = total + of_scores
+        if alone is not None:
+            _, of_alone = self._of_scores(batch, alone, counts)
+            total = total + of_alone - of_alone.detach()
+        if self.sampled_softmax is not None:
+            labels = _of_towers(batch.labels, candidate_request, fits_projection)
+            losses = self.sampled_softmax(
+                query, item, batch.item_index, candidate_request, batch.candidate_item, labels, counts=counts
+            )
+            mean = global_mean(losses, mean_count=counts["positives"])
+            parts["sampled_softmax"] = (mean * self.heads.weights).sum()
+            total = total + self.settings.sampled_softmax_weight * parts["sampled_softmax"]
+        reported = {f"loss/{name}": value.detach() for name, value in parts.items()}
+        return total, {"scores": scores.detach(), "labels": batch.labels, **reported}
+
+    def _of_scores(
+        self, batch: SearchBatch, scores: Tensor, counts: RankCounts
+    ) -> tuple[dict[str, Tensor], Tensor]:
+        """Return the losses of scores [C, H], and their weighted sum."""
+        parts: dict[str, Tensor] = {}
+        total = scores.new_zeros(())
         s = self.settings
         if s.pointwise_weight:
             parts["pointwise"] = self.heads(self._pointwise(batch, scores), mean_count=counts["candidates"])
@@ -127,16 +151,7 @@ class RankingLoss(nn.Module):
             mean = global_mean(losses, mean_count=counts["requests"])
             parts["listwise"] = (mean * self.heads.weights).sum()
             total = total + s.listwise_weight * parts["listwise"]
-        if self.sampled_softmax is not None:
-            labels = _of_towers(batch.labels, candidate_request, fits_projection)
-            losses = self.sampled_softmax(
-                query, item, batch.item_index, candidate_request, batch.candidate_item, labels, counts=counts
-            )
-            mean = global_mean(losses, mean_count=counts["positives"])
-            parts["sampled_softmax"] = (mean * self.heads.weights).sum()
-            total = total + s.sampled_softmax_weight * parts["sampled_softmax"]
-        reported = {f"loss/{name}": value.detach() for name, value in parts.items()}
-        return total, {"scores": scores.detach(), "labels": batch.labels, **reported}
+        return parts, total
 
     def _pointwise(self, batch: SearchBatch, scores: Tensor) -> Tensor:
         weights = batch.weights.unsqueeze(-1)

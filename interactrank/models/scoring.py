@@ -149,9 +149,10 @@ class ScoreHead(nn.Module):
     ) -> Tensor:
         """Score candidates.
 
-        With ``fits_projection`` the gradients keep towers and projection apart, and the scores are the same.
-        What the towers have learnt by heart about a request must not tell the projection how far to trust
-        them. So a request's loss reaches either the projection or, through the dot product, the towers.
+        With ``fits_projection`` the gradients keep towers and projection apart. What the towers have learnt
+        by heart about a request must not tell the projection how far to trust them. So where it is True the
+        loss of the scores reaches the projection, and elsewhere, through the dot product, the towers. What
+        cross features are worth is learned on the other requests, too: from the scores that they give alone.
 
         Args:
             query: [R, H, D].
@@ -159,10 +160,12 @@ class ScoreHead(nn.Module):
             candidate_request: [C] in 0..R-1.
             candidate_item: [C] in 0..I-1.
             cross: rates, numbers and counts [C, *], supports [R, *].
-            fits_projection: [R] bool, which of the two; None for both.
+            fits_projection: [R] bool, see above; None for one loss that reaches all. If none is True, as in
+                the last epoch, the projection rests.
 
         Returns:
-            [C, H] float32 logits.
+            [C, H] float32 logits; with ``fits_projection`` [2, C, H], the same logits and those of cross
+            features alone, whose gradients reach the projection where ``fits_projection`` is False.
         """
         dots = self.dots(query, item, candidate_request, candidate_item)
         support = cross.support if len(cross.support) == 1 else cross.support[candidate_request]
@@ -240,13 +243,16 @@ class ScoreHead(nn.Module):
         return CrossInputs(torch.cat(parts, -1) if parts else None, unknown, context, added)
 
     def _fit(self, dots: Tensor, read: CrossInputs, of_projection: Tensor | None) -> Tensor:
-        """Return [C, H] scores; where ``of_projection`` [C], gradients reach the projection, else dots."""
+        """Return [C, H], or with ``of_projection`` [C] the [2, C, H] of :meth:`forward`."""
         if of_projection is None:
             return self._score(dots, read)
-        fixed = dots.detach()
-        scores = self._score(fixed, read)
-        of_towers = scores.detach() + self.project.dot_weight().detach() * (dots - fixed)
-        return torch.where(of_projection.unsqueeze(-1), scores, of_towers)
+        alone = self._score(torch.zeros_like(dots), read)
+        weight, fixed = self.project.dot_weight(), dots.detach()
+        scores = alone + weight * fixed
+        of_towers = scores.detach() + weight.detach() * (dots - fixed)
+        late = of_projection.unsqueeze(-1)
+        early = ~late & late.any()
+        return torch.stack([torch.where(late, scores, of_towers), torch.where(early, alone, alone.detach())])
 
     def _score(self, dots: Tensor, read: CrossInputs) -> Tensor:
         """Return [..., H] scores."""

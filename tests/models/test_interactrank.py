@@ -381,6 +381,37 @@ def test_a_request_fits_either_the_towers_or_the_projection(log: PreparedDataset
     assert early["projection"] == 0 < early["towers"]
 
 
+def test_each_gradient_of_fitting_apart_comes_from_its_own_scores(log: PreparedDataset) -> None:
+    """Late requests: the projection, with the dot product. Early ones: the towers, and the rest without it.
+
+    A request is late if its number is even; g is what the loss would send back to each score.
+    """
+    m, b = model(log).eval(), batch(log)
+    head, request = m.score_head, b.candidate_request()
+    apart = torch.arange(b.num_requests) % 2 == 0
+    late = apart[request].unsqueeze(-1)
+    g = torch.randn(b.num_candidates, len(log.schema.heads), generator=torch.Generator().manual_seed(0))
+    query, item = m.encode_requests(b).detach(), m.encode_items(b).detach()
+
+    def gradients(loss: torch.Tensor) -> dict[str, torch.Tensor]:
+        m.zero_grad()
+        loss.backward()
+        return {n: p.grad.clone() for n, p in head.named_parameters() if p.grad is not None}
+
+    def scores(q: torch.Tensor, fits: torch.Tensor | None = None) -> torch.Tensor:
+        return head(q, item, request, b.candidate_item, b.cross, fits)
+
+    found = gradients((scores(query, apart) * g).sum())
+    obvious = (scores(query) * g * late).sum() + (scores(torch.zeros_like(query)) * g * ~late).sum()
+    for name, expected in gradients(obvious).items():
+        torch.testing.assert_close(found[name], expected, msg=name)
+
+    learned, plain = (query.clone().requires_grad_() for _ in range(2))
+    (scores(learned, apart) * g).sum().backward()
+    (scores(plain) * g * ~late).sum().backward()
+    torch.testing.assert_close(learned.grad, plain.grad)
+
+
 @pytest.mark.parametrize("name", ["interactrank", "early_interaction", "late_interaction"])
 def test_fitting_apart_changes_gradients_and_not_the_loss(log: PreparedDataset, name: str) -> None:
     loss = {"listwise_weight": 1.0, "sampled_softmax_weight": 0.0}
