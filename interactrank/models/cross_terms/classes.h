@@ -98,9 +98,9 @@ class Classes {
 
     int64_t count() const { return width_ ? static_cast<int64_t>(items_of_.size()) : 1; }
     int32_t of(int64_t item) const { return width_ ? class_of_[item] : 0; }
-    // The count of a column in a class, and an item with the values of its fields.
-    int32_t value(int64_t of_class, int64_t column) const { return classes_[of_class * width_ + column]; }
-    int64_t item(int64_t of_class) const { return items_of_[of_class]; }
+    int64_t width() const { return width_; }
+    // [count, width] counts, then the lists of the fields.
+    const int32_t* values() const { return classes_.data(); }
 
   private:
     int64_t items_;

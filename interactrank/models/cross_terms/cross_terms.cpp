@@ -15,17 +15,22 @@ using namespace interactrank;
 namespace {
 
 // Numbers the lists of values that items have, equal lists by one number.
-std::vector<int32_t> number_lists(int64_t items, const std::vector<Field>& fields) {
-    std::vector<int32_t> found(items * fields.size());
+void number_lists(Program& program) {
+    const std::vector<Field>& fields = program.fields;
+    const int64_t items = program.items;
+    std::vector<int32_t>& found = program.lists;
+    found.resize(items * fields.size());
+    program.list_items.resize(fields.size());
     for (size_t j = 0; j < fields.size(); ++j) {
         std::map<std::vector<int32_t>, int32_t> lists;
         for (int64_t i = 0; i < items; ++i) {
             const int32_t* values = fields[j].values;
             std::vector<int32_t> list(values + fields[j].offsets[i], values + fields[j].offsets[i + 1]);
-            found[i * fields.size() + j] = lists.emplace(std::move(list), lists.size()).first->second;
+            const auto [place, is_new] = lists.emplace(std::move(list), static_cast<int32_t>(lists.size()));
+            if (is_new) program.list_items[j].push_back(i);
+            found[i * fields.size() + j] = place->second;
         }
     }
-    return found;
 }
 
 }  // namespace
@@ -48,7 +53,7 @@ void* interactrank_program(const Store* stores, int64_t num_stores, const Group*
         program->everywhere.push_back({program->groups[f.group].store, f.window});
         if (f.shown >= 0) program->everywhere.push_back({program->groups[f.shown].store, f.window});
     }
-    program->lists = number_lists(items, program->fields);
+    number_lists(*program);
     return program.release();
 }
 
@@ -68,15 +73,13 @@ void interactrank_add(void* program, const Head* head, const Store* runs, const 
     Rest{*head}(columns, rest.data());
     const Wanted& wanted = found.wanted;
     const size_t known = wanted.known.size();
-    if (!rows && known == static_cast<size_t>(size) && wanted.all) {
+    if (wanted.all) {
         for (int64_t c = 0; c < size; ++c) dots[c] += rest[c];
         return;
     }
     for (size_t k = 0; k < known; ++k) rest[k] += dots[wanted.positions[k]];
     const float* others = rest.data() + known;
-    if (wanted.classes.empty() || known == static_cast<size_t>(size))
-        ;  // all are known
-    else if (wanted.classes.size() == 1)
+    if (wanted.classes.size() == 1)
         for (int64_t c = 0; c < size; ++c) dots[c] += others[0];
     else if (rows)
         for (int64_t c = 0; c < size; ++c) dots[c] += others[wanted.place[c]];

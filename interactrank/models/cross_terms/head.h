@@ -34,18 +34,23 @@ struct Head {
     int64_t features() const { return rates * transforms + numbers + ratios; }
 };
 
-// Columns of R rows: rates, numbers, engagements and impressions, each [columns][rows]; support [rates].
+constexpr int64_t SIDE_BY_SIDE = 128;  // rows of a block
+
+// Columns of R rows: rates, numbers, engagements and impressions, each [columns][rows]; support [rates]. Where a
+// column is not said to vary, all rows of the block are the same.
 struct Columns {
-    int64_t rows;
+    int64_t rows, blocks;
     std::vector<float> rate, number, engaged, shown, support;
+    std::vector<uint8_t> varies;  // [rates, numbers, ratios][blocks]
 
     void clear(const Head& head, int64_t size) {
-        rows = size;
-        rate.assign(head.rates * size, 0);
-        number.assign(head.numbers * size, 0);
-        engaged.assign(head.ratios * size, 0);
-        shown.assign(head.ratios * size, 0);
+        rows = size, blocks = (size + SIDE_BY_SIDE - 1) / SIDE_BY_SIDE;
+        rate.resize(head.rates * size);
+        number.resize(head.numbers * size);
+        engaged.resize(head.ratios * size);
+        shown.resize(head.ratios * size);
         support.assign(head.rates, 0);
+        varies.assign((head.rates + head.numbers + head.ratios) * blocks, 0);
     }
 };
 
@@ -85,7 +90,6 @@ inline void logarithms(float* x, int64_t n) {
     }
 }
 
-constexpr int64_t SIDE_BY_SIDE = 128;  // rows of a block
 constexpr int64_t LANES = 16;
 typedef float Lanes __attribute__((vector_size(4 * LANES), aligned(4)));
 
@@ -116,21 +120,20 @@ inline void linear(const float* columns, int64_t in, const float* weights, int64
 
 class Rest {
   public:
-    explicit Rest(const Head& head) : head_(head), wide_(head.features()) {
+    explicit Rest(const Head& head) : head_(head), features_(head.features()), wide_(features_) {
         for (int64_t n = 0; n <= head.layers; ++n) wide_ = std::max(wide_, head.widths[n]);
     }
 
     // Writes [rows] what is added to the dot products.
     void operator()(const Columns& columns, float* out) {
-        const int64_t features = head_.features();
-        values_.resize(features * SIDE_BY_SIDE);
+        for (auto* memory : {&values_, &packed_}) memory->resize((features_ + 1) * SIDE_BY_SIDE);
+        for (auto* memory : {&layer_, &next_}) memory->resize((wide_ + 1) * SIDE_BY_SIDE);
         flags_.resize(head_.numbers * SIDE_BY_SIDE);
-        layer_.resize(wide_ * SIDE_BY_SIDE);
-        next_.resize(wide_ * SIDE_BY_SIDE);
         of_request(columns);
-        for (int64_t first = 0; first < columns.rows; first += SIDE_BY_SIDE) {
-            const int64_t n = std::min(SIDE_BY_SIDE, columns.rows - first);
-            read(columns, first, n);
+        for (int64_t block = 0; block < columns.blocks; ++block) {
+            const int64_t first = block * SIDE_BY_SIDE, n = std::min(SIDE_BY_SIDE, columns.rows - first);
+            size_.assign(features_, 1);
+            read(columns, first, block, n);
             project(n, out + first);
             if (head_.layers) correct(n, out + first);
         }
@@ -138,20 +141,25 @@ class Rest {
 
   private:
     const Head& head_;
-    int64_t wide_;
-    std::vector<float> values_, flags_, layer_, next_, first_bias_, shift_;
-    std::vector<char> missing_;  // [features], for all rows of the request
+    int64_t features_, wide_;
+    std::vector<float> values_, flags_, packed_, layer_, next_, first_bias_, shift_, weights_, summands_;
+    std::vector<char> missing_;   // [features], for all rows of the request
+    std::vector<int64_t> size_;   // [features] numbers in the block: 1 if all rows are the same
 
     float* column(std::vector<float>& of, int64_t j) { return of.data() + j * SIDE_BY_SIDE; }
+    bool is_number(int64_t f) const {
+        const int64_t j = f - head_.rates * head_.transforms;
+        return j >= 0 && j < head_.numbers;
+    }
+    const float* unknown(int64_t f) { return column(flags_, f - head_.rates * head_.transforms); }
 
     // What does not depend on the row: which features are missing, and the facts in the correction.
     void of_request(const Columns& columns) {
-        const int64_t features = head_.features();
-        missing_.assign(features, 0);
+        missing_.assign(features_, 0);
         for (int64_t j = 0; j < head_.rates * head_.transforms; ++j)
             missing_[j] = columns.support[j % head_.rates] <= 0;
         if (!head_.layers) return;
-        const int64_t in = 2 * features + head_.context, out = head_.widths[1];
+        const int64_t in = 2 * features_ + head_.context, out = head_.widths[1];
         std::vector<float> facts(head_.context);
         for (int64_t j = 0; j < head_.context; ++j)
             facts[j] = std::log1p(columns.support[j]) * head_.norm_context[j] +
@@ -159,46 +167,52 @@ class Rest {
         first_bias_.assign(head_.linear + out * in, head_.linear + out * in + out);
         for (int64_t h = 0; h < out; ++h) {
             const float* weights = head_.linear + h * in;
-            for (int64_t j = 0; j < head_.context; ++j) first_bias_[h] += weights[features + j] * facts[j];
-            for (int64_t j = 0; j < features; ++j)
-                if (missing_[j]) first_bias_[h] += weights[features + head_.context + j];
+            for (int64_t j = 0; j < head_.context; ++j) first_bias_[h] += weights[features_ + j] * facts[j];
+            for (int64_t j = 0; j < features_; ++j)
+                if (missing_[j]) first_bias_[h] += weights[features_ + head_.context + j];
         }
-        shift_.assign(features, 0);
-        for (int64_t f = 0; f < features; ++f)
+        shift_.assign(features_, 0);
+        for (int64_t f = 0; f < features_; ++f)
             for (int64_t j = 0; j < head_.context; ++j)
                 shift_[f] += head_.shift[f * head_.context + j] * facts[j];
     }
 
-    void read(const Columns& columns, int64_t first, int64_t n) {
+    void read(const Columns& columns, int64_t first, int64_t block, int64_t n) {
+        const uint8_t* varies = columns.varies.data() + block;
         int64_t f = 0;
         for (int64_t t = 0; t < head_.transforms; ++t)
-            for (int64_t j = 0; j < head_.rates; ++j, ++f)
-                if (!missing_[f])
-                    transform(head_.transform[t], columns.rate.data() + j * columns.rows + first, n,
-                              columns.support[j], j, column(values_, f));
-        for (int64_t j = 0; j < head_.numbers; ++j, ++f) {
-            const float* from = columns.number.data() + j * columns.rows + first;
-            float *to = column(values_, f), *unknown = column(flags_, j);
-            const float offset = head_.offset[j];
-            for (int64_t i = 0; i < n; ++i) unknown[i] = from[i] != from[i];
-            if (offset != offset) {
-                for (int64_t i = 0; i < n; ++i) to[i] = from[i];
-                continue;
+            for (int64_t j = 0; j < head_.rates; ++j, ++f) {
+                if (missing_[f]) continue;
+                size_[f] = varies[j * columns.blocks] ? n : 1;
+                transform(head_.transform[t], columns.rate.data() + j * columns.rows + first, size_[f],
+                          columns.support[j], j, column(values_, f));
             }
-            for (int64_t i = 0; i < n; ++i) to[i] = from[i] + offset;
-            logarithms(to, n);
+        for (int64_t j = 0; j < head_.numbers; ++j, ++f) {
+            const int64_t m = size_[f] = varies[(head_.rates + j) * columns.blocks] ? n : 1;
+            const float* from = columns.number.data() + j * columns.rows + first;
+            float *to = column(values_, f), *flag = column(flags_, j);
+            const float offset = head_.offset[j];
+            const bool logged = offset == offset;
+            for (int64_t i = 0; i < m; ++i) flag[i] = from[i] != from[i];
+            for (int64_t i = 0; i < m; ++i) to[i] = logged ? from[i] + offset : from[i];
+            if (logged) logarithms(to, m);
         }
-        for (int64_t o = 0; o < head_.ratios; ++o) {  // ratios first, as narrower ones need them
+        for (int64_t o = 0; o < head_.ratios; ++o) {  // the widest first, as narrower ones need them
             const int64_t j = head_.order[o], wider = head_.wider[j];
+            const int64_t of_wider = wider < 0 ? 1 : size_[f + wider];
+            const bool alone = varies[(head_.rates + head_.numbers + j) * columns.blocks];
+            const int64_t m = size_[f + j] = alone || of_wider > 1 ? n : 1;
             const float *engaged = columns.engaged.data() + j * columns.rows + first,
                         *shown = columns.shown.data() + j * columns.rows + first;
             float* to = column(values_, f + j);
-            const float* expected = wider < 0 ? nullptr : column(values_, f + wider);
+            const float* expected = wider < 0 ? head_.base + j : column(values_, f + wider);
             const float k = head_.ratio_strength[j];
-            for (int64_t i = 0; i < n; ++i)
-                to[i] = (engaged[i] + k * (expected ? expected[i] : head_.base[j])) / (shown[i] + k);
+            if (of_wider > 1)
+                for (int64_t i = 0; i < m; ++i) to[i] = (engaged[i] + k * expected[i]) / (shown[i] + k);
+            else
+                for (int64_t i = 0; i < m; ++i) to[i] = (engaged[i] + k * *expected) / (shown[i] + k);
         }
-        for (int64_t j = 0; j < head_.ratios; ++j) logarithms(column(values_, f + j), n);
+        for (int64_t j = 0; j < head_.ratios; ++j) logarithms(column(values_, f + j), size_[f + j]);
     }
 
     void transform(int64_t kind, const float* rate, int64_t n, float support, int64_t j, float* to) {
@@ -214,73 +228,83 @@ class Rest {
     }
 
     void project(int64_t n, float* out) {
-        const int64_t first_number = head_.rates * head_.transforms;
-        for (int64_t i = 0; i < n; ++i) out[i] = *head_.bias;
-        for (int64_t f = 0; f < head_.features(); ++f) {
-            const float w = head_.weight[f];
+        float same = *head_.bias;
+        for (int64_t i = 0; i < n; ++i) out[i] = 0;
+        for (int64_t f = 0; f < features_; ++f) {
+            const float w = head_.weight[f], absent = head_.stand_in[f] * w + head_.flag[f];
             const float* values = column(values_, f);
-            const int64_t number = f - first_number;
-            if (missing_[f]) {
-                const float added = head_.stand_in[f] * w + head_.flag[f];
-                for (int64_t i = 0; i < n; ++i) out[i] += added;
-            } else if (head_.flags && number >= 0 && number < head_.numbers) {
-                const float added = head_.stand_in[f] * w + head_.flag[f];
-                const float* unknown = column(flags_, number);
-                for (int64_t i = 0; i < n; ++i) out[i] += unknown[i] != 0 ? added : values[i] * w;
-            } else {
+            const bool flagged = head_.flags && is_number(f);
+            if (missing_[f])
+                same += absent;
+            else if (size_[f] == 1)
+                same += flagged && *unknown(f) != 0 ? absent : *values * w;
+            else if (flagged)
+                for (int64_t i = 0; i < n; ++i) out[i] += unknown(f)[i] != 0 ? absent : values[i] * w;
+            else
                 for (int64_t i = 0; i < n; ++i) out[i] += values[i] * w;
-            }
         }
+        for (int64_t i = 0; i < n; ++i) out[i] += same;
     }
 
+    // Columns that are the same for all rows of the block become part of the summands of the first layer.
     void correct(int64_t n, float* out) {
-        const int64_t features = head_.features(), first_number = head_.rates * head_.transforms;
-        const int64_t in = 2 * features + head_.context;
+        const int64_t in = 2 * features_ + head_.context, width = head_.widths[1];
         const float* weights = head_.linear;
-        for (int64_t f = 0; f < features; ++f) {
-            float* x = column(values_, f);
-            const float factor = head_.norm[f], summand = head_.norm[features + f];
-            const int64_t number = f - first_number;
-            const bool flagged = head_.flags && number >= 0 && number < head_.numbers;
-            const float* unknown = flagged ? column(flags_, number) : nullptr;
-            if (missing_[f])
-                for (int64_t i = 0; i < n; ++i) x[i] = summand;
-            else if (flagged)
-                for (int64_t i = 0; i < n; ++i) x[i] = (unknown[i] != 0 ? 0 : x[i] * factor) + summand;
-            else
-                for (int64_t i = 0; i < n; ++i) x[i] = x[i] * factor + summand;
-            if (missing_[f]) continue;
-            const float shift = shift_[f];
-            if (flagged)
-                for (int64_t i = 0; i < n; ++i) out[i] += shift * x[i] * (1 - unknown[i]);
-            else
-                for (int64_t i = 0; i < n; ++i) out[i] += shift * x[i];
+        summands_ = first_bias_;
+        std::vector<int64_t> packed;
+        float same = 0;
+        for (int64_t f = 0; f < features_; ++f) {
+            const float factor = head_.norm[f], summand = head_.norm[features_ + f];
+            const bool flagged = head_.flags && is_number(f) && !missing_[f];
+            const int64_t of_flag = features_ + head_.context + f;
+            if (size_[f] == 1) {
+                const bool absent = missing_[f] || (flagged && *unknown(f) != 0);
+                const float x = absent ? summand : *column(values_, f) * factor + summand;
+                for (int64_t h = 0; h < width; ++h) summands_[h] += weights[h * in + f] * x;
+                if (!absent) same += shift_[f] * x;
+                if (absent && !missing_[f])
+                    for (int64_t h = 0; h < width; ++h) summands_[h] += weights[h * in + of_flag];
+                continue;
+            }
+            const float *values = column(values_, f), *flag = flagged ? unknown(f) : nullptr;
+            float* x = column(packed_, packed.size());
+            packed.push_back(f);
+            if (flagged) {
+                for (int64_t i = 0; i < n; ++i) x[i] = (flag[i] != 0 ? 0 : values[i] * factor) + summand;
+                for (int64_t i = 0; i < n; ++i) out[i] += shift_[f] * x[i] * (1 - flag[i]);
+            } else {
+                for (int64_t i = 0; i < n; ++i) x[i] = values[i] * factor + summand;
+                for (int64_t i = 0; i < n; ++i) out[i] += shift_[f] * x[i];
+            }
         }
-        linear(values_.data(), features, weights, in, first_bias_.data(), head_.widths[1], next_.data());
-        if (head_.flags)
-            for (int64_t j = 0; j < head_.numbers; ++j)
-                for (int64_t h = 0; h < head_.widths[1]; ++h) {
-                    const float w = weights[h * in + features + head_.context + first_number + j];
-                    for (int64_t i = 0; i < n; ++i) column(next_, h)[i] += w * column(flags_, j)[i];
-                }
-        weights += head_.widths[1] * in + head_.widths[1];
+        weights_.clear();
+        for (int64_t h = 0; h < width; ++h)
+            for (const int64_t f : packed) weights_.push_back(weights[h * in + f]);
+        const int64_t varying = static_cast<int64_t>(packed.size());
+        linear(packed_.data(), varying, weights_.data(), varying, summands_.data(), width, next_.data());
+        for (const int64_t f : packed) {
+            if (!(head_.flags && is_number(f))) continue;
+            for (int64_t h = 0; h < width; ++h) {
+                const float w = weights[h * in + features_ + head_.context + f];
+                for (int64_t i = 0; i < n; ++i) column(next_, h)[i] += w * unknown(f)[i];
+            }
+        }
+        weights += width * in + width;
         for (int64_t layer = 1; layer < head_.layers; ++layer) {
             const int64_t from = head_.widths[layer], to = head_.widths[layer + 1];
             std::swap(layer_, next_);
-            positive(layer_, from, n);
+            positive(layer_, from);
             linear(layer_.data(), from, weights, from, weights + to * from, to, next_.data());
             weights += to * from + to;
         }
         const int64_t last = head_.widths[head_.layers];
-        positive(next_, last, n);
-        layer_.resize(std::max(wide_, int64_t{1}) * SIDE_BY_SIDE);
+        positive(next_, last);
         linear(next_.data(), last, weights, last, weights + last, 1, layer_.data());
-        for (int64_t i = 0; i < n; ++i) out[i] += layer_[i];
+        for (int64_t i = 0; i < n; ++i) out[i] += layer_[i] + same;
     }
 
-    void positive(std::vector<float>& of, int64_t columns, int64_t n) {
-        for (int64_t h = 0; h < columns; ++h)
-            for (int64_t i = 0; i < n; ++i) column(of, h)[i] = std::max(column(of, h)[i], 0.0f);
+    void positive(std::vector<float>& of, int64_t columns) {
+        for (int64_t i = 0; i < columns * SIDE_BY_SIDE; ++i) of[i] = of[i] > 0 ? of[i] : 0;
     }
 };
 

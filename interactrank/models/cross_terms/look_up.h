@@ -22,14 +22,10 @@ struct Wanted {
     std::vector<int64_t> positions;  // [K] which of the candidates
     std::vector<int32_t> known;      // [K] their classes
     std::vector<int32_t> classes;    // of the others
-    bool all = false;                // known are all items of the catalogue, in order
+    int64_t all = 0;                 // known are all items of the catalogue: that many, in order
     std::vector<int32_t> place;      // [C] which of these a listed candidate has; empty for the catalogue
 
-    int64_t size() const { return known.size() + classes.size(); }
-    int32_t of_row(int64_t row) const {
-        const int64_t k = known.size();
-        return row < k ? known[row] : classes[row - k];
-    }
+    int64_t size() const { return all + known.size() + classes.size(); }
 };
 
 class LookUp {
@@ -60,22 +56,26 @@ class LookUp {
             from_all(size);
         else
             from_pairs(rows, size, pairs);
+        if (wanted.all) return;
         for (const int64_t at : wanted.positions) wanted.known.push_back((**classes_).of(rows ? rows[at] : at));
         choose_classes(rows, size);
     }
 
     void columns(const Head& head, Columns& out) {
         out.clear(head, wanted.size());
+        row_class_.resize(out.rows);
+        for (int64_t row = 0; row < out.rows; ++row) row_class_[row] = class_of_row(row);
         for (const Feature& f : p_.features) {
+            const auto varies = [&](int64_t before) { return out.varies.data() + (before + f.column) * out.blocks; };
+            const auto at = [&](std::vector<float>& of) { return of.data() + f.column * out.rows; };
             if (f.kind == RATE) {
-                fill(f, f.group, f.counted, out.engaged.data() + f.column * out.rows);
-                fill(f, f.shown, f.counted < 0 ? -1 : f.counted + 1, out.shown.data() + f.column * out.rows);
+                uint8_t* of_both = varies(head.rates + head.numbers);
+                fill(f, f.group, f.counted, at(out.engaged), of_both);
+                fill(f, f.shown, f.counted < 0 ? -1 : f.counted + 1, at(out.shown), of_both);
             } else if (f.kind == SHARE || f.kind == GEOMETRIC || f.kind == COSINE) {
-                float support = 0;
-                fill(f, f.group, f.counted, out.rate.data() + f.column * out.rows, &support);
-                out.support[f.column] = support;
+                fill(f, f.group, f.counted, at(out.rate), varies(0), &out.support[f.column]);
             } else {
-                fill(f, f.group, f.counted, out.number.data() + f.column * out.rows);
+                fill(f, f.group, f.counted, at(out.number), varies(head.rates));
             }
         }
     }
@@ -88,6 +88,10 @@ class LookUp {
 
     // Writes [size] which of the wanted rows each candidate is.
     void rows_of(const int64_t* rows, int64_t size, int64_t* at) const {
+        if (wanted.all) {
+            std::iota(at, at + size, 0);
+            return;
+        }
         const int64_t known = wanted.known.size();
         for (int64_t c = 0; c < size; ++c)
             at[c] = known + (!rows ? (**classes_).of(c) : wanted.place.empty() ? 0 : wanted.place[c]);
@@ -104,10 +108,19 @@ class LookUp {
     std::unique_ptr<Borrowed> classes_;
     Slots slots_;
     Numbers numbers_;
+    std::vector<double> values_;      // of a field
+    std::vector<float> lists_;        // of values
+    std::vector<int32_t> row_class_;  // [wanted]
 
     static std::vector<double>& memory() {
         static thread_local std::vector<double> kept;
         return kept;
+    }
+
+    int32_t class_of_row(int64_t row) const {
+        if (wanted.all) return (**classes_).of(row);
+        const int64_t k = wanted.known.size();
+        return row < k ? wanted.known[row] : wanted.classes[row - k];
     }
 
     Met keys_of(const Group& g, const Runs& runs) const {
@@ -149,9 +162,7 @@ class LookUp {
 
     // Many pairs of a whole catalogue: any item may be known.
     void from_all(int64_t size) {
-        wanted.all = true;
-        wanted.positions.resize(size);
-        std::iota(wanted.positions.begin(), wanted.positions.end(), 0);
+        wanted.all = size;
         for (size_t g = 0; g < p_.groups.size(); ++g) met_[g].direct |= p_.groups[g].everywhere < 0;
         for_item_groups([&](const Store& s, Met& met, int64_t row, int32_t which, int32_t part) {
             if (met.direct) return;
@@ -228,8 +239,7 @@ class LookUp {
     void choose_classes(const int64_t* rows, int64_t size) {
         const Classes& classes = **classes_;
         if (!rows) {
-            const int64_t others = size > static_cast<int64_t>(wanted.known.size()) ? classes.count() : 0;
-            for (int64_t c = 0; c < others; ++c) wanted.classes.push_back(static_cast<int32_t>(c));
+            for (int64_t c = 0; c < classes.count(); ++c) wanted.classes.push_back(static_cast<int32_t>(c));
             return;
         }
         if (classes.count() == 1) {
@@ -248,44 +258,67 @@ class LookUp {
         }
     }
 
-    // Writes the numbers of a feature for all rows that are wanted.
-    void fill(const Feature& f, int64_t of_group, int64_t counted, float* out, float* support = nullptr) {
+    // Writes the numbers of a feature for all rows that are wanted, and which blocks of them vary.
+    void fill(const Feature& f, int64_t of_group, int64_t counted, float* out, uint8_t* varies,
+              float* support = nullptr) {
         const Group& group = p_.groups[of_group];
-        const int64_t known = wanted.known.size();
-        const double nan = std::numeric_limits<double>::quiet_NaN();
-        if (counted >= 0) {
-            double of_keys[2];
-            numbers_.totals(f, met_[of_group], support, of_keys);
-            numbers_.found.assign(wanted.size(), 0.0);
-            met_[of_group].each_count(f.window, [&](int32_t slot, int32_t, int64_t count) {
-                numbers_.found[slot] += static_cast<double>(count);  // of the runs
+        const Met& met = met_[of_group];
+        const Classes& classes = **classes_;
+        if (counted < 0 && group.field < 0) {
+            numbers_(f, group, met, out, wanted.size(), support,
+                     [&](int32_t slot) { varies[slot / SIDE_BY_SIDE] = 1; });
+            return;
+        }
+        std::fill(varies, varies + (wanted.size() + SIDE_BY_SIDE - 1) / SIDE_BY_SIDE, 1);
+        if (counted < 0) {
+            spread(of_lists(f, group, met, support), p_.everywhere.size() + group.field, out);
+        } else if (!support) {
+            const int32_t* counts = classes.values() + counted;
+            const int64_t width = classes.width();
+            for (int64_t row = 0; row < wanted.size(); ++row)
+                out[row] = static_cast<float>(counts[row_class_[row] * width]);
+            numbers_.add_counts(f, met, wanted.size(), [&](int32_t row, double more) {
+                out[row] = static_cast<float>(counts[row_class_[row] * width] + more);
             });
-            for (int64_t row = 0; row < wanted.size(); ++row) {
-                const double count = (**classes_).value(wanted.of_row(row), counted) + numbers_.found[row];
-                out[row] = numbers_.finish(f, count, of_keys, true);
-            }
-            return;
+        } else {
+            double of_keys[2];
+            numbers_.totals(f, met, support, of_keys);
+            const double factor = numbers_.finish(f, 1, of_keys, true);
+            const int32_t* counts = classes.values() + counted;
+            for (int64_t row = 0; row < wanted.size(); ++row)
+                out[row] = static_cast<float>(counts[row_class_[row] * classes.width()] * factor);
+            numbers_.add_counts(f, met, wanted.size(), [&](int32_t row, double more) {
+                out[row] = static_cast<float>((counts[row_class_[row] * classes.width()] + more) * factor);
+            });
         }
-        if (group.field < 0) {
-            const double other = numbers_(f, group, met_[of_group], known, support);
-            for (int64_t row = 0; row < known; ++row) out[row] = static_cast<float>(numbers_.found[row]);
-            for (int64_t row = known; row < wanted.size(); ++row) out[row] = static_cast<float>(other);
-            return;
-        }
+    }
+
+    // The number of each list of values: their mean, or the largest.
+    const std::vector<float>& of_lists(const Feature& f, const Group& group, const Met& met, float* support) {
         const Field& field = p_.fields[group.field];
-        numbers_(f, group, met_[of_group], field.num_values, support);
+        values_.resize(field.num_values);
+        numbers_(f, group, met, values_.data(), field.num_values, support, [](int32_t) {});
         const bool largest = f.kind == RECENCY || f.kind == ORDER;
-        for (int64_t row = 0; row < wanted.size(); ++row) {
-            const int64_t item = (**classes_).item(wanted.of_row(row));
+        const double none = f.kind == ORDER ? 0 : std::numeric_limits<double>::quiet_NaN();
+        lists_.clear();
+        for (const int64_t item : p_.list_items[group.field]) {
             const int64_t low = field.offsets[item], high = field.offsets[item + 1];
-            double total = 0, best = f.kind == ORDER ? 0 : nan;
+            double total = 0, best = none;
             for (int64_t n = low; n < high; ++n) {
-                const double value = numbers_.found[field.values[n]];
+                const double value = values_[field.values[n]];
                 total += value;
                 if (value == value && !(best >= value)) best = value;
             }
-            out[row] = static_cast<float>(largest ? best : total / static_cast<double>(std::max<int64_t>(high - low, 1)));
+            const double mean = high > low + 1 ? total / static_cast<double>(high - low) : total;
+            lists_.push_back(static_cast<float>(largest ? best : mean));
         }
+        return lists_;
+    }
+
+    void spread(const std::vector<float>& of, int64_t column, float* out) const {
+        const int32_t* lists = (**classes_).values() + column;
+        const int64_t width = (**classes_).width();
+        for (int64_t row = 0; row < wanted.size(); ++row) out[row] = of[lists[row_class_[row] * width]];
     }
 };
 

@@ -15,34 +15,52 @@ namespace interactrank {
 
 class Numbers {
   public:
-    Numbers(const Program& program, const Request& request, std::vector<double>& memory)
-        : found(memory), p_(program), r_(request) {}
+    // `zeros` are zeros between calls.
+    Numbers(const Program& program, const Request& request, std::vector<double>& zeros)
+        : sums_(zeros), p_(program), r_(request) {}
 
-    std::vector<double>& found;  // [slots]
+    // Writes [size] the number of each slot, and calls mark(slot) for those that may be another than the rest.
+    template <typename T, typename Mark>
+    void operator()(const Feature& f, const Group& group, const Met& met, T* out, int64_t size, float* support,
+                    Mark mark) {
+        if (f.kind == RECENCY || f.kind == ORDER) return touches(f, met, out, size, mark);
+        make_room(size);
+        double of_request[2] = {0, 0}, divisor = 1;
+        if (f.kind == MATCH) {
+            divisor = std::max(matches(met), 1e-9);
+        } else if (f.kind == COSINE) {
+            const double seen = cosines(group, met);
+            divisor = std::max(seen, 1.0);
+            *support = seen > 0;
+        } else if (!counts(f, met, support, of_request)) {
+            std::fill(out, out + size, T{0});  // no key has a count
+            return;
+        }
+        const bool divided = f.kind == MATCH || f.kind == COSINE;
+        const auto number = [&](double x) {
+            return static_cast<T>(divided ? x / divisor : finish(f, x, of_request, false));
+        };
+        std::fill(out, out + size, number(0));
+        met.each([&](const Part&, int64_t, int32_t slot, int32_t) {
+            if (sums_[slot] == 0) return;
+            out[slot] = number(sums_[slot]);
+            sums_[slot] = 0;
+            mark(slot);
+        });
+    }
 
-    // Fills `found` [size]: the number of each slot; returns that of what was never met.
-    double operator()(const Feature& f, const Group& group, const Met& met, int64_t size, float* support) {
-        if (f.kind == RECENCY || f.kind == ORDER) return touches(f, met, size);
-        found.assign(size, 0.0);
-        if (f.kind == MATCH) return matches(met);
-        if (f.kind == COSINE) return cosines(group, met, support);
-        std::vector<double> of_keys(met.keys());
-        double of_request[2];
-        totals(f, met, support, of_request, of_keys.data());
-        if (support && of_request[0] == 0) return 0;  // no key has a count
-        if (f.kind == GEOMETRIC)
-            met.each_pair(f.window, [&](int32_t slot, int32_t, int64_t count, int64_t, int32_t) {
-                found[slot] += std::log1p(static_cast<double>(count) * static_cast<double>(p_.prior_items));
-            });
-        else
-            met.each_count(f.window, [&](int32_t slot, int32_t which, int64_t times) {
-                const double count = static_cast<double>(times);
-                found[slot] += f.kind == SHARE ? count / std::max(of_keys[which], 1.0) : count;
-            });
-        const double other = finish(f, 0, of_request, false);
-        if (f.kind == SHARE || f.kind == GEOMETRIC)
-            for (double& x : found) x = x == 0 ? other : finish(f, x, of_request, false);
-        return other;
+    // Adds to counts of all items [size] what the runs add: replace(slot, count).
+    template <typename Replace>
+    void add_counts(const Feature& f, const Met& met, int64_t size, Replace replace) {
+        if (met.hits.empty()) return;
+        make_room(size);
+        met.each_count(f.window, [&](int32_t slot, int32_t, int64_t count) {
+            sums_[slot] += static_cast<double>(count);
+        });
+        for (const Hit& hit : met.hits) {
+            if (sums_[hit.slot] != 0) replace(hit.slot, sums_[hit.slot]);
+            sums_[hit.slot] = 0;
+        }
     }
 
     // Counts of the keys; their mean is the support. of_request: keys with a count (of a geometric mean: all,
@@ -77,19 +95,42 @@ class Numbers {
     }
 
   private:
+    std::vector<double>& sums_;
     const Program& p_;
     const Request& r_;
 
+    void make_room(int64_t size) {
+        if (static_cast<int64_t>(sums_.size()) < size) sums_.resize(size, 0.0);
+    }
+
+    // Sums up what is counted; returns whether any key has a count, where that matters.
+    bool counts(const Feature& f, const Met& met, float* support, double* of_request) {
+        std::vector<double> of_keys(met.keys());
+        totals(f, met, support, of_request, of_keys.data());
+        if (support && of_request[0] == 0) return false;
+        if (f.kind == GEOMETRIC)
+            met.each_pair(f.window, [&](int32_t slot, int32_t, int64_t count, int64_t, int32_t) {
+                sums_[slot] += std::log1p(static_cast<double>(count) * static_cast<double>(p_.prior_items));
+            });
+        else
+            met.each_count(f.window, [&](int32_t slot, int32_t which, int64_t times) {
+                const double count = static_cast<double>(times);
+                sums_[slot] += f.kind == SHARE ? count / std::max(of_keys[which], 1.0) : count;
+            });
+        return true;
+    }
+
+    // Sums up matches; returns the weight of all keys.
     double matches(const Met& met) {
         const Store& s = *met.parts[0].store;  // no run has matches
         double weight = 0;
         for (const int64_t row : met.parts[0].rows) weight += s.rarity[row < 0 ? s.num_keys : row];
-        met.each([&](const Part&, int64_t pair, int32_t slot, int32_t) { found[slot] += s.scores[pair]; });
-        for (double& x : found) x /= std::max(weight, 1e-9);
-        return 0;
+        met.each([&](const Part&, int64_t pair, int32_t slot, int32_t) { sums_[slot] += s.scores[pair]; });
+        return weight;
     }
 
-    double cosines(const Group& group, const Met& met, float* support) {
+    // Sums up cosines; returns how many keys are known.
+    double cosines(const Group& group, const Met& met) {
         const int64_t* keys = r_.keys + r_.offsets[group.keys];
         const auto users = [&](const Part& part, int64_t row, int64_t item) {
             const int64_t pair = find(*part.store, row, item);
@@ -105,29 +146,28 @@ class Numbers {
             int64_t of_item = users(met.parts[0], row_of(*met.parts[0].store, item), item);
             for (const Part& run : met.others) of_item += users(run, row_of(*run.store, item), item);
             const double both = static_cast<double>(of_keys[which] * of_item);
-            found[slot] += static_cast<double>(count) / std::sqrt(std::max(both, 1.0));
+            sums_[slot] += static_cast<double>(count) / std::sqrt(std::max(both, 1.0));
         });
-        for (double& x : found) x /= std::max(seen, 1.0);
-        *support = seen > 0;
-        return 0;
+        return seen;
     }
 
-    double touches(const Feature& f, const Met& met, int64_t size) {
-        const double never = f.kind == ORDER ? 0 : std::numeric_limits<double>::quiet_NaN();
-        found.assign(size, never);
+    template <typename T, typename Mark>
+    void touches(const Feature& f, const Met& met, T* out, int64_t size, Mark mark) {
+        std::fill(out, out + size, f.kind == ORDER ? T{0} : std::numeric_limits<T>::quiet_NaN());
         if (f.kind == RECENCY) {
             met.each_pair(0, [&](int32_t slot, int32_t, int64_t, int64_t last, int32_t) {
-                found[slot] = -std::log1p(static_cast<double>(r_.time - last) / 60000.0);
+                out[slot] = static_cast<T>(-std::log1p(static_cast<double>(r_.time - last) / 60000.0));
+                mark(slot);
             });
-            return never;
+            return;
         }
         const std::vector<std::vector<int64_t>> lasts = last_times(met);
         met.each_pair(0, [&](int32_t slot, int32_t which, int64_t, int64_t last, int32_t) {
             const std::vector<int64_t>& all = lasts[which];
             const auto later = all.end() - std::upper_bound(all.begin(), all.end(), last);
-            found[slot] = 1 / (1.0 + static_cast<double>(later));
+            out[slot] = static_cast<T>(1 / (1.0 + static_cast<double>(later)));
+            mark(slot);
         });
-        return never;
     }
 
     // The last time of each item under each key, ascending.

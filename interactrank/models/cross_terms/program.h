@@ -63,6 +63,7 @@ struct Part {
 // The keys of a group and the pairs of known candidates; `direct` if the slots are the items themselves, as
 // values of a field or all items of the catalogue. Part 0 is the store, then the runs that have a key.
 struct Met {
+    static constexpr size_t AHEAD = 8;
     std::vector<Part> parts;
     std::vector<Part> others;  // every run, without rows
     int64_t end;
@@ -71,11 +72,29 @@ struct Met {
 
     size_t keys() const { return parts[0].rows.size(); }
 
-    // Calls use(part, pair, slot, which key) for each; a pair may be in several parts.
+    void fetch_offset(const Hit& hit) const {
+        const int64_t* offsets = parts[hit.part].store->pair_offsets;
+        if (offsets) __builtin_prefetch(offsets + hit.pair);
+    }
+
+    void fetch_times(const Hit& hit) const {
+        const Store& s = *parts[hit.part].store;
+        if (!s.pair_offsets) return;
+        __builtin_prefetch(static_cast<const char*>(s.pair_times) + s.pair_offsets[hit.pair] * (s.tile_ms ? 4 : 8));
+    }
+
+    // Calls use(part, pair, slot, which key) for each; a pair may be in several parts. What a later call reads is
+    // on its way.
     template <typename Use>
     void each(Use use) const {
         if (!direct) {
-            for (const Hit& hit : hits) use(parts[hit.part], hit.pair, hit.slot, hit.which);
+            const size_t n = hits.size();
+            for (size_t i = 0; i < n; ++i) {
+                if (i + 2 * AHEAD < n) fetch_offset(hits[i + 2 * AHEAD]);
+                if (i + AHEAD < n) fetch_times(hits[i + AHEAD]);
+                const Hit& hit = hits[i];
+                use(parts[hit.part], hit.pair, hit.slot, hit.which);
+            }
             return;
         }
         for (const Part& part : parts)
@@ -144,7 +163,8 @@ struct Program {
     std::vector<Feature> features;
     std::vector<Field> fields;
     std::vector<Everywhere> everywhere;
-    std::vector<int32_t> lists;  // [items, fields]
+    std::vector<int32_t> lists;                    // [items, fields] which list of values each item has
+    std::vector<std::vector<int64_t>> list_items;  // of each field an item that has each list
     std::vector<std::unique_ptr<Classes>> idle;
     std::mutex lock;
 };

@@ -17,17 +17,24 @@ class Slots {
         shift_ = 64;
         for (int64_t n = size; n > 1; n /= 2) --shift_;
         mask_ = size - 1;
+        filter_.assign(BITS / 64, 0);
     }
 
     // The number of an item, which is `next` if it is new.
     int32_t add(int32_t item, int32_t next) {
         Entry& entry = entries_[place(item)];
-        if (entry.item < 0) entry = {item, next};
+        if (entry.item < 0) {
+            entry = {item, next};
+            filter_[bit(item) / 64] |= uint64_t{1} << bit(item) % 64;
+        }
         return entry.slot;
     }
 
     // The number of an item, -1 for one that is not there.
-    int32_t at(int32_t item) const { return entries_[place(item)].slot; }
+    int32_t at(int32_t item) const {
+        if (!(filter_[bit(item) / 64] >> bit(item) % 64 & 1)) return -1;  // most, without a look at the table
+        return entries_[place(item)].slot;
+    }
 
   private:
     struct Entry {
@@ -40,7 +47,11 @@ class Slots {
         return n;
     }
 
+    static constexpr int64_t BITS = 1 << 17;
+    static int64_t bit(int32_t item) { return static_cast<uint32_t>(item) * 2654435769u >> 15; }
+
     std::vector<Entry> entries_;
+    std::vector<uint64_t> filter_;  // a bit that is set for an item which is there
     int shift_ = 0;
     int64_t mask_ = 0;
 };
