@@ -26,12 +26,12 @@ class Columns(NamedTuple):
 
     Args:
         rest: JSON text of the rest of the body.
-        candidates: ids; None without the column, for the whole catalogue.
+        candidates: Arrow array of ids; None without the column, for the whole catalogue.
         features: candidate feature -> its values.
     """
 
     rest: bytes
-    candidates: list[str] | None
+    candidates: Any
     features: dict[str, list[Any]]
 
 
@@ -68,7 +68,7 @@ def read_columns(body: bytes, candidates: int) -> Columns:
         raise Refusal(422, "invalid", "id: the column has a null", "id")
     return Columns(
         rest,
-        None if ids is None else ids.to_pylist(),
+        None if ids is None else ids.combine_chunks().cast(pa.string()),
         {name: column.to_pylist() for name, column in columns.items()},
     )
 

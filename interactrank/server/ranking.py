@@ -84,9 +84,8 @@ class Ranker:
         self._count(opened, found, progress)
         request_id = uuid.uuid4().hex
         if shown and not explain:
-            given = {
-                f: dict(zip(candidates or (), values, strict=True)) for f, values in (features or {}).items()
-            }
+            named = [str(c) for c in candidates] if features and candidates is not None else []
+            given = {f: dict(zip(named, values, strict=True)) for f, values in (features or {}).items()}
             self._log(opened, asked["request"], request_id, found, given, shown)
             found = replace(found, explanations=None)
         self._service.models.served[opened.name].recorder.keep(

@@ -9,6 +9,8 @@ import signal
 import socket
 import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from multiprocessing.connection import wait
 from types import FrameType
 from typing import Any
@@ -42,9 +44,9 @@ def serve(settings: ServerSettings) -> int:
     """
     with (
         tempfile.TemporaryDirectory(prefix="interactrank-") as metrics,
+        _environment("PROMETHEUS_MULTIPROC_DIR", metrics),  # before prometheus_client is imported first
         _listen(settings) as listening,
     ):
-        os.environ["PROMETHEUS_MULTIPROC_DIR"] = metrics  # before the first import of prometheus_client
         check_extra()
         from interactrank.server.worker import work
         from interactrank.serving import Version
@@ -117,6 +119,16 @@ class _Supervisor:
             until = time.monotonic() + self._wait
             while time.monotonic() < until and not self._ends:
                 time.sleep(0.05)
+
+
+@contextmanager
+def _environment(name: str, value: str) -> Iterator[None]:
+    """Set a variable of the environment for a while."""
+    os.environ[name] = value
+    try:
+        yield
+    finally:
+        del os.environ[name]
 
 
 def _listen(settings: ServerSettings) -> socket.socket:

@@ -16,6 +16,7 @@ from interactrank.core.settings import near
 from interactrank.cross_features import GivenValues, Jagged
 from interactrank.cross_features.candidate import candidate_codes
 from interactrank.cross_features.pair_index import Int64s, Ints
+from interactrank.data.extras import pa
 from interactrank.schema import SearchSchema
 from interactrank.serving.errors import RequestError
 from interactrank.serving.item_ids import ItemIds
@@ -57,7 +58,7 @@ class CandidateReader:
         """Read the candidates of one request.
 
         Args:
-            candidates: ids, or an array of rows; None for the whole catalogue.
+            candidates: ids, also as an Arrow array, or an array of rows; None for the whole catalogue.
             features: candidate feature -> a value for each candidate.
 
         Raises:
@@ -69,8 +70,8 @@ class CandidateReader:
             return Candidates(None, [], None)
         rows, unknown = self._rows(candidates)
         kept = np.flatnonzero(rows >= 0) if unknown else np.arange(len(rows))
-        _, first = np.unique(rows[kept], return_index=True)
-        if len(first) < len(kept):
+        if self._has_twice(rows[kept]):
+            _, first = np.unique(rows[kept], return_index=True)
             kept = kept[np.sort(first)]
         given = None
         if self._features and features is not None:
@@ -81,6 +82,13 @@ class CandidateReader:
             given = GivenValues(Jagged(rows[kept].astype(np.int32), np.array([len(kept)])), read)
         return Candidates(rows[kept], unknown, given)
 
+    def _has_twice(self, rows: Int64s) -> bool:
+        if len(rows) * 50 < len(self._ids):  # a mark for each item of the catalogue costs more than sorting
+            return len(np.unique(rows)) < len(rows)
+        marks = np.zeros(len(self._ids), bool)
+        marks[rows] = True
+        return int(np.count_nonzero(marks)) < len(rows)
+
     def _rows(self, candidates: Sequence[str] | Ints) -> tuple[Int64s, list[str]]:
         if isinstance(candidates, np.ndarray) and candidates.dtype.kind in "iu":
             rows = candidates.astype(np.int64, copy=False)
@@ -90,9 +98,11 @@ class CandidateReader:
                     f"0..{len(self._ids) - 1}"
                 )
             return rows, []
-        names = [c if isinstance(c, str) else id_text(c) or "" for c in candidates]
+        names: Any = candidates
+        if not isinstance(names, pa.Array):
+            names = [c if isinstance(c, str) else id_text(c) or "" for c in candidates]
         rows = self._ids.rows(names)
-        unknown = [names[n] for n in np.flatnonzero(rows < 0).tolist()]
+        unknown = [str(names[n]) for n in np.flatnonzero(rows < 0).tolist()]
         if unknown and self._unknown_items == "error":
             raise RequestError(
                 f"the catalogue has no item '{unknown[0]}' ({len(unknown)} unknown candidates in all)"

@@ -266,3 +266,16 @@ def test_a_slow_request_is_logged_by_stage_without_the_user(
     assert {"body", "queue", "read", "towers", "dots", "cross_features", "best"} <= set(line["stages_ms"])
     assert "red shoes" not in json.dumps(line)
     assert "u1" not in json.dumps(line)
+
+
+def test_a_part_of_the_catalogue_or_nearly_all_of_it_as_arrow(client: TestClient) -> None:
+    """Few ids are looked up one by one, many in a table of all ids; both name what is unknown."""
+    for ids in (["i3", "none"], [*(f"i{n}" for n in range(12)), "none", "i3"]):
+        body = stream({"id": ids}, {"request": REQUEST, "k": 20})
+        found = client.post("/rank", content=body, headers={"content-type": ARROW}).json()
+        expected = client.post("/rank", json={"request": REQUEST, "candidates": ids, "k": 20}).json()
+        assert (found["ids"], found["unknown"]) == (expected["ids"], ["none"])
+        assert len(found["ids"]) == len(set(ids)) - 1
+    large = pa.table({"id": pa.array(["i1"], pa.large_string())})
+    body = stream({"id": large["id"]}, {"request": REQUEST})
+    assert client.post("/rank", content=body, headers={"content-type": ARROW}).json()["ids"] == ["i1"]

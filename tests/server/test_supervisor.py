@@ -145,3 +145,4 @@ def test_a_port_that_is_taken_is_one_error(made: Exported, capsys: pytest.Captur
 def test_wrong_arguments(words: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["serve", *words]) == 1
     assert message in capsys.readouterr().err
+    assert "PROMETHEUS_MULTIPROC_DIR" not in os.environ
