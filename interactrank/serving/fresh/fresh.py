@@ -128,13 +128,13 @@ class Fresh:
             return
         with self._lock:
             waiting: list[EventRows] = []
-            position = self._position
+            position, end = self._position, self.log.end
             for payload, position in self.log.read(self._position):
                 waiting.append(self._read(payload, position))
                 if sum(len(rows.item) for rows in waiting) >= REPLAY_ROWS:
                     self._add(waiting, position)
                     waiting = []
-            self._add(waiting, position)
+            self._add(waiting, max(position, end))  # what was not there up to the end has been deleted
 
     def truncate(self) -> int:
         """Delete the part of the log that the export has; return how many segments (or records) that was.

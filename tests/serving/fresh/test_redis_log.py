@@ -200,3 +200,20 @@ def test_the_thread_ends_with_the_pre_ranker(parts: Parts, server: Server) -> No
     assert threads() >= 1
     del ranker
     wait_for(forgotten)
+
+
+def test_what_others_wrote_or_deleted_is_not_asked_for_again(
+    parts: Parts, server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ranker = parts.open(events=server.url("foreign"))
+    client = redis.Redis(port=server.port)
+    client.xadd("foreign", {"something": "else"})
+    ranker.record([now(parts)])
+    client.xadd("foreign", {"something": "else"})
+    client.xtrim("foreign", maxlen=0, approximate=False)
+    log = ranker.fresh.log
+    wait_for(lambda: ranker.fresh.histories().last > 0 and log.end == ranker.fresh._position)
+    asked: list[Any] = []
+    monkeypatch.setattr(log, "read", lambda position: asked.append(position) or iter(()))
+    ranker.fresh.histories()
+    assert asked == []
