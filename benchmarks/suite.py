@@ -44,6 +44,7 @@ SCRIPTS: dict[str, tuple[str, ...]] = {
     "plain_pytorch": HARNESS,
     "dlrm": HARNESS,
     "ranks": HARNESS,
+    "search_ranks": HARNESS,
     "end_to_end": (*HARNESS, "--block", "20"),
     "equal_quality": ("--threads", "1", "--seeds", "1", "--requests", "2000", "--epochs", "2"),
     "checkpoint": ("--tables", "1", "2", "4", "--rounds", "3"),
