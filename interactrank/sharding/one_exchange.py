@@ -41,7 +41,7 @@ class _Message:
         ranks = range(dist.get_world_size(group))
         outputs = [sum(part.outputs[r] for part in parts) for r in ranks]
         inputs = [sum(part.inputs[r] for part in parts) for r in ranks]
-        # The rank that gets it holds on to what is sent until it has arrived.
+        # Kept as an attribute: it must live until it has been sent.
         self.given = torch.cat([part.pieces[r] for r in ranks for part in parts])
         self.received = self.given.new_empty(sum(outputs))
         self.work: Any = dist.all_to_all_single(
