@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import weakref
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +16,7 @@ from interactrank.schema.cross_features import SETTINGS
 __all__ = ["KINDS", "CrossColumns", "features_of", "module_of", "register"]
 
 KINDS = Registry[type[CrossFeature[Any]]]("cross feature of kind")
+_MADE: dict[int, tuple[Any, list[type[CrossFeature[Any]]], list[CrossFeature[Any]]]] = {}
 
 
 def register(kind: str, feature: type[CrossFeature[Any]]) -> None:
@@ -55,9 +57,21 @@ def module_of(kind: str) -> str:
 def features_of(schema: SearchSchema) -> list[CrossFeature[Any]]:
     """Return the cross features of a schema, in its order, then the forms of its candidate features.
 
+    They are made once for a schema, as each request that is served asks for them.
+
     Raises:
         CrossFeatureError: two kinds name the same store or the same keys.
     """
+    kinds = [KINDS[settings.kind] for settings in schema.cross_features]
+    known = _MADE.get(id(schema))
+    if known is None or known[0]() is not schema or known[1] != kinds:
+        known = _MADE[id(schema)] = (weakref.ref(schema), kinds, _features_of(schema))
+        for of in [of for of, (alive, *_) in list(_MADE.items()) if alive() is None]:
+            _MADE.pop(of, None)
+    return list(known[2])
+
+
+def _features_of(schema: SearchSchema) -> list[CrossFeature[Any]]:
     features = [KINDS[settings.kind](settings) for settings in schema.cross_features]
     features += candidate_cross_features(schema)
     owners: dict[tuple[str, str], str] = {}

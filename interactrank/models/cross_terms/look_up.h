@@ -246,8 +246,13 @@ class LookUp {
             wanted.classes.push_back(0);
             return;
         }
-        std::vector<int32_t> place(classes.count(), -1);
         wanted.place.resize(size);
+        if (8 * size < classes.count()) {  // few candidates: hardly two of them are of one class
+            std::iota(wanted.place.begin(), wanted.place.end(), 0);
+            for (int64_t c = 0; c < size; ++c) wanted.classes.push_back(classes.of(rows[c]));
+            return;
+        }
+        std::vector<int32_t> place(classes.count(), -1);
         for (int64_t c = 0; c < size; ++c) {
             const int32_t own = classes.of(rows[c]);
             if (place[own] < 0) {
