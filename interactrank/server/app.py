@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import traceback
 import uuid
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
@@ -94,9 +95,13 @@ class _Around:
                 response = Response(status_code=499)
             except UserError as error:
                 response = json_answer(Refusal(422, "invalid", str(error)).to_json(), 422)
-            except Exception:
+            except Exception as error:
                 place = uuid.uuid4().hex[:12]
-                logger.exception("request failed, told the client as error %s", place)
+                # Without its message, which may quote what the user wrote.
+                where = "".join(traceback.format_tb(error.__traceback__))
+                logger.error(
+                    "request failed, told the client as %s: %s\n%s", place, type(error).__name__, where
+                )
                 failure = Refusal(500, "internal", f"an error of the server, in its log as {place}")
                 response = json_answer(failure.to_json(), 500)
             seconds = progress.taken

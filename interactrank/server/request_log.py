@@ -56,7 +56,7 @@ class RequestLog:
         self.folder, self.columns, self._rotate_s = folder, LogColumns(schema), rotate_s
         self.dropped, self._record = 0, record
         self._waiting: list[Rows] = []
-        self._lock, self._file_lock = threading.Lock(), threading.Lock()
+        self._lock, self._file_lock, self._flushing = threading.Lock(), threading.Lock(), threading.Lock()
         self._open_file: _OpenFile | None = None
         (folder / "open").mkdir(parents=True, exist_ok=True)
         self.adopt()
@@ -81,11 +81,15 @@ class RequestLog:
         self._write(self.columns.came_back(events))
 
     def flush(self) -> None:
-        """Write what waits.
+        """Write what waits; when it returns, that is written and counts, whichever thread did it.
 
         Raises:
             OSError: it cannot be written; it waits on.
         """
+        with self._flushing:
+            self._flush()
+
+    def _flush(self) -> None:
         with self._lock:
             waiting, self._waiting = self._waiting, []
         if not waiting:

@@ -253,6 +253,10 @@ def test_an_error_of_ours_is_told_without_its_text(
     assert found.status_code == 500
     assert "secret" not in found.text
     assert found.json()["error"]["message"].rsplit(" ", 1)[1] in caplog.text
+    assert "RuntimeError" in caplog.text
+    assert "secret" not in caplog.text.replace(
+        'raise RuntimeError("secret text")', ""
+    )  # the line of this test
 
 
 def test_a_slow_request_is_logged_by_stage_without_the_user(
