@@ -7,9 +7,10 @@ dot products; ``pre_ranker_history`` also looks the history of (query, candidate
 made of the parts of ``PreRanker``. ``eager_*`` is the score as training computes it. ``matmul_topk``, the
 limit, has the candidates' vectors side by side, which no engine has; FAISS and usearch search the same
 vectors exactly. ``early_interaction`` runs a MaskNet over the features of query and item for every candidate.
-In the group ``catalogue`` all items are candidates, whose vectors do lie side by side; there int8 vectors are
-measured, too. Requests change from call to call, so that no cache holds their rows. Before a size is
-measured, all that are exact must keep the same candidates.
+In the groups ``catalogue`` all items are candidates, whose vectors do lie side by side; there int8 vectors
+are measured, too. The group ``request`` is a whole request on the demo's log. Requests change from call to
+call, so that no cache holds their rows. Before a size is measured, all that are exact must keep the same
+candidates.
 
 Shapes: N items of the catalogue, C candidates, D embedding dim, X history features, k kept.
 """
@@ -29,7 +30,9 @@ from torch import Tensor, nn
 
 from benchmarks import report
 from benchmarks.harness import Contestant, Group, Script, Step, main
-from benchmarks.scoring_data import DIM, DOT_WEIGHT, SCHEMA, Engine, Request, engine, score_head_of
+from benchmarks.scoring_data import DIM, DOT_WEIGHT, Engine, Request, engine, score_head_of
+from benchmarks.scoring_limits import lightgbm_predict, limits_table, overlap
+from benchmarks.scoring_request import request_group
 from benchmarks.scoring_tables import bandwidth_table, flops_table, parts_table
 from benchmarks.train_step import BLOCK, BLOCKS, HIDDEN, ITEM, QUERY
 from interactrank.batch import CrossFeatureTensors
@@ -40,9 +43,11 @@ from interactrank.serving.item_vectors import ItemVectors, Precision
 from interactrank.serving.selection import top_k
 
 SIZES, TINY = [1_000, 10_000, 100_000, 300_000], [40, 80, 160]
-CATALOGUE = 100_000  # items of the group in which all are candidates
+CATALOGUES = (100_000, 1_000_000)  # items of the groups in which all are candidates
+TREES_AT = 10_000  # candidates that trees score
 EARLY = 1_000  # candidates that the early-interaction model scores at most
 TOLERANCE = 1e-5  # of a dot product of unit vectors in float32
+OTHERS = ("early_interaction", "lightgbm_predict", "index_select")  # other models, and no ranking at all
 Keep = Callable[[Request], NDArray[np.int64]]
 
 
@@ -54,6 +59,11 @@ def best(scores: Tensor, rows: Tensor, keep: int) -> NDArray[np.int64]:
 def matmul_topk(of: Engine, keep: int) -> Keep:
     """The limit: vectors that lie side by side."""
     return lambda request: best(torch.mv(request.compact, request.vector[0, 0]), request.rows, keep)
+
+
+def index_select(of: Engine, keep: int) -> Keep:
+    """The vectors gathered, and nothing else."""
+    return lambda r: of.items.index_select(0, r.rows)[:keep, 0].long().numpy()
 
 
 def gather_matmul_topk(of: Engine, keep: int) -> Keep:
@@ -88,7 +98,7 @@ def pre_ranker(
 def eager_score(of: Engine, keep: int, *, history: bool) -> Keep:
     """The library's score as training computes it: cross features laid out for every candidate."""
     head = score_head_of(history=history).to(of.device)
-    nothing = CrossFeatureTensors.zeros(requests=1, candidates=0, rates=len(SCHEMA.cross_features))
+    nothing = CrossFeatureTensors.zeros(requests=1, candidates=0)
 
     def run(request: Request) -> NDArray[np.int64]:
         cross = nothing
@@ -154,14 +164,14 @@ def early_interaction(of: Engine, keep: int, *, candidates: int, block: int) -> 
 
 
 def check(of: Engine, request: Request, keep: int, contestants: dict[str, Keep]) -> None:
-    """All but ``early_interaction``, which is another model, keep the best candidates.
+    """All but :data:`OTHERS` keep the best candidates.
 
     Raises:
         RuntimeError: one does not; names it.
     """
     dots = request.compact.double().cpu().numpy() @ request.vector.double().cpu().numpy().ravel()
     for name, run in contestants.items():
-        if name == "early_interaction":
+        if name in OTHERS:
             continue
         history = name.endswith("_history")
         scores = of.history_scores(request) if history else dots
@@ -189,6 +199,7 @@ def makers(options: argparse.Namespace, requests: list[Request], size: int) -> d
     """name -> what makes a contestant from the engine and k."""
     found: dict[str, Any] = {
         "matmul_topk": matmul_topk,
+        "index_select": index_select,
         "gather_matmul_topk": gather_matmul_topk,
         "two_tower": two_tower,
         "eager_dot": partial(eager_score, history=False),
@@ -199,6 +210,8 @@ def makers(options: argparse.Namespace, requests: list[Request], size: int) -> d
         found["pre_ranker_history"] = partial(pre_ranker, history=True)
         found["faiss_flat"] = partial(faiss_flat, requests=requests, threads=options.threads)
         found["usearch_exact"] = partial(usearch_exact, threads=options.threads)
+        if size == TREES_AT or options.smoke:
+            found["lightgbm_predict"] = partial(lightgbm_predict, size=size, threads=options.threads)
     if size <= EARLY:
         block = 32 if options.smoke else BLOCK
         found["early_interaction"] = partial(early_interaction, candidates=size, block=block)
@@ -232,7 +245,7 @@ def catalogue_group(options: argparse.Namespace, size: int) -> Group:
     whole["pre_ranker_history_int8"] = pre_ranker(of, keep, history=True, precision="int8", catalogue=True)
     contestants = [Contestant(name, partial(_steps, run, requests), size) for name, run in whole.items()]
     settings = {"candidates": size, "kept": keep, "items": size, "dim": DIM}
-    return Group("catalogue", contestants, "candidates", settings)
+    return Group(f"catalogue_{size}", contestants, "candidates", settings)
 
 
 def _steps(run: Keep, requests: list[Request]) -> Step:
@@ -246,20 +259,29 @@ def _steps(run: Keep, requests: list[Request]) -> Step:
 
 
 def groups(options: argparse.Namespace) -> Iterator[Group]:
-    """One for each number of candidates, and one for a whole catalogue."""
+    """One for each number of candidates and for each whole catalogue, and whole requests."""
     of = engine(2_000 if options.smoke else options.items, options.device)
     for size in TINY if options.smoke else options.candidates:
         yield group(options, of, size)
     if options.device == "cpu":
-        yield catalogue_group(options, 160 if options.smoke else CATALOGUE)
+        for size in TINY[-1:] if options.smoke else options.catalogues:
+            yield catalogue_group(options, size)
+        yield request_group(options)
 
 
 def tables(options: argparse.Namespace, result: dict[str, Any]) -> list[report.Table]:
     """Memory bandwidth reached, where the time goes, FLOPs next to early interaction."""
     of = engine(2_000 if options.smoke else options.items, options.device)
-    size = max(row["candidates"] for row in result["results"] if row["candidates"] <= 100_000)
+    gathered = [r for r in result["results"] if r["group"].startswith("candidates_")]
+    size = max(row["candidates"] for row in gathered if row["candidates"] <= 100_000)
     block = 32 if options.smoke else BLOCK
+    whole = engine(TINY[-1] if options.smoke else CATALOGUES[0], options.device)
+    exact, int8 = (
+        pre_ranker(whole, TINY[0] if options.smoke else 1_000, history=True, precision=p, catalogue=True)
+        for p in ("float32", "int8")
+    )
     return [
+        limits_table(result, overlap(exact, int8, whole.requests(whole.num_items)[:4])),
         bandwidth_table(options, result),
         parts_table(options, of, size),
         flops_table(1_000 if options.smoke else 100_000, block, EarlyInteraction),
@@ -270,6 +292,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     """Options of this script."""
     parser.add_argument("--items", type=int, default=2_000_000, help="of the catalogue")
     parser.add_argument("--candidates", type=int, nargs="+", default=SIZES)
+    parser.add_argument("--catalogues", type=int, nargs="*", default=CATALOGUES, help="whole ones")
     parser.add_argument("--keep", type=int, default=1_000, help="best candidates, at most half of them")
 
 

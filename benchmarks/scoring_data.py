@@ -9,6 +9,7 @@ import tempfile
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -16,10 +17,12 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
+from interactrank.batch import CrossFeatureTensors
 from interactrank.cross_features import (
     CrossColumns,
     CrossFeatures,
     EngagementCountStore,
+    ItemFields,
     Jagged,
     RequestKeys,
     features_of,
@@ -29,29 +32,40 @@ from interactrank.models.settings import ModelSettings
 from interactrank.schema import SearchSchema
 
 DIM, QUERIES, ENGAGED, ENGAGEMENTS = 64, 60, 2000, 6000  # of a query: items, and times that they were clicked
+SHOWN, TOUCHED, BRANDS = 3, 200, 1000  # impressions of a click; clicks of a user; brands of items
 DAYS, DAY_MS = 730, 24 * 3_600_000
 NOW = DAYS * DAY_MS
 ROWS, REQUESTS = 400_000, 400  # rows of all requests of a size: more than a cache holds; requests at most
-PRIOR, STRENGTH, DOT_WEIGHT = 1e-6, 10.0, 20.0
+STRENGTH, DOT_WEIGHT = 10.0, 20.0
 SCHEMA = SearchSchema.model_validate(
     {
-        "events": {"item": "i", "query": "q", "time": "t", "user": "u", "engagements": {"click": "c"}},
+        "events": {
+            "item": "i",
+            "query": "q",
+            "time": "t",
+            "user": "u",
+            "engagements": {"click": "c"},
+            "impressions": True,
+        },
         "items": {"id": "i"},
         "users": {"id": "u"},
-        "segments": {"country": "users", "gender": "users"},
+        "segments": {"country": "users"},
         "features": {"item": [{"name": "price", "kind": "number", "column": "price"}]},
         "tables": {},
         "heads": [{"name": "click", "engagements": ["click"]}],
         "cross_features": [
             {"kind": "iqp", "key": "query", "engagement": "click", "window": "730d"},
-            {"kind": "iqp", "key": "query", "engagement": "click", "window": "365d"},
             {"kind": "iqp", "key": "query", "engagement": "click", "window": "90d"},
             {"kind": "iqp", "key": "query", "engagement": "click", "window": "730d", "segment": "country"},
-            {"kind": "iqp", "key": "query", "engagement": "click", "window": "730d", "segment": "gender"},
+            {"kind": "iqp", "key": "query", "engagement": "click", "statistic": "rate"},
+            {"kind": "iqp", "key": "all", "engagement": "click", "statistic": "rate"},
+            {"kind": "iqp", "key": "all", "engagement": "click", "statistic": "rate", "of": "brand"},
+            {"kind": "iqp", "key": "user", "engagement": "click", "statistic": "count", "of": "brand"},
+            {"kind": "touch", "statistic": "recency"},
         ],
     }
 )
-STORES = list(dict.fromkeys(str(f.store) for f in features_of(SCHEMA)))
+STORES = {name: f.settings for f in features_of(SCHEMA) for name in f.stores}
 KEYS = list(dict.fromkeys(name for f in features_of(SCHEMA) for name in f.key_names))
 Int64s = NDArray[np.int64]
 
@@ -93,13 +107,20 @@ class Engine:
         self.queries = F.normalize(torch.randn(QUERIES, 1, 1, DIM, device=device), dim=-1)
         engaged = min(ENGAGED, items // 4)
         self.engaged = [self.random.choice(items, engaged, replace=False) for _ in range(QUERIES)]
-        self.events = [self._events() for _ in STORES]
+        self.brands = self.random.integers(0, BRANDS, items)
+        self.clicks = self._clicks()
         with tempfile.TemporaryDirectory() as folder:  # its files stay mapped
             stores = {
-                name: EngagementCountStore.from_events(Path(folder) / name, *events)
-                for name, events in zip(STORES, self.events, strict=True)
+                name: EngagementCountStore.from_events(Path(folder) / name, *self._events(name, settings))
+                for name, settings in STORES.items()
             }
-        self.features = CrossFeatures(features_of(SCHEMA), stores=stores, num_items=items)
+        brand = Jagged(self.brands.astype(np.int32), np.ones(items, np.int64))
+        self.features = CrossFeatures(
+            features_of(SCHEMA),
+            stores=stores,
+            num_items=items,
+            fields={"brand": ItemFields(brand, np.arange(BRANDS))},
+        )
 
     def requests(self, candidates: int) -> list[Request]:
         """Enough of them that no row is used again soon; up to half of C are items with a history."""
@@ -112,7 +133,7 @@ class Engine:
             rows = self.random.permutation(np.concatenate([known, others]))
             at = torch.from_numpy(rows).to(self.device)
             one = np.ones(1, np.int64)
-            keys = {name: Jagged(query * one, one) for name in KEYS}
+            keys = {name: Jagged((0 if name == "iqp-all" else query) * one, one) for name in KEYS}
             found.append(
                 Request(
                     self.queries[query],
@@ -126,25 +147,39 @@ class Engine:
         return found
 
     def history_scores(self, request: Request) -> NDArray[np.float64]:
-        """[C] scores by the formula, counted one after the other: w <q, i> + sum of log rates."""
+        """[C] scores of NumPy's look-up and PyTorch's head, the dot product in float64."""
         dots = request.compact.double().cpu().numpy() @ request.vector.double().cpu().numpy().ravel()
-        scores = DOT_WEIGHT * dots
-        query = request.keys.keys[KEYS[0]].values[0]
-        for feature in features_of(SCHEMA):
-            keys, items, times = self.events[STORES.index(str(feature.store))]
-            found = items[(keys == query) & (times >= NOW - feature.settings.window_ms)]
-            counts = np.bincount(found, minlength=self.num_items)[request.candidates.values]
-            scores += np.log((counts + STRENGTH * PRIOR) / (len(found) + STRENGTH))
-        return scores
+        found = self.features.look_up(request.keys, request.candidates)
+        rest = score_head_of(history=True).rest(CrossFeatureTensors(*map(torch.from_numpy, found)))
+        return DOT_WEIGHT * dots + rest[:, 0].double().numpy()
 
-    def _events(self) -> tuple[Int64s, Int64s, Int64s]:
-        """(query, item, time) of the engagements in one segment: each item once, some of them more often."""
+    def _clicks(self) -> tuple[Int64s, Int64s, Int64s]:
+        """(query, item, time) of engagements: each item of a query once, some of them more often."""
         items = []
         for engaged in self.engaged:
             more = self.random.choice(engaged, ENGAGEMENTS * len(engaged) // ENGAGED - len(engaged))
             items.append(np.concatenate([engaged, more]))
         keys = np.repeat(np.arange(QUERIES), [len(x) for x in items])
         return keys, np.concatenate(items), self.random.integers(0, NOW, len(keys))
+
+    def _events(self, store: str, settings: Any) -> tuple[Int64s, Int64s, Int64s]:
+        """(key, item or brand, time) of a store."""
+        if settings.kind == "touch" or settings.key == "user":
+            keys = np.repeat(np.arange(QUERIES), TOUCHED)
+            items = self.random.integers(0, self.num_items, len(keys))
+            times = self.random.integers(0, NOW, len(keys))
+        elif settings.segment is not None:
+            keys, items, times = self._clicks()
+        else:
+            keys, items, times = self.clicks
+            if "SHOWN" in store:  # with each click, and others
+                others = self.random.integers(0, self.num_items, SHOWN * len(keys))
+                keys = np.concatenate([keys, np.repeat(keys, SHOWN)])
+                items = np.concatenate([items, others])
+                times = np.concatenate([times, self.random.integers(0, NOW, len(others))])
+            if settings.key == "all":
+                keys = keys * 0
+        return keys, items if settings.of is None else self.brands[items], times
 
 
 @cache
@@ -153,12 +188,15 @@ def engine(items: int, device: str) -> Engine:
     return Engine(items, torch.device(device))
 
 
-def score_head_of(*, history: bool, heads: int = 1) -> ScoreHead:
-    """The library's score with its first weights: 20 for the dot product, 1 for each history feature."""
+def score_head_of(*, history: bool, heads: int = 1, hidden: tuple[int, ...] = (16,)) -> ScoreHead:
+    """The library's score with its first weights: 20 for the dot product, 1 for each history feature.
+
+    Its correction of the cross features has the default's layers, and adds 0 at first.
+    """
     settings = ModelSettings.model_validate(
         {
             "use_cross_features": history,
-            "cross_features": {"prior_strength": STRENGTH, "priors": {"iqp": PRIOR}, "hidden_dims": []},
+            "cross_features": {"prior_strength": STRENGTH, "priors": {}, "hidden_dims": list(hidden)},
             "initial_dot_weight": DOT_WEIGHT,
             "initial_cross_weight": 1.0,
         }

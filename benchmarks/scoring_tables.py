@@ -18,6 +18,7 @@ from benchmarks import machine, report
 from benchmarks.scoring_data import DIM, SCHEMA, Engine, score_head_of
 from benchmarks.train_step import BLOCKS, HEADS, HIDDEN, ITEM, QUERY
 from interactrank.batch import CrossFeatureTensors
+from interactrank.cross_features import CrossColumns
 from interactrank.modules import candidate_dots, mask_net_tower
 
 COPIED = ("matmul_topk", "faiss_flat", "usearch_exact")  # contestants that are given a copy of the vectors
@@ -36,9 +37,9 @@ def bandwidth_table(options: argparse.Namespace, result: dict[str, Any]) -> repo
     one_thread = device.type == "cpu" and options.threads == 1  # CPU time: less disturbed by others
     rows = []
     for row in result["results"]:
-        if row["contestant"] == "early_interaction":
+        if row["group"] == "request" or row["contestant"] in ("early_interaction", "lightgbm_predict"):
             continue
-        copied = row["contestant"] in COPIED or row["group"] == "catalogue"
+        copied = row["contestant"] in COPIED or row["group"].startswith("catalogue")
         number = 1 if row["contestant"].endswith("int8") else 4
         bytes_read = row["candidates"] * (number * row["dim"] + (0 if copied else 8))
         took = row["cpu_time_p50_ms" if one_thread else "cpu_runtime_p50_ms"] / 1e3
@@ -62,7 +63,6 @@ def parts_table(options: argparse.Namespace, of: Engine, size: int) -> report.Ta
     score_head = score_head_of(history=True).to(of.device)
     found = of.features.look_up((first := next(requests)).keys, first.candidates)
     cross = CrossFeatureTensors(*map(torch.from_numpy, found)).to(of.device)
-    dots = candidate_dots(first.vector, of.items, first.zeros, first.rows)
     whole = score_head(first.vector, of.items, first.zeros, first.rows, cross)[:, 0]
 
     def look_up() -> None:
@@ -74,9 +74,7 @@ def parts_table(options: argparse.Namespace, of: Engine, size: int) -> report.Ta
         candidate_dots(request.vector, of.items, request.zeros, request.rows)
 
     def fuse_history() -> None:
-        assert score_head.smoothing is not None
-        history = score_head.smoothing(cross.rate, cross.support, score_head.priors)
-        score_head.project(dots, history, score_head.smoothing.missing(cross.support))
+        score_head.rest(cross)
 
     def keep() -> None:
         torch.topk(whole, min(options.keep, size // 2))
@@ -104,9 +102,14 @@ def flops_table(candidates: int, block: int, early: Callable[[int, int], nn.Modu
     some = 50  # counted, then taken times as many: each candidate needs as much as the next
     sizes: dict[str, Any] = {"dim": DIM, "blocks": BLOCKS, "block_dim": block, "hidden_dims": HIDDEN}
     query, items, vectors = torch.randn(1, QUERY), torch.randn(some, ITEM), torch.randn(some, DIM)
-    rows, features = torch.arange(some), len(SCHEMA.cross_features)
-    cross = CrossFeatureTensors(torch.rand(some, features), torch.ones(1, features), torch.empty(some, 0))
-    score_head = score_head_of(history=True, heads=HEADS)
+    rows, columns = torch.arange(some), CrossColumns.of(SCHEMA)
+    cross = CrossFeatureTensors(
+        torch.rand(some, len(columns.rates)),
+        torch.ones(1, len(columns.rates)),
+        torch.rand(some, len(columns.numbers)),
+        torch.ones(some, 2 * len(columns.ratios)),
+    )
+    score_head = score_head_of(history=True, heads=HEADS, hidden=())
     heads, head = torch.randn(1, HEADS, DIM), torch.randn(1, 1, DIM)
 
     def tower(width: int, heads: int, x: Tensor) -> int:

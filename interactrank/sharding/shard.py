@@ -9,8 +9,8 @@ from torchrec.distributed.types import ShardingPlan
 from interactrank.distributed.collectives import all_gather_objects
 from interactrank.distributed.world import World, at_group_end
 from interactrank.sharding.dense_gradients import OneDataParallel
+from interactrank.sharding.direct_lookups import look_up_directly
 from interactrank.sharding.errors import ShardingError
-from interactrank.sharding.one_rank import look_up_directly
 from interactrank.sharding.settings import ShardingSettings
 from interactrank.sharding.sharders import sharders
 from interactrank.sharding.table_optimizer import apply_table_optimizer, check_table_optimizers
@@ -64,8 +64,7 @@ def shard_model(
     allow_uneven_batches(dmp)
     correct_mean_pooling(dmp)
     copy_weights(weights, dmp)
-    if world.size == 1:
-        look_up_directly(dmp)
+    look_up_directly(dmp, world.size)
     return dmp
 
 

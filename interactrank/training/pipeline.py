@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from itertools import compress
 from typing import Any, Protocol
 
 import torch
@@ -21,6 +22,7 @@ from torchrec.distributed.train_pipeline.tracing import Tracer, _get_leaf_module
 from torchrec.streamable import Pipelineable
 
 from interactrank.core.errors import TrainingError
+from interactrank.sharding.direct_lookups import exchanges_nothing
 from interactrank.sharding.one_exchange import one_exchange
 from interactrank.sharding.torchrec_patches.cache_locks import unlock_caches
 from interactrank.training.batch_protocol import count_samples, move_batch, sample_unit
@@ -147,7 +149,21 @@ class PlainPipeline:
 
 
 class _SparseDist(TrainPipelineSparseDist):
-    """TorchRec's pipeline, with the ids of all collections in one message."""
+    """TorchRec's pipeline, with the ids of all collections in one message, and none of those without one."""
+
+    _pipelined_modules: list[Any]
+    _original_forwards: list[Any]
+
+    def start_sparse_data_dist(self, batch: Any, context: TrainPipelineContext) -> None:
+        """Send how many ids go where, of the collections that exchange any."""
+        kept = [not exchanges_nothing(module) for module in self._pipelined_modules]
+        if any(kept) and not all(kept):  # a pipeline without a collection would trace the model once more
+            for module, forward in zip(self._pipelined_modules, self._original_forwards, strict=True):
+                if exchanges_nothing(module):
+                    module.forward = forward
+            self._original_forwards = list(compress(self._original_forwards, kept))
+            self._pipelined_modules = list(compress(self._pipelined_modules, kept))
+        super().start_sparse_data_dist(batch, context)
 
     def wait_sparse_data_dist(self, context: TrainPipelineContext) -> None:
         """Wait for how many ids go where, and send them."""

@@ -14,6 +14,7 @@ from benchmarks import report, scoring
 from benchmarks.harness import main
 from benchmarks.scoring import EarlyInteraction, check, makers, wrong
 from benchmarks.scoring_data import Engine, Request, engine
+from benchmarks.scoring_limits import limits_table
 from benchmarks.scoring_tables import flops, flops_table
 from interactrank.core.extras import MissingExtraError
 
@@ -53,12 +54,14 @@ def test_all_that_are_exact_keep_the_best_rows(of: Engine, requests: list[Reques
     runs = {name: make(of, KEEP) for name, make in makers(OPTIONS, requests, SIZE).items()}
     assert set(runs) == {
         *("matmul_topk", "gather_matmul_topk", "two_tower", "pre_ranker_dot", "pre_ranker_history"),
-        *("eager_dot", "eager_history", "faiss_flat", "usearch_exact", "early_interaction"),
+        *("eager_dot", "eager_history", "faiss_flat", "usearch_exact"),
+        *("early_interaction", "lightgbm_predict", "index_select"),
     }
     for request in requests:
         check(of, request, KEEP, runs)
         kept = {name: set(run(request).tolist()) for name, run in runs.items()}
         early, history = kept.pop("early_interaction"), kept.pop("pre_ranker_history")
+        del kept["lightgbm_predict"], kept["index_select"]
         assert kept.pop("eager_history") == history
         assert len(set(map(frozenset, kept.values()))) == 1  # no ties among random vectors
         assert history != kept["pre_ranker_dot"]
@@ -91,13 +94,28 @@ def test_a_peer_that_is_not_installed_is_named(
         make(of, KEEP)
 
 
+def test_limits_are_those_of_what_was_measured() -> None:
+    rows = [
+        {"group": "catalogue_100000", "contestant": name, "cpu_runtime_p50_ms": ms}
+        for name, ms in (("matmul_topk", 2.0), ("pre_ranker_history", 3.1), ("pre_ranker_history_int8", 2.9))
+    ]
+    rows.append({"group": "request", "contestant": "query_side", "cpu_runtime_p50_ms": 1.9})
+    found = {row[0]: row[1:] for row in limits_table({"results": rows}, 0.991)["rows"]}
+    assert found == {
+        "all of 100,000 items / bare product and top k": [1.55, "at most 1.5", "no"],
+        "int8 / float32, all of 100,000 items": [2.9 / 3.1, "at most 1", "yes"],
+        "query side of the demo's request, ms": [1.9, "at most 2 ms", "yes"],
+        "share of float32's best that int8 keeps": [0.991, "at least 0.995", "no"],
+    }
+
+
 def test_flops_are_those_of_the_matrix_products() -> None:
     a, b = torch.zeros(3, 4), torch.zeros(4, 5)
     assert flops(lambda: a @ b) == 2 * 3 * 4 * 5
     table = flops_table(1_000, 16, EarlyInteraction)
     (ours, two_tower, _, early) = table["rows"]
-    # A candidate has 3 dot products of 64, 5 weights of history, and 5 flags of absent history for all.
-    query = ours[1] * 1e9 - 1_000 * 2 * (3 * 64 + 5) - 1_000 / 50 * 2 * 5
+    # A candidate has 3 dot products of 64, 8 weights of cross features, and 8 flags of those that are absent.
+    query = ours[1] * 1e9 - 1_000 * 2 * (3 * 64 + 8 + 8)
     assert query == pytest.approx(two_tower[1] * 1e9 - 1_000 * 2 * 64 + 2 * 256 * 2 * 64)  # two heads more
     assert early[3] == 1
     assert ours[3] == pytest.approx(early[1] / ours[1])
@@ -109,12 +127,12 @@ def test_a_result_is_written(tmp_path: Path) -> None:
     engine.cache_clear()
     result = json.loads(path.read_text())
     assert report.problems(result) == []
-    assert {row["candidates"] for row in result["results"]} == set(scoring.TINY)
-    bandwidth, parts, of_flops, growth = result["tables"]
-    assert [len(table["rows"]) for table in (bandwidth, parts, of_flops)] == [
-        3 * 9 + 4,
-        4,
-        4,
-    ]  # and the catalogue
+    gathered = [row for row in result["results"] if row["group"].startswith("candidates_")]
+    assert {row["candidates"] for row in gathered} == set(scoring.TINY)
+    limits, bandwidth, parts, of_flops, growth = result["tables"]
+    assert {row[3] for row in limits["rows"]} <= {"yes", "no"}
+    assert any(row[0].startswith("candidates_160: dot products / faiss") for row in limits["rows"])
+    # Nine that rank by vectors of candidates, one that only gathers them, and four of the catalogue.
+    assert [len(table["rows"]) for table in (bandwidth, parts, of_flops)] == [3 * (9 + 1) + 4, 4, 4]
     assert growth["title"] == "Growth with candidates"
     assert sum(row[2] for row in parts["rows"]) == pytest.approx(100, abs=0.1)

@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from functools import partial
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -25,10 +26,10 @@ from interactrank.serving.fresh.counts import FreshCounts
 from interactrank.serving.fresh.new_events import NewEvents
 from interactrank.serving.fresh.recorded import Recorded
 from interactrank.serving.fresh.rows import NEVER, EventRows
-from interactrank.serving.fresh.runs import Runs, added, bytes_of, difference, removed
+from interactrank.serving.fresh.runs import Runs, added, bytes_of, difference, due, merged, removed
 from interactrank.serving.fresh.sequences import FreshSequences, UserEvents
 
-__all__ = ["Delta", "Histories"]
+__all__ = ["Delta", "Histories", "Merge"]
 
 NONE = EngagementRows(np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0, np.int64))
 
@@ -48,6 +49,22 @@ class Histories:
     sequences: FreshSequences | None = None
     last: int = -1
     nbytes: int = 0
+
+
+class Merge(NamedTuple):
+    """Two neighbouring runs of a store, or (None) of the sequences, and what makes one of them."""
+
+    store: str | None
+    one: Any
+    other: Any
+    run: Callable[[], Any]
+
+    def replaced(self, runs: tuple[Any, ...], run: Any) -> tuple[Any, ...]:
+        """Return the runs with ``run`` in the place of the two, if both are there."""
+        for n in range(len(runs) - 1):
+            if runs[n] is self.one and runs[n + 1] is self.other:
+                return (*runs[:n], run, *runs[n + 2 :])
+        return runs
 
 
 class Delta:
@@ -96,6 +113,26 @@ class Delta:
                 self._runs[name] = removed(self._runs[name], fewer)
         happened = [t for of in rows.happened for t in of if t < NEVER]
         last = max(self.histories.last, max(rows.time), max(happened, default=-1))
+        self.histories = self._histories(sequences, last)
+
+    def due(self) -> Merge | None:
+        """Return which runs are to be merged; None if there is nothing to do."""
+        for name, runs in self._runs.items():
+            n = due([len(run.pair_times) for run in runs])
+            if n is not None:
+                return Merge(name, runs[n], runs[n + 1], partial(merged, runs[n], runs[n + 1]))
+        sequences = self.histories.sequences
+        if sequences is not None and (n := due([len(run.time) for run in sequences.runs])) is not None:
+            return Merge(None, sequences.runs[n], sequences.runs[n + 1], partial(sequences.merged, n))
+        return None
+
+    def merge(self, what: Merge, run: Any) -> None:
+        """Put a merged run in the place of two, unless one of them has changed meanwhile."""
+        sequences, last = self.histories.sequences, self.histories.last
+        if what.store is not None:
+            self._runs[what.store] = what.replaced(self._runs[what.store], run)
+        elif sequences is not None:
+            sequences = FreshSequences(sequences.base, what.replaced(sequences.runs, run))
         self.histories = self._histories(sequences, last)
 
     def _histories(self, sequences: FreshSequences | None, last: int) -> Histories:

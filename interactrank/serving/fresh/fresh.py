@@ -65,6 +65,7 @@ class Fresh:
         self._event_time, self._unknown_items = event_time, unknown_items
         self._lock = threading.Lock()
         self._own: dict[Any, EventRows] = {}
+        self._compacting = False
         self._position = None if log is None else log.first()
         self._mark = None if log is None else log.mark(histories)
         self._covered, self._all_covered = self._position, True  # up to where the export has all
@@ -112,7 +113,7 @@ class Fresh:
         if kept:
             if self.log is None:
                 with self._lock:
-                    self._delta.add(found)
+                    self._count(found)
             else:
                 position = self.log.append(encode(columns))
                 self._own[position] = found  # so that it is read once
@@ -143,10 +144,28 @@ class Fresh:
         """
         return 0 if self.log is None else self.log.truncate(self._covered)
 
+    def compact(self) -> None:
+        """Merge runs until they fall in size, while others record and read; a thread does it when due."""
+        while True:
+            with self._lock:
+                what = self._delta.due()
+                self._compacting = what is not None
+            if what is None:
+                return
+            run = what.run()
+            with self._lock:
+                self._delta.merge(what, run)
+
     def _add(self, waiting: list[EventRows], position: Any) -> None:
         if waiting:
-            self._delta.add(EventRows.together(waiting))
+            self._count(EventRows.together(waiting))
         self._position = position
+
+    def _count(self, rows: EventRows) -> None:
+        self._delta.add(rows)
+        if not self._compacting and self._delta.due() is not None:
+            self._compacting = True
+            threading.Thread(target=self.compact, name="compaction of events", daemon=True).start()
 
     def _read(self, payload: bytes, position: Any) -> EventRows:
         """Return the rows of a record that the export does not have."""

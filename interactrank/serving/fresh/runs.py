@@ -2,10 +2,15 @@
 
 A run is a count store in memory, in the very form of those of an export. New rows become a run; neighbouring
 runs of like size are merged, so that N rows lie in some log(N) runs and each is copied some log(N) times
-(the log-structured merge tree of O'Neil et al., 1996). Runs never change: readers keep those that they have.
+(the log-structured merge tree of O'Neil et al., 1996). Small runs are merged as rows come, large ones by
+whoever asks what is :func:`due`, while rows come and requests read. Runs never change: readers keep those
+that they have.
 """
 
 from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
 
 import numpy as np
 
@@ -13,11 +18,26 @@ from interactrank.cross_features.count_store import EngagementCountStore
 from interactrank.cross_features.pair_index import Int64s
 from interactrank.cross_features.requests import EngagementRows
 
-__all__ = ["RATIO", "SMALL", "Runs", "added", "bytes_of", "count_run", "difference", "removed"]
+__all__ = [
+    "AT_ONCE",
+    "RATIO",
+    "SMALL",
+    "Runs",
+    "added",
+    "bytes_of",
+    "count_run",
+    "difference",
+    "due",
+    "joins",
+    "merged",
+    "removed",
+]
 
 Runs = tuple[EngagementCountStore, ...]
 RATIO = 6  # a run is at least that much larger than the next
 SMALL = 512  # rows up to which a run is merged with any other small one
+AT_ONCE = 1 << 16  # rows of the largest run that is made as rows come
+MOST = 24  # runs from which on rows that come wait for a merge of any size
 
 
 def count_run(rows: EngagementRows) -> EngagementCountStore:
@@ -62,13 +82,41 @@ def added(runs: Runs, rows: EngagementRows) -> Runs:
     """
     if not len(rows.key):
         return runs
-    rest, merged = list(runs), [rows]
+    rest, parts = list(runs), [rows]
     size = len(rows.key)
-    while rest and len(rest[-1].pair_times) < RATIO * max(size, SMALL):
+    while rest and joins(len(rest[-1].pair_times), size, len(rest)):
         last = rest.pop()
         size += len(last.pair_times)
-        merged.append(rows_of_run(last))
-    return (*rest, count_run(_together(merged)))
+        parts.append(rows_of_run(last))
+    return (*rest, count_run(_together(parts)))
+
+
+def joins(last: int, size: int, runs: int) -> bool:
+    """Return whether rows are merged into the last run as they come.
+
+    Args:
+        last: rows of the last run.
+        size: rows that come.
+        runs: how many there are.
+    """
+    return last < RATIO * max(size, SMALL) and (last + size <= AT_ONCE or runs >= MOST)
+
+
+def due(sizes: Sequence[int]) -> int | None:
+    """Return the first run that is to be merged with the next one; None if they fall in size.
+
+    Example::
+
+        >>> due([10**6, 10**5]), due([10**6, 10**5, 10**5])
+        (None, 1)
+    """
+    pairs = enumerate(pairwise(sizes))
+    return next((n for n, (one, other) in pairs if one < RATIO * max(other, SMALL)), None)
+
+
+def merged(one: EngagementCountStore, other: EngagementCountStore) -> EngagementCountStore:
+    """Return two runs as one."""
+    return count_run(_together([rows_of_run(one), rows_of_run(other)]))
 
 
 def removed(runs: Runs, rows: EngagementRows) -> Runs:

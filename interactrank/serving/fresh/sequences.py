@@ -12,9 +12,9 @@ import numpy as np
 
 from interactrank.cross_features.pair_index import Int64s, Ints, ranges
 from interactrank.data.prepared.user_sequences import UserSequences
-from interactrank.serving.fresh.runs import RATIO, SMALL
+from interactrank.serving.fresh.runs import joins
 
-__all__ = ["FreshSequences", "UserEvents"]
+__all__ = ["FreshSequences", "SequenceRun", "UserEvents"]
 
 
 Event = tuple[int, int, int, int, int]
@@ -46,7 +46,7 @@ class UserEvents(NamedTuple):
         return cls(*(table[:, n].astype(kind) for n, kind in enumerate(kinds)))
 
 
-class _Run(NamedTuple):
+class SequenceRun(NamedTuple):
     """Events by user, time and item; those of user ``keys[k]`` are ``offsets[k]..offsets[k + 1]``.
 
     17 bytes an event and 16 a user.
@@ -82,7 +82,7 @@ class FreshSequences:
         runs: what was recorded since, in runs of falling size.
     """
 
-    def __init__(self, base: UserSequences, runs: tuple[_Run, ...] = ()) -> None:
+    def __init__(self, base: UserSequences, runs: tuple[SequenceRun, ...] = ()) -> None:
         self.base, self.runs = base, runs
 
     def added(self, events: UserEvents) -> FreshSequences:
@@ -90,7 +90,7 @@ class FreshSequences:
         if not len(events.user):
             return self
         rest, merged, size = list(self.runs), [events], len(events.user)
-        while rest and len(rest[-1].time) < RATIO * max(size, SMALL):
+        while rest and joins(len(rest[-1].time), size, len(rest)):
             last = rest.pop()
             size += len(last.time)
             merged.append(last.events())
@@ -127,6 +127,10 @@ class FreshSequences:
             time, item, query, action = time[order], item[order], query[order], action[order]
         return time, item, query, action
 
+    def merged(self, n: int) -> SequenceRun:
+        """Return run n and the next as one."""
+        return _run([self.runs[n].events(), self.runs[n + 1].events()])
+
     @property
     def nbytes(self) -> int:
         """Bytes of what was recorded."""
@@ -137,10 +141,10 @@ def _rows(events: UserEvents) -> list[Event]:
     return list(zip(*(column.tolist() for column in events), strict=True))
 
 
-def _run(parts: list[UserEvents]) -> _Run:
+def _run(parts: list[UserEvents]) -> SequenceRun:
     """Return sorted events of several sources as one run."""
     columns = [np.concatenate(column) for column in zip(*parts, strict=True)]
     order = np.lexsort((columns[2], columns[1], columns[0]))
     user, time, item, query, action = (column[order] for column in columns)
     first = np.flatnonzero(np.append(True, user[1:] != user[:-1])[: len(user)])
-    return _Run(user[first], np.append(first, len(user)).astype(np.int64), time, item, query, action)
+    return SequenceRun(user[first], np.append(first, len(user)).astype(np.int64), time, item, query, action)

@@ -15,12 +15,16 @@ from interactrank.cross_features.pair_index import Int64s
 from interactrank.cross_features.tile_store import TileCountStore
 from interactrank.serving.fresh.counts import FreshCounts
 from interactrank.serving.fresh.runs import (
+    AT_ONCE,
+    MOST,
     RATIO,
     SMALL,
     added,
     bytes_of,
     count_run,
     difference,
+    due,
+    merged,
     removed,
     rows_of_run,
 )
@@ -132,9 +136,20 @@ def test_runs_are_few_and_fall_in_size(block: int) -> None:
     for _ in range(60):
         runs = added(runs, EngagementRows(*random.integers(0, 1000, (3, block))))
         total += block
+        while (n := due([len(run.pair_times) for run in runs])) is not None:  # of large ones
+            runs = (*runs[:n], merged(*runs[n : n + 2]), *runs[n + 2 :])
         sizes = [len(run.pair_times) for run in runs]
         assert sum(sizes) == total
         for one, other in pairwise(sizes):
             assert one >= RATIO * max(other, SMALL)
     assert len(runs) <= 4
     assert bytes_of(runs) <= 60 * total + 200
+
+
+def test_large_runs_are_not_merged_as_rows_come_unless_there_are_very_many() -> None:
+    random, runs = np.random.default_rng(0), ()
+    for _ in range(MOST + 3):
+        runs = added(runs, EngagementRows(*random.integers(0, 10**6, (3, AT_ONCE // 2 + 1))))
+    assert len(runs) == MOST
+    assert max(len(run.pair_times) for run in runs) > AT_ONCE
+    assert due([len(run.pair_times) for run in runs]) is not None

@@ -16,7 +16,7 @@ import torch
 
 from interactrank.evaluation.scorers import ModelScorer
 from interactrank.serving import PreRanker, RequestError
-from interactrank.serving.fresh import EventLogError
+from interactrank.serving.fresh import EventLogError, runs
 from interactrank.serving.fresh.frames import encode
 from interactrank.serving.fresh.local_log import LocalLog
 from tests.data import logs
@@ -233,3 +233,21 @@ def test_versions_of_the_same_histories_count_the_same(parts: Parts, tmp_path: P
         ranker, request
     )
     assert clicks(parts.open(), request)["query_click"] == clicks(ranker, request)["query_click"] - 1
+
+
+def test_compaction_goes_on_while_rows_come_and_requests_read(
+    parts: Parts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No run is merged as rows come, but by the thread, and each state in between counts the same."""
+    monkeypatch.setattr(runs, "AT_ONCE", 0)
+    monkeypatch.setattr(runs, "SMALL", 4)
+    ranker = parts.open()
+    for start in range(0, len(parts.later), 5):
+        ranker.record(parts.later[start : start + 5])
+    assert same_as_prepared(parts, ranker) > 10
+    ranker.fresh.compact()
+    histories = ranker.fresh.histories()
+    assert ranker.fresh._delta.due() is None
+    assert histories.sequences is not None
+    assert 1 <= len(histories.sequences.runs) <= 5
+    assert same_as_prepared(parts, ranker) > 10

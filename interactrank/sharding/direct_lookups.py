@@ -1,9 +1,8 @@
-"""Look-ups of a model on one rank, without an exchange.
+"""Look-ups that exchange nothing: of whole tables on one rank, and of copies on every rank.
 
 TorchRec's sharded collections split the ids of a batch by rank, wait for them, look them up and wait for
-the vectors. With one rank and whole tables that only takes time: half of that of the look-ups of small
-batches. From its second batch on a collection here only brings the keys into its order and calls FBGEMM's
-kernels.
+the vectors. Where no id leaves its rank that only takes time: half of that of the look-ups of small batches.
+From its second batch on such a collection only brings the keys into its order and calls FBGEMM's kernels.
 
 Shapes: B rows, D width of all features together.
 """
@@ -20,17 +19,20 @@ from torchrec.distributed.embeddingbag import ShardedEmbeddingBagCollection
 from torchrec.modules.utils import construct_jagged_tensors
 from torchrec.sparse.jagged_tensor import JaggedTensor, KeyedJaggedTensor, KeyedTensor
 
-__all__ = ["look_up_directly"]
+from interactrank.sharding.types import TYPES
+
+__all__ = ["exchanges_nothing", "look_up_directly"]
 
 
-def look_up_directly(model: nn.Module) -> None:
-    """Let collections on one rank call their kernels directly, where all their tables are whole.
+def look_up_directly(model: nn.Module, ranks: int) -> None:
+    """Let collections call their kernels directly, where they exchange nothing.
 
     Others keep TorchRec's way: managed tables, mixed layouts, and batches whose features have batch sizes of
     their own. Results are the same to the bit.
 
     Args:
-        model: sharded for a single rank.
+        model: sharded.
+        ranks: of the job.
     """
     collection: Any
     for collection in model.modules():
@@ -41,8 +43,15 @@ def look_up_directly(model: nn.Module) -> None:
         else:
             continue
         kinds = {of.sharding_type for of in collection.module_sharding_plan.values()}
-        if kinds == {"table_wise"} and len(collection._lookups) == 1:
+        alone = kinds == {"table_wise"} and ranks == 1
+        if (alone or all(TYPES[kind].replicated for kind in kinds)) and len(collection._lookups) == 1:
             collection.forward = _direct(collection, look_up)
+            collection._looks_up_directly = True
+
+
+def exchanges_nothing(collection: nn.Module) -> bool:
+    """Return whether :func:`look_up_directly` found that no id of a collection leaves its rank."""
+    return getattr(collection, "_looks_up_directly", False)
 
 
 def _direct(collection: Any, look_up: Callable[..., Any]) -> Callable[..., Any]:
