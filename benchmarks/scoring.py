@@ -82,7 +82,7 @@ def pre_ranker(
     """The pre-ranker's own parts: products of mapped vectors, sparse corrections, selection."""
     head = score_head_of(history=history)
     vectors, scores = ItemVectors.of(of.items.numpy(), precision), CrossScores(head, of.features)
-    weight, one = float(head.project.dot_weight()), torch.ones(1)
+    weight, one = float(head.project.dot_weight().detach()), torch.ones(1)
 
     def run(request: Request) -> NDArray[np.int64]:
         rows = request.candidates.values

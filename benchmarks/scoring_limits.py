@@ -84,7 +84,12 @@ def limits_table(result: dict[str, Any], int8_overlap: float) -> report.Table:
     most("query side of the demo's request, ms", ("request", "query_side"), 2)
     for group in dict.fromkeys(name for name, _ in took if name.startswith("candidates_")):
         for peer in PEERS:
-            ratio(f"{group}: dot products / {peer}", (group, "pre_ranker_dot"), (group, peer), 1)
+            if (group, peer) not in took:
+                continue
+            gathering = took[group, peer] + took[group, "index_select"]
+            value = took[group, "pre_ranker_dot"] / gathering
+            what = f"{group}: dot products / index_select and {peer}"
+            rows.append([what, value, "at most 1", "yes" if value <= 1 else "no"])
     ten = "candidates_10000"
     ratio("10,000 candidates / LightGBM's predict", (ten, ours), (ten, "lightgbm_predict"), 1 / 20)
     rows.append(
@@ -99,7 +104,7 @@ def limits_table(result: dict[str, Any], int8_overlap: float) -> report.Table:
         title="Limits",
         columns=["what", "measured", "limit", "kept"],
         rows=rows,
-        note="Medians of the wall clock. FAISS and usearch are given a copy of the candidates' vectors side "
-        f"by side, which no engine has. LightGBM has {TREES} trees of {LEAVES} leaves over {COLUMNS} columns "
+        note="Medians of the wall clock. FAISS and usearch search vectors that lie side by side, so these "
+        f"are gathered for them first. LightGBM has {TREES} trees of {LEAVES} leaves over {COLUMNS} columns "
         "that lie ready.",
     )

@@ -100,11 +100,14 @@ def test_limits_are_those_of_what_was_measured() -> None:
         for name, ms in (("matmul_topk", 2.0), ("pre_ranker_history", 3.1), ("pre_ranker_history_int8", 2.9))
     ]
     rows.append({"group": "request", "contestant": "query_side", "cpu_runtime_p50_ms": 1.9})
+    for name, ms in (("pre_ranker_dot", 0.6), ("index_select", 0.3), ("faiss_flat", 0.5)):
+        rows.append({"group": "candidates_10", "contestant": name, "cpu_runtime_p50_ms": ms})
     found = {row[0]: row[1:] for row in limits_table({"results": rows}, 0.991)["rows"]}
     assert found == {
         "all of 100,000 items / bare product and top k": [1.55, "at most 1.5", "no"],
         "int8 / float32, all of 100,000 items": [2.9 / 3.1, "at most 1", "yes"],
         "query side of the demo's request, ms": [1.9, "at most 2 ms", "yes"],
+        "candidates_10: dot products / index_select and faiss_flat": [0.6 / 0.8, "at most 1", "yes"],
         "share of float32's best that int8 keeps": [0.991, "at least 0.995", "no"],
     }
 
@@ -131,7 +134,9 @@ def test_a_result_is_written(tmp_path: Path) -> None:
     assert {row["candidates"] for row in gathered} == set(scoring.TINY)
     limits, bandwidth, parts, of_flops, growth = result["tables"]
     assert {row[3] for row in limits["rows"]} <= {"yes", "no"}
-    assert any(row[0].startswith("candidates_160: dot products / faiss") for row in limits["rows"])
+    assert any(
+        row[0] == "candidates_160: dot products / index_select and faiss_flat" for row in limits["rows"]
+    )
     # Nine that rank by vectors of candidates, one that only gathers them, and four of the catalogue.
     assert [len(table["rows"]) for table in (bandwidth, parts, of_flops)] == [3 * (9 + 1) + 4, 4, 4]
     assert growth["title"] == "Growth with candidates"
