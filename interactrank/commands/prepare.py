@@ -6,7 +6,6 @@ import argparse
 from pathlib import Path
 
 from interactrank.commands.arguments import add_config, log_place, read_config
-from interactrank.core.settings import ConfigError
 
 ABOUT = "Turn a raw log into a dataset: request-grouped Parquet with features as of each request."
 EXAMPLE = "interactrank prepare examples/configs/bestbuy.yaml --data path/to/bestbuy --output prepared"
@@ -38,6 +37,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Run the verb; return the exit code."""
+    from interactrank.core.settings import ConfigError
+
     config = read_config(options)
     if (options.engine == "spark") != bool(options.master):
         raise ConfigError("--engine spark and --master URL go together; give both or none")

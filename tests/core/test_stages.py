@@ -9,10 +9,16 @@ import pytest
 from interactrank.core.stages import stage, stages_to
 
 
-def test_stage__is_told_when_debugging(caplog: pytest.LogCaptureFixture) -> None:
-    with caplog.at_level(logging.INFO), stage("quiet"):
+def test_stage__is_told_when_debugging(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Another test of the process may have set logging up for the command line.
+    logger = logging.getLogger("interactrank")
+    monkeypatch.setattr(logger, "propagate", True)
+    monkeypatch.setattr(logger, "handlers", [])
+    with caplog.at_level(logging.INFO, "interactrank"), stage("quiet"):
         pass
-    with caplog.at_level(logging.DEBUG), stage("told"):
+    with caplog.at_level(logging.DEBUG, "interactrank"), stage("told"):
         pass
     (record,) = caplog.records
     assert record.getMessage().startswith("told: 0.0")
